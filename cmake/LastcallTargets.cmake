@@ -1,0 +1,55 @@
+# How Lastcall's own targets are made: warnings are private, versions come from one place.
+
+# lastcall_library(NAME SOURCES … [HEADERS …] [PUBLIC …] [PRIVATE …]): the static library
+# lastcall_NAME with the alias lastcall::NAME. HEADERS are the installed ones.
+function(lastcall_library name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;HEADERS;PUBLIC;PRIVATE" ${ARGN})
+  set(target lastcall_${name})
+  add_library(${target} STATIC ${ARG_SOURCES})
+  add_library(lastcall::${name} ALIAS ${target})
+  set_target_properties(${target} PROPERTIES EXPORT_NAME ${name})
+  target_compile_features(${target} PUBLIC cxx_std_20)
+  target_compile_options(${target} PRIVATE ${LASTCALL_WARNINGS})
+  target_link_libraries(${target} PUBLIC ${ARG_PUBLIC} PRIVATE ${ARG_PRIVATE})
+  target_sources(${target} PUBLIC FILE_SET HEADERS BASE_DIRS ${PROJECT_SOURCE_DIR}/lib
+                                  FILES ${ARG_HEADERS})
+  set_property(GLOBAL APPEND PROPERTY LASTCALL_LIBRARIES ${target})
+endfunction()
+
+# lastcall_program(NAME SOURCES … LIBRARIES …)
+function(lastcall_program name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;LIBRARIES" ${ARGN})
+  add_executable(${name} ${ARG_SOURCES})
+  target_compile_options(${name} PRIVATE ${LASTCALL_WARNINGS})
+  target_link_libraries(${name} PRIVATE ${ARG_LIBRARIES})
+endfunction()
+
+# lastcall_proto_library(TARGET PROTOS … [PUBLIC …]): C++ messages and, where the file has a service,
+# its gRPC stubs. PROTOS are relative to proto/.
+function(lastcall_proto_library target)
+  cmake_parse_arguments(ARG "" "" "PROTOS;PUBLIC" ${ARGN})
+  set(root ${PROJECT_SOURCE_DIR}/proto)
+  set(out ${PROJECT_BINARY_DIR}/proto)
+  set(sources)
+  foreach(proto ${ARG_PROTOS})
+    string(REGEX REPLACE "\\.proto$" "" stem ${proto})
+    set(generated ${out}/${stem}.pb.cc ${out}/${stem}.pb.h)
+    set(grpc_arguments)
+    file(STRINGS ${root}/${proto} services REGEX "^service ")
+    if(services)
+      list(APPEND generated ${out}/${stem}.grpc.pb.cc ${out}/${stem}.grpc.pb.h)
+      set(grpc_arguments --grpc_out=${out}
+          --plugin=protoc-gen-grpc=$<TARGET_FILE:gRPC::grpc_cpp_plugin>)
+    endif()
+    add_custom_command(
+      OUTPUT ${generated}
+      COMMAND ${CMAKE_COMMAND} -E make_directory ${out}
+      COMMAND protobuf::protoc -I${root} --cpp_out=${out} ${grpc_arguments} ${root}/${proto}
+      DEPENDS ${root}/${proto}
+      COMMENT "Generating ${stem}.pb" VERBATIM)
+    list(APPEND sources ${generated})
+  endforeach()
+  add_library(${target} STATIC ${sources})
+  target_include_directories(${target} PUBLIC $<BUILD_INTERFACE:${out}>)
+  target_link_libraries(${target} PUBLIC gRPC::grpc++ protobuf::libprotobuf ${ARG_PUBLIC})
+endfunction()

@@ -1,0 +1,100 @@
+// The configuration of lastcalld: a TOML file, its drop-ins, or the command line's --plugin.
+// All errors are found at once, each with file, line and remedy; a bad configuration changes nothing.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <lastcall/base/clock.h>
+#include <lastcall/base/result.h>
+#include <lastcall/lifecycle/plan.h>
+#include <lastcall/plugin/config.h>
+#include <lastcall/rpc/address.h>
+
+namespace lastcall {
+
+// Where a value was written; `file` is empty for the command line and for defaults.
+struct Place {
+  std::string file;
+  uint32_t line = 0;
+};
+
+struct PluginSpec {
+  std::string name;  // as written in `plugins`: "echo", or the stem of a path
+  std::string path;  // of the shared object, absolute
+  PluginConfig config;  // made from [server.X.config.NAME]
+  std::map<std::string, PluginConfig::Value, std::less<>> values;  // the same, to hand on
+  Place place;
+};
+
+// [server.X.limits]. Zero: gRPC's default.
+struct Limits {
+  uint32_t connections = 10000;
+  uint32_t streams = 100;             // concurrent, of one connection
+  uint64_t message = 4 << 20;         // bytes, of one message received
+  uint32_t threads = 0;               // of synchronous handlers
+  Duration keepalive = std::chrono::seconds(60);
+  Duration keepalive_timeout = std::chrono::seconds(10);
+  Duration handshake = std::chrono::seconds(10);
+};
+
+struct ServerConfig {
+  std::string name;
+  std::vector<Address> listen;
+  std::vector<PluginSpec> plugins;
+  std::string process = "main";
+  bool reflection = false;
+  Limits limits;
+  Place place;
+};
+
+enum class RestartPolicy { kAlways, kOnFailure, kNever };
+
+struct ProcessConfig {
+  std::string name;
+  RestartPolicy restart = RestartPolicy::kAlways;
+  Place place;
+};
+
+struct Config {
+  std::string file;  // empty with --plugin
+  std::string plugin_dir;
+  std::string state_dir;
+  Budget shutdown;
+  std::optional<Duration> quiet;
+  Duration ready = std::chrono::seconds(30);  // [reload] ready
+  std::string admin_socket;
+  std::string log_level = "info";
+  std::vector<ServerConfig> servers;      // in the order of the file
+  std::vector<ProcessConfig> processes;   // every one that a server names, in order of first use
+};
+
+struct ConfigProblem {
+  Place place;
+  std::string message;  // what is wrong, and the remedy
+};
+
+// One line each: "/etc/lastcall/lastcalld.toml:12: unknown key …".
+std::string Format(const std::vector<ConfigProblem>& problems);
+
+template <class T>
+using Checked = tl::expected<T, std::vector<ConfigProblem>>;
+
+// Reads `file` and the drop-ins in the folder NAME.d beside it ("lastcalld.d" for "lastcalld.toml"),
+// in lexical order: tables merge, arrays and values replace. Does not look at plugins or sockets.
+Checked<Config> LoadConfig(const std::string& file);
+
+// What `lastcalld --plugin PATH… [--listen ADDRESS…]` runs: one server "dev" with reflection, admin
+// socket and state in `runtime_dir`.
+Checked<Config> DevelopmentConfig(const std::vector<std::string>& plugins,
+                                  const std::vector<std::string>& listen,
+                                  const std::string& runtime_dir);
+
+// The effective configuration, defaults included.
+std::string ToToml(const Config& config);
+std::string ToJson(const Config& config);
+
+}  // namespace lastcall

@@ -1,0 +1,45 @@
+// Gate: counts work in flight and tells when there is none.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <utility>
+
+namespace lastcall {
+
+// Threads: any, for Enter, Leave and in_flight. Cost: one atomic addition each.
+class Gate {
+ public:
+  // `on_empty` runs each time the count falls to zero, in the thread of that Leave; it must not
+  // block. It may be late: work may have entered again when it runs, so read in_flight().
+  explicit Gate(std::function<void()> on_empty = nullptr) : on_empty_(std::move(on_empty)) {}
+  Gate(const Gate&) = delete;
+  Gate& operator=(const Gate&) = delete;
+
+  void Enter() {
+    in_flight_.fetch_add(1, std::memory_order_relaxed);
+    entered_.fetch_add(1, std::memory_order_relaxed);
+  }
+  void Leave() {
+    if (in_flight_.fetch_sub(1, std::memory_order_acq_rel) == 1 &&
+        watched_.load(std::memory_order_acquire)) {
+      on_empty_();
+    }
+  }
+
+  int64_t in_flight() const { return in_flight_.load(std::memory_order_acquire); }
+  uint64_t entered() const { return entered_.load(std::memory_order_relaxed); }
+
+  // From now on `on_empty` is called; before, a Leave costs nothing more than the count.
+  // The caller reads in_flight() afterwards, for it may be zero already.
+  void Watch() { watched_.store(on_empty_ != nullptr, std::memory_order_seq_cst); }
+
+ private:
+  std::atomic<int64_t> in_flight_{0};
+  std::atomic<uint64_t> entered_{0};
+  std::atomic<bool> watched_{false};
+  std::function<void()> on_empty_;
+};
+
+}  // namespace lastcall

@@ -1,0 +1,49 @@
+#include "lastcall/lifecycle/cause.h"
+
+#include <csignal>
+#include <cstring>
+#include <fstream>
+
+namespace lastcall {
+
+std::string_view Name(Cause::Kind kind) {
+  switch (kind) {
+    case Cause::Kind::kSignal: return "signal";
+    case Cause::Kind::kAdmin: return "admin";
+    case Cause::Kind::kPlugin: return "plugin";
+    case Cause::Kind::kProgram: return "program";
+    case Cause::Kind::kProcess: return "process";
+    case Cause::Kind::kSupervisor: return "supervisor";
+  }
+  return "program";
+}
+
+std::string SignalName(int signal) {
+  const char* name = sigabbrev_np(signal);
+  return name != nullptr ? std::string("SIG") + name : "signal " + std::to_string(signal);
+}
+
+std::string CommandOf(pid_t pid) {
+  std::ifstream comm("/proc/" + std::to_string(pid) + "/comm");
+  std::string command;
+  std::getline(comm, command);
+  return command;
+}
+
+std::string Describe(const Cause& cause) {
+  std::string text(cause.kind == Cause::Kind::kSignal ? SignalName(cause.signal)
+                                                      : std::string(Name(cause.kind)));
+  if (cause.pid > 0) {
+    if (cause.kind == Cause::Kind::kSignal) text += " from";
+    text += cause.who.empty() ? "" : " " + cause.who;
+    text += cause.who.empty() ? " pid " : " (pid ";
+    text += std::to_string(cause.pid) + ", uid " + std::to_string(cause.uid);
+    text += cause.who.empty() ? "" : ")";
+  } else if (!cause.who.empty()) {
+    text += " " + cause.who;
+  }
+  if (!cause.reason.empty()) text += ": " + cause.reason;
+  return text;
+}
+
+}  // namespace lastcall

@@ -1,0 +1,60 @@
+#include "lastcall/lifecycle/lifecycle.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace lastcall {
+
+void Lifecycle::Enter(Stage next, Happening why, Instant now, Changes& changes) {
+  if (next == stage_) return;
+  const Instant planned_end = plan().EndOf(stage_);
+  if (IsStopping(stage_)) {
+    records_.push_back({stage_, stage_planned_, now - stage_began_, why});
+    if (now < planned_end) ledger_.EndedEarly(stage_, now);
+  }
+  changes.push_back({stage_, next, why, now});
+  stage_ = next;
+  stage_began_ = now;
+  const Instant end = plan().EndOf(stage_);
+  stage_planned_ = end == kNever ? kForever : std::max(Duration::zero(), Duration(end - now));
+}
+
+void Lifecycle::AdvanceInto(Instant now, Changes& changes) {
+  while (next_instant() <= now) {
+    // An overslept stage (a stopped process, a busy machine) ends when it is noticed, not before.
+    Enter(Next(stage_, Happening::kInstantPassed), Happening::kInstantPassed, now, changes);
+  }
+}
+
+Lifecycle::Changes Lifecycle::Happened(Happening happening, Instant now) {
+  Changes changes;
+  AdvanceInto(now, changes);
+  Enter(Next(stage_, happening), happening, now, changes);
+  AdvanceInto(now, changes);
+  return changes;
+}
+
+Lifecycle::Changes Lifecycle::Advance(Instant now) {
+  Changes changes;
+  AdvanceInto(now, changes);
+  return changes;
+}
+
+Lifecycle::Changes Lifecycle::BeginStop(Instant now) {
+  return Happened(Happening::kStopRequested, now);
+}
+
+Lifecycle::Changes Lifecycle::RequestStop(Request request, bool* moved) {
+  const Instant now = request.at;
+  const bool changed = ledger_.Add(std::move(request), stage_);
+  if (moved != nullptr) *moved = changed;
+  return BeginStop(now);
+}
+
+Lifecycle::Changes Lifecycle::Adopt(const Plan& plan, std::vector<Ledger::Entry> entries,
+                                    Instant now) {
+  ledger_.Adopt(plan, std::move(entries));
+  return BeginStop(now);
+}
+
+}  // namespace lastcall

@@ -1,0 +1,68 @@
+// The report of one shutdown: who asked, how long each stage took, what was cancelled, what was stuck.
+// Made once, when it is over; written as JSON to state_dir, to the log and to whoever waited.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include <lastcall/base/clock.h>
+#include <lastcall/lifecycle/plan.h>
+#include <lastcall/lifecycle/stage.h>
+
+namespace lastcall {
+
+struct StageRecord {
+  Stage stage = Stage::kStopped;
+  Duration planned = Duration::zero();  // when it began; kForever: without end
+  Duration took = Duration::zero();
+  Happening ended_by = Happening::kInstantPassed;
+};
+
+// A call that was in flight when the cancel stage began.
+struct CancelledCall {
+  std::string server;
+  std::string method;  // "/package.Service/Method"
+  std::string peer;    // gRPC's URI of the client
+  Duration age = Duration::zero();
+  bool told = false;  // it was told to leave first
+};
+
+// A handler or a plugin that had not returned at the last instant.
+struct Stuck {
+  enum class What : uint8_t { kCall, kPlugin };
+  What what = What::kCall;
+  std::string name;
+  Duration age = Duration::zero();
+  std::vector<std::string> stack;  // innermost first; empty: it has no thread of its own
+};
+
+struct Receipt {
+  // The exit codes of the contract.
+  static constexpr int kAllFinished = 0;
+  static constexpr int kCallsCancelled = 3;
+  static constexpr int kForced = 4;
+  // More cancelled calls than these are counted, not listed.
+  static constexpr size_t kMaxListed = 1000;
+
+  std::string subject;  // "lastcalld", or a process
+  pid_t pid = 0;
+  uint32_t incarnation = 0;
+  int exit_code = kAllFinished;
+  WallTime began{};
+  Duration took = Duration::zero();
+  std::vector<Ledger::Entry> requests;
+  std::vector<StageRecord> stages;
+  uint64_t calls_finished = 0;  // between the first request and the end
+  uint64_t calls_cancelled = 0;
+  std::vector<CancelledCall> cancelled;
+  std::vector<Stuck> stuck;
+  std::string failure;  // how the process ended when it was not by itself: "killed by SIGSEGV"
+  std::vector<Receipt> processes;
+
+  // For people: "stopped in 1.2s, every call finished".
+  std::string Outcome() const;
+  // One line of JSON: {"api_version":"lastcall/v1","kind":"Receipt",…}. Seconds end in _s.
+  std::string ToJson() const;
+};
+
+}  // namespace lastcall

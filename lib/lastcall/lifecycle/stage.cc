@@ -1,0 +1,34 @@
+#include "lastcall/lifecycle/stage.h"
+
+namespace lastcall {
+namespace {
+
+constexpr size_t Index(auto value) { return static_cast<size_t>(value); }
+
+constexpr Stage S = Stage::kStarting, V = Stage::kServing, D = Stage::kDelay, G = Stage::kGrace,
+                C = Stage::kCancel, X = Stage::kStopped;
+
+// A stop that comes while starting has no call to wait for: it goes straight to cancel, where what
+// was started is stopped.
+constexpr Stage kNext[kStages.size()][kHappenings.size()] = {
+    //            ready  stop  instant  quiet  idle  done  failed
+    /* starting */ {V,    C,    S,       S,     S,    S,    X},
+    /* serving  */ {V,    D,    V,       V,     V,    V,    X},
+    /* delay    */ {D,    D,    G,       G,     D,    D,    X},
+    /* grace    */ {G,    G,    C,       G,     C,    G,    X},
+    /* cancel   */ {C,    C,    X,       C,     C,    X,    X},
+    /* stopped  */ {X,    X,    X,       X,     X,    X,    X},
+};
+
+constexpr std::string_view kStageNames[] = {"starting", "serving", "delay",
+                                            "grace",    "cancel",  "stopped"};
+constexpr std::string_view kHappeningNames[] = {"ready", "request", "instant", "quiet",
+                                                "idle",  "done",    "failed"};
+
+}  // namespace
+
+Stage Next(Stage stage, Happening happening) { return kNext[Index(stage)][Index(happening)]; }
+std::string_view Name(Stage stage) { return kStageNames[Index(stage)]; }
+std::string_view Name(Happening happening) { return kHappeningNames[Index(happening)]; }
+
+}  // namespace lastcall

@@ -1,0 +1,73 @@
+// A plugin's own section of the configuration. Every key must be read: the ones that nobody asked
+// for are refused with their file and line, for they are spelling mistakes.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include <lastcall/base/clock.h>
+
+namespace lastcall {
+
+// Thrown by the getters below, with place and remedy in what(). A plugin lets it pass.
+class ConfigError : public std::exception {
+ public:
+  explicit ConfigError(std::string message) : message_(std::move(message)) {}
+  const char* what() const noexcept override { return message_.c_str(); }
+
+ private:
+  std::string message_;
+};
+
+class PluginConfig {
+ public:
+  using Texts = std::vector<std::string>;
+  struct Value {
+    std::variant<std::string, int64_t, double, bool, Texts> value;
+    std::string file;  // empty: from the command line
+    uint32_t line = 0;
+  };
+
+  PluginConfig() = default;
+  // `section` is its name for messages, "server.public.config.echo". Keys of nested tables are
+  // joined by dots: "upstream.host".
+  PluginConfig(std::string section, std::map<std::string, Value, std::less<>> values)
+      : section_(std::move(section)), values_(std::move(values)) {}
+
+  // The value, or `otherwise` where the key is absent. Fails: throws ConfigError when the type is
+  // another, or, for those without `otherwise`, when it is absent.
+  std::string Text(std::string_view key) const;
+  std::string Text(std::string_view key, std::string otherwise) const;
+  int64_t Integer(std::string_view key) const;
+  int64_t Integer(std::string_view key, int64_t otherwise) const;
+  double Number(std::string_view key) const;  // an integer will do
+  double Number(std::string_view key, double otherwise) const;
+  bool Boolean(std::string_view key, bool otherwise) const;
+  Duration Length(std::string_view key) const;  // a text with a unit: "250ms"
+  Duration Length(std::string_view key, Duration otherwise) const;
+  Texts List(std::string_view key) const;  // absent: empty
+  bool Has(std::string_view key) const;    // does not count as reading it
+
+  // For a value that has the right type and is wrong all the same:
+  // throw config.Refuse("port", "must be below 65536").
+  ConfigError Refuse(std::string_view key, std::string_view why) const;
+
+  // One message for each key that nobody read: "lastcalld.toml:12: unknown key …".
+  std::vector<std::string> Unread() const;
+
+ private:
+  const Value* Find(std::string_view key) const;
+  template <class T>
+  const T* Get(std::string_view key, std::string_view type) const;
+  ConfigError Missing(std::string_view key, std::string_view type) const;
+
+  std::string section_;
+  std::map<std::string, Value, std::less<>> values_;
+  mutable std::map<std::string, bool, std::less<>> read_;
+};
+
+}  // namespace lastcall
