@@ -22,13 +22,14 @@ class Gate {
     entered_.fetch_add(1, std::memory_order_relaxed);
   }
   void Leave() {
-    if (in_flight_.fetch_sub(1, std::memory_order_acq_rel) == 1 &&
-        watched_.load(std::memory_order_acquire)) {
+    // Sequentially consistent with Watch and the read after it: one of the two sees the zero.
+    if (in_flight_.fetch_sub(1, std::memory_order_seq_cst) == 1 &&
+        watched_.load(std::memory_order_seq_cst)) {
       on_empty_();
     }
   }
 
-  int64_t in_flight() const { return in_flight_.load(std::memory_order_acquire); }
+  int64_t in_flight() const { return in_flight_.load(std::memory_order_seq_cst); }
   uint64_t entered() const { return entered_.load(std::memory_order_relaxed); }
 
   // From now on `on_empty` is called; before, a Leave costs nothing more than the count.

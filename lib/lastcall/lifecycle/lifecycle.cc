@@ -40,21 +40,16 @@ Lifecycle::Changes Lifecycle::Advance(Instant now) {
   return changes;
 }
 
-Lifecycle::Changes Lifecycle::BeginStop(Instant now) {
-  return Happened(Happening::kStopRequested, now);
-}
-
-Lifecycle::Changes Lifecycle::RequestStop(Request request, bool* moved) {
-  const Instant now = request.at;
+Lifecycle::Changes Lifecycle::RequestStop(Request request, Instant now, bool* moved) {
   const bool changed = ledger_.Add(std::move(request), stage_);
   if (moved != nullptr) *moved = changed;
-  return BeginStop(now);
+  return Happened(Happening::kStopRequested, now);
 }
 
 Lifecycle::Changes Lifecycle::Adopt(const Plan& plan, std::vector<Ledger::Entry> entries,
                                     Instant now) {
   ledger_.Adopt(plan, std::move(entries));
-  return BeginStop(now);
+  return Happened(Happening::kStopRequested, now);
 }
 
 }  // namespace lastcall

@@ -26,7 +26,7 @@ class Lifecycle {
 
   Changes Happened(Happening happening, Instant now);
   // `moved`, where given: whether the request brought an instant forward.
-  Changes RequestStop(Request request, bool* moved = nullptr);
+  Changes RequestStop(Request request, Instant now, bool* moved = nullptr);
   // Takes over what another lifecycle (the supervisor's) has decided.
   Changes Adopt(const Plan& plan, std::vector<Ledger::Entry> entries, Instant now);
   // Ends the stages whose instants have passed.
@@ -43,7 +43,6 @@ class Lifecycle {
 
  private:
   void Enter(Stage next, Happening why, Instant now, Changes& changes);
-  Changes BeginStop(Instant now);
   void AdvanceInto(Instant now, Changes& changes);
 
   Ledger ledger_;

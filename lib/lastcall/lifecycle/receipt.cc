@@ -48,6 +48,7 @@ void Write(JsonWriter& json, const Stuck& stuck) {
   json.EndArray().EndObject();
 }
 
+void Write(JsonWriter& json, const Receipt& receipt);
 void WriteFields(JsonWriter& json, const Receipt& receipt);
 
 template <class T>

@@ -22,6 +22,7 @@
 #include <vector>
 
 #include <lastcall/base/clock.h>
+#include <lastcall/base/log.h>
 #include <lastcall/lifecycle/termination.h>
 #include <lastcall/plugin/config.h>
 #include <lastcall/rpc/call.h>
@@ -31,8 +32,6 @@ class Service;
 }
 
 namespace lastcall {
-
-enum class LogLevel : int { kTrace, kDebug, kInfo, kWarning, kError };
 
 // What the host gives to a plugin. Threads: any. Lives longer than the plugin.
 class PluginHost {

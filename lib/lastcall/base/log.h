@@ -1,0 +1,14 @@
+// Where the library says what it does. It has no logger of its own: whoever has main passes one.
+#pragma once
+
+#include <functional>
+#include <string_view>
+
+namespace lastcall {
+
+enum class LogLevel : int { kTrace, kDebug, kInfo, kWarning, kError };
+
+// Threads: any. Must not block for long.
+using Log = std::function<void(LogLevel, std::string_view)>;
+
+}  // namespace lastcall

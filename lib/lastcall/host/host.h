@@ -1,0 +1,128 @@
+// Host: servers, their plugins and services, the lifecycle and the signals of one process.
+//
+//   int main() {
+//     lastcall::BlockSignals();                       // before the first thread
+//     Greeter greeter;                                // a grpc::Service
+//     lastcall::Host host({.shutdown = {.delay = 0s, .grace = 20s, .cancel = 5s}});
+//     auto added = host.AddServer({.listen = {"127.0.0.1:50051"}, .services = {&greeter}});
+//     if (!added) return host.Refuse(added.error());
+//     return host.Run();                              // SIGTERM ends it, in stages
+//   }
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <lastcall/base/log.h>
+#include <lastcall/base/result.h>
+#include <lastcall/lifecycle/lifecycle.h>
+#include <lastcall/lifecycle/receipt.h>
+#include <lastcall/lifecycle/termination.h>
+#include <lastcall/plugin/plugin.h>
+#include <lastcall/rpc/server.h>
+#include <lastcall/signals/signals.h>
+
+namespace lastcall {
+
+// How a plugin is made when its server starts.
+struct PluginSource {
+  std::string name;
+  PluginConfig config;
+  std::function<Result<std::unique_ptr<Plugin>>(PluginHost&)> create;
+};
+
+struct HostServer {
+  std::string name = "main";
+  std::vector<std::string> listen;       // bound by AddServer, and
+  std::vector<Listener> listeners;       // bound already
+  std::vector<grpc::Service*> services;  // the program's own; must outlive the host, and
+  std::vector<PluginSource> plugins;     // made and stopped by the host
+  bool reflection = false;
+  bool draining = false;
+  ServerLimits limits;
+};
+
+// What the host tells whoever supervises it. In the host's own thread; must not block.
+class HostObserver {
+ public:
+  virtual ~HostObserver() = default;
+  virtual void Ready() {}
+  virtual void StartFailed(const Error&) {}
+  virtual void StageEntered(Stage) {}
+  // A plugin asked for shutdown. True: the observer takes it; false: it is the host's own.
+  virtual bool TakesRequest(const Request&) { return false; }
+  // The last word, also when the process is about to be ended by force.
+  virtual void Finished(const Receipt&) {}
+};
+
+struct HostOptions {
+  std::string name = "main";
+  uint32_t incarnation = 0;
+  Budget shutdown;
+  std::optional<Duration> quiet;  // ends delay early when no new call came for that long
+  bool accept_when_ready = true;  // false: SetAccepting(true) does it
+  std::optional<SignalReader::Form> signals = SignalReader::Form::kWait;  // empty: reads none
+  Log log;                          // empty: warnings and errors to stderr
+  HostObserver* observer = nullptr;  // must outlive the host
+};
+
+struct ServerReport {
+  std::string name;
+  bool serving = false;
+  bool accepting = false;
+  int64_t calls_in_flight = 0;
+  uint64_t calls_total = 0;
+  size_t connections = 0;
+  std::vector<MethodCount> methods;
+};
+
+struct HostReport {
+  Stage stage = Stage::kStarting;
+  std::vector<ServerReport> servers;
+};
+
+class Host {
+ public:
+  explicit Host(HostOptions options);
+  ~Host();
+
+  // Order: before Run. Fails: an address that cannot be bound (see Listener::Bind).
+  Result<> AddServer(HostServer server);
+  // Prints the error and returns the exit code for it: 69 cannot bind, 70 otherwise.
+  int Refuse(const Error& error) const;
+
+  // Starts everything, serves until somebody asks for a stop, and stops in stages.
+  // Blocks: until stopped. Returns the exit code: 0 every call finished, 3 calls were cancelled,
+  // 70 or 78 it could not start. When something has to be left behind at the last instant, it does
+  // not return: the process ends by _exit(4), after observer and log have the receipt.
+  int Run();
+
+  // The rest, from any thread, also inside handlers, callbacks and signals' threads; does not block.
+
+  // Asks for a stop: merged with every other request, see Ledger. Lengths that are left out are the
+  // configured ones.
+  void Shutdown(std::string reason, std::optional<Duration> delay = {},
+                std::optional<Duration> grace = {}, std::optional<Duration> cancel = {});
+  void RequestStop(Request request);
+  // Takes over a plan made elsewhere, by the supervisor.
+  void Adopt(const Plan& plan, std::vector<Ledger::Entry> entries);
+  void SetAccepting(bool accepting);
+  void SetDraining(std::string server, bool draining);
+  // Runs `look` in the host's thread.
+  void Inspect(std::function<void(const HostReport&)> look);
+  // State, calls in flight and the stacks of their handlers, to the log.
+  void Dump();
+  Termination termination() const;
+
+  // Order: after Run.
+  const Receipt& receipt() const;
+
+ private:
+  class Loop;
+  std::unique_ptr<Loop> loop_;
+};
+
+}  // namespace lastcall

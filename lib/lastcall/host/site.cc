@@ -1,0 +1,117 @@
+#include "lastcall/host/site.h"
+
+#include <map>
+#include <mutex>
+#include <utility>
+
+namespace lastcall {
+
+class Site::Context final : public PluginHost {
+ public:
+  Context(PluginSource source, std::string server, const Surroundings& surroundings)
+      : source_(std::move(source)), server_name_(std::move(server)), surroundings_(surroundings) {}
+
+  std::string_view plugin() const override { return source_.name; }
+  std::string_view server() const override { return server_name_; }
+  const PluginConfig& config() const override { return source_.config; }
+  Termination termination() const override { return surroundings_.termination; }
+
+  void Log(LogLevel level, std::string_view message) override {
+    surroundings_.log(level, "plugin " + source_.name + ": " + std::string(message));
+  }
+
+  void SetServing(std::string_view service, bool serving) override {
+    std::lock_guard lock(mutex_);
+    if (server_ == nullptr) {
+      early_[std::string(service)] = serving;
+    } else {
+      Apply(service, serving);
+    }
+  }
+
+  void RequestShutdown(std::string_view reason) override {
+    Request request;
+    request.cause = {.kind = Cause::Kind::kPlugin, .who = source_.name, .reason = std::string(reason)};
+    request.at = surroundings_.clock.Now();
+    request.wall = surroundings_.clock.Wall();
+    surroundings_.request_stop(std::move(request));
+  }
+
+  Result<std::unique_ptr<Plugin>> Create() { return source_.create(*this); }
+
+  // What was said of health before there was a server takes effect. Null: the server goes.
+  void SetServer(Server* server) {
+    std::lock_guard lock(mutex_);
+    server_ = server;
+    if (server_ == nullptr) return;
+    for (const auto& [service, serving] : early_) Apply(service, serving);
+  }
+
+ private:
+  void Apply(std::string_view service, bool serving) {
+    if (server_->SetServiceServing(service, serving)) return;
+    Log(LogLevel::kWarning, "sets the health of \"" + std::string(service) +
+                                "\", which is no service of server " + server_name_);
+  }
+
+  const PluginSource source_;
+  const std::string server_name_;
+  const Surroundings surroundings_;
+  std::mutex mutex_;
+  Server* server_ = nullptr;
+  std::map<std::string, bool> early_;
+};
+
+Site::Site(HostServer server) : spec_(std::move(server)) {}
+Site::~Site() = default;
+
+Result<> Site::MakePlugin(PluginThread& thread, const Surroundings& surroundings,
+                          PluginSource& source) {
+  const std::string name = source.name;
+  auto context = std::make_unique<Context>(std::move(source), spec_.name, surroundings);
+  auto plugin = thread.As("plugin " + name + ": constructor", [&] { return context->Create(); });
+  if (!plugin) return tl::unexpected(plugin.error());
+  for (grpc::Service* service : (*plugin)->Services()) spec_.services.push_back(service);
+  std::string unread;
+  for (const std::string& problem : context->config().Unread()) {
+    unread += (unread.empty() ? "" : "\n") + problem;
+  }
+  plugins_.push_back({std::move(context), std::move(*plugin)});
+  if (!unread.empty()) return Fail(Code::kInvalidArgument, std::move(unread));
+  return {};
+}
+
+Result<> Site::Start(PluginThread& thread, const Surroundings& surroundings,
+                     const std::atomic<bool>& abandoned) {
+  for (PluginSource& source : spec_.plugins) {
+    if (abandoned.load()) return {};
+    if (const auto made = MakePlugin(thread, surroundings, source); !made) return made;
+  }
+  if (abandoned.load()) return {};
+  auto server = Server::Start(
+      {.name = spec_.name,
+       .listeners = std::move(spec_.listeners),
+       .services = spec_.services,
+       .reflection = spec_.reflection,
+       .limits = spec_.limits,
+       .warn = [log = surroundings.log](const std::string& what) { log(LogLevel::kWarning, what); }},
+      surroundings.clock, surroundings.termination, surroundings.on_idle);
+  if (!server) return tl::unexpected(server.error());
+  server_ = std::move(*server);
+  for (const Hosted& hosted : plugins_) hosted.context->SetServer(server_.get());
+  return {};
+}
+
+void Site::Stop(PluginThread& thread, Deadline by) {
+  for (const Hosted& hosted : plugins_) hosted.context->SetServer(nullptr);
+  thread.As("server " + spec_.name + ": closing", [&] { server_ = nullptr; });
+  while (!plugins_.empty()) {
+    Hosted& last = plugins_.back();
+    const std::string name = "plugin " + std::string(last.context->plugin());
+    thread.As(name + ": Stop", [&] { last.plugin->Stop(by); });
+    thread.As(name + ": destructor", [&] { last.plugin = nullptr; });
+    plugins_.pop_back();
+  }
+}
+
+}  // namespace lastcall

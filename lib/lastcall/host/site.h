@@ -1,0 +1,58 @@
+// Site: one server of a host with the plugins behind it, from the first constructor to the last
+// destructor.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <vector>
+
+#include <lastcall/host/host.h>
+#include <lastcall/host/plugin_thread.h>
+
+namespace lastcall {
+
+class Site {
+ public:
+  // What a site needs of its host; all of it callable from any thread.
+  struct Surroundings {
+    const Clock& clock;
+    Log log;
+    Termination termination;
+    std::function<void(Request)> request_stop;
+    std::function<void()> on_idle;
+  };
+
+  explicit Site(HostServer server);
+  // Order: after Stop, or when Start was never called.
+  ~Site();
+
+  // Makes the plugins in order, then the server. Threads: the plugin thread's. Stops half-way, with
+  // success, once `abandoned` is set.
+  // Fails: with the code of what refused, kInvalidArgument where the configuration is at fault.
+  Result<> Start(PluginThread& thread, const Surroundings& surroundings,
+                 const std::atomic<bool>& abandoned);
+  // Ends the server, then stops and destroys the plugins in reverse order. Threads: the plugin
+  // thread's. Order: after the server has retired.
+  void Stop(PluginThread& thread, Deadline by);
+
+  const std::string& name() const { return spec_.name; }
+  // Null before it was started and after Stop.
+  Server* server() { return server_.get(); }
+  bool draining() const { return spec_.draining; }
+  void set_draining(bool draining) { spec_.draining = draining; }
+
+ private:
+  class Context;  // the PluginHost of one plugin
+  struct Hosted {
+    std::unique_ptr<Context> context;
+    std::unique_ptr<Plugin> plugin;
+  };
+
+  Result<> MakePlugin(PluginThread& thread, const Surroundings& surroundings, PluginSource& source);
+
+  HostServer spec_;
+  std::vector<Hosted> plugins_;
+  std::unique_ptr<Server> server_;
+};
+
+}  // namespace lastcall

@@ -1,0 +1,91 @@
+#include "lastcall/host/symbols.h"
+
+#include <cxxabi.h>
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <gelf.h>
+#include <libelf.h>
+
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <string_view>
+
+#include "lastcall/base/unique_fd.h"
+
+namespace lastcall {
+namespace {
+
+struct Symbol {
+  std::string name;
+  uint64_t offset = 0;  // of the address within it
+};
+
+// The function in `table` that holds `address`, relative to where the file was loaded.
+Symbol FindIn(Elf* elf, Elf_Scn* section, const GElf_Shdr& header, uint64_t address) {
+  Elf_Data* data = elf_getdata(section, nullptr);
+  if (data == nullptr || header.sh_entsize == 0) return {};
+  const int count = static_cast<int>(header.sh_size / header.sh_entsize);
+  for (int i = 0; i < count; ++i) {
+    GElf_Sym symbol;
+    if (gelf_getsym(data, i, &symbol) == nullptr) break;
+    if (GELF_ST_TYPE(symbol.st_info) != STT_FUNC) continue;
+    if (address < symbol.st_value || address >= symbol.st_value + symbol.st_size) continue;
+    const char* name = elf_strptr(elf, header.sh_link, symbol.st_name);
+    return {name != nullptr ? name : "", address - symbol.st_value};
+  }
+  return {};
+}
+
+Symbol FindInFile(const char* file, uint64_t address) {
+  const UniqueFd fd(open(file, O_RDONLY | O_CLOEXEC));
+  if (!fd || elf_version(EV_CURRENT) == EV_NONE) return {};
+  const std::unique_ptr<Elf, int (*)(Elf*)> elf(elf_begin(fd.get(), ELF_C_READ_MMAP, nullptr),
+                                                &elf_end);
+  Elf_Scn* section = nullptr;
+  while (elf != nullptr && (section = elf_nextscn(elf.get(), section)) != nullptr) {
+    GElf_Shdr header;
+    if (gelf_getshdr(section, &header) == nullptr || header.sh_type != SHT_SYMTAB) continue;
+    return FindIn(elf.get(), section, header, address);
+  }
+  return {};
+}
+
+std::string Demangle(const std::string& name) {
+  int status = 0;
+  const std::unique_ptr<char, void (*)(void*)> text(
+      abi::__cxa_demangle(name.c_str(), nullptr, nullptr, &status), &std::free);
+  return status == 0 ? text.get() : name;
+}
+
+std::string Hex(uint64_t value) {
+  char buffer[24];
+  std::snprintf(buffer, sizeof(buffer), "+0x%llx", static_cast<unsigned long long>(value));
+  return buffer;
+}
+
+}  // namespace
+
+std::string SymbolName(void* address) {
+  Dl_info info{};
+  if (dladdr(address, &info) == 0 || info.dli_fname == nullptr) {
+    return Hex(reinterpret_cast<uint64_t>(address)).substr(1);
+  }
+  std::string_view file(info.dli_fname);
+  file.remove_prefix(file.rfind('/') + 1);
+  const uint64_t relative =
+      reinterpret_cast<uint64_t>(address) - reinterpret_cast<uint64_t>(info.dli_fbase);
+  Symbol symbol;
+  if (info.dli_sname != nullptr) {
+    symbol = {info.dli_sname,
+              reinterpret_cast<uint64_t>(address) - reinterpret_cast<uint64_t>(info.dli_saddr)};
+  } else {
+    // A return address points behind the call, which may be the end of the function.
+    symbol = FindInFile(info.dli_fname, relative - 1);
+  }
+  if (symbol.name.empty()) return std::string(file) + Hex(relative);
+  return Demangle(symbol.name) + Hex(symbol.offset) + " in " + std::string(file);
+}
+
+}  // namespace lastcall

@@ -1,0 +1,60 @@
+// Accepts connections on listening sockets that may be shared with other processes.
+#pragma once
+
+#include <condition_variable>
+#include <functional>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <lastcall/base/unique_fd.h>
+
+namespace lastcall {
+
+// One thread that waits in poll(2). Starts paused; what comes meanwhile waits in the kernel's queue.
+class Acceptor {
+ public:
+  struct Callbacks {
+    // A connection of listening socket number `listener`, non-blocking and CLOEXEC. In the
+    // acceptor's thread.
+    std::function<void(size_t listener, UniqueFd connection)> accepted;
+    // Whether there is room for one more; asked before each accept.
+    std::function<bool()> has_room;
+    // Something that an operator should know; once for each time that it begins.
+    std::function<void(const std::string&)> warn;
+  };
+
+  Acceptor(std::vector<UniqueFd> listeners, Callbacks callbacks);
+  // Blocks: until the thread has ended. The listening sockets are closed here; other processes'
+  // copies go on.
+  ~Acceptor();
+
+  // Threads: any. Once Pause has returned, `accepted` is not running and will not be called.
+  void Resume();
+  void Pause();
+  bool accepting() const;
+
+ private:
+  enum class Order { kPause, kAccept, kEnd };
+
+  void Run();
+  void Give(Order order);
+  void AcceptAll(size_t listener);
+  void BackOff(const std::string& why);
+
+  const std::vector<UniqueFd> listeners_;
+  const Callbacks callbacks_;
+  UniqueFd wake_;  // eventfd
+
+  mutable std::mutex mutex_;
+  std::condition_variable obeyed_;
+  Order order_ = Order::kPause;
+  Order state_ = Order::kPause;  // what the thread is doing
+  // Only the thread uses these.
+  bool backing_off_ = false;  // leaves the queues alone for a moment
+  bool starved_ = false;      // warned, and the queue was not seen empty since
+  std::thread thread_;
+};
+
+}  // namespace lastcall

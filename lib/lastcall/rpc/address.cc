@@ -1,0 +1,1 @@
+#include "lastcall/rpc/address.h"

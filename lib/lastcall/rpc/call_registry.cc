@@ -1,0 +1,266 @@
+#include "lastcall/rpc/call_registry.h"
+
+#include <grpcpp/server_context.h>
+
+#include <algorithm>
+#include <array>
+#include <unordered_map>
+#include <utility>
+
+namespace lastcall {
+namespace {
+
+// A peer can invent method names; what goes beyond this is counted together.
+constexpr size_t kMaxMethods = 1000;
+constexpr char kOtherMethods[] = "(others)";
+// How late a sync handler's token may learn that its client is gone. gRPC tells sync handlers only
+// when they ask (ServerContext::IsCancelled).
+constexpr auto kClientPoll = std::chrono::milliseconds(50);
+
+// Every call in flight in this process, by its context. The one global of the library: gRPC gives a
+// handler nothing but its context, and Call::Of must find the call from there.
+struct Shard {
+  std::mutex mutex;
+  std::unordered_map<const void*, std::shared_ptr<LiveCall>> calls;
+};
+constexpr size_t kShards = 32;
+
+std::array<Shard, kShards>& Directory() {
+  static auto* const shards = new std::array<Shard, kShards>;  // outlives every thread
+  return *shards;
+}
+
+Shard& ShardOf(const void* context) {
+  return Directory()[(reinterpret_cast<uintptr_t>(context) >> 6) % kShards];
+}
+
+}  // namespace
+
+void LiveCall::Started(std::string peer, pid_t thread) {
+  std::lock_guard lock(mutex_);
+  peer_ = std::move(peer);
+  thread_ = thread;
+}
+
+void LiveCall::TellToLeave() { Signal(true); }
+
+void LiveCall::ClientGone() { Signal(false); }
+
+void LiveCall::Signal(bool leaving) {
+  if (leaving) leaving_.store(true, std::memory_order_release);
+  std::vector<std::function<void()>> callbacks;
+  std::stop_source stop(std::nostopstate);
+  {
+    std::lock_guard lock(mutex_);
+    if (ended_ || std::exchange(signalled_, true)) return;
+    callbacks.swap(callbacks_);
+    stop = stop_;
+  }
+  stop.request_stop();
+  for (const auto& callback : callbacks) callback();
+}
+
+void LiveCall::Returned() {
+  std::lock_guard lock(mutex_);
+  returned_ = true;
+}
+
+void LiveCall::End() {
+  // Kept alive here: the directory may hold the last reference.
+  std::shared_ptr<LiveCall> self;
+  {
+    Shard& shard = ShardOf(context_);
+    std::lock_guard lock(shard.mutex);
+    const auto found = shard.calls.find(context_);
+    // gRPC may have reused the context's memory already.
+    if (found != shard.calls.end() && found->second.get() == this) {
+      self = std::move(found->second);
+      shard.calls.erase(found);
+    }
+  }
+  Gate& gate = registry_.gate_;
+  std::vector<std::function<void()>> dropped;
+  {
+    std::lock_guard lock(mutex_);
+    returned_ = ended_ = true;
+    dropped.swap(callbacks_);
+  }
+  method_.Leave();
+  gate.Leave();
+}
+
+bool LiveCall::PollClient() {
+  {
+    std::lock_guard lock(mutex_);
+    if (returned_ || signalled_) return false;
+    if (!context_->IsCancelled()) return true;
+  }
+  ClientGone();
+  return false;
+}
+
+void LiveCall::NeedClientWatch(std::unique_lock<std::mutex>& lock) {
+  if (client_watched_ || returned_ || signalled_ || thread_ == 0) return;
+  client_watched_ = true;
+  lock.unlock();
+  registry_.WatchClient(*this);
+}
+
+std::stop_token LiveCall::token() {
+  std::unique_lock lock(mutex_);
+  if (!stop_.stop_possible()) stop_ = std::stop_source();
+  if (signalled_ || leaving()) stop_.request_stop();
+  const std::stop_token token = stop_.get_token();
+  NeedClientWatch(lock);
+  return token;
+}
+
+void LiveCall::OnLeave(std::function<void()> callback) {
+  {
+    std::unique_lock lock(mutex_);
+    if (ended_) return;
+    if (!signalled_) {
+      callbacks_.push_back(std::move(callback));
+      NeedClientWatch(lock);
+      return;
+    }
+  }
+  callback();
+}
+
+Instant LiveCall::cancel_instant() const {
+  std::lock_guard lock(mutex_);
+  return returned_ ? kNever : registry_.termination_.instant(Stage::kCancel);
+}
+
+CallInfo LiveCall::info() const {
+  std::lock_guard lock(mutex_);
+  return {name_, peer_, began_, leaving(), thread_};
+}
+
+CallRegistry::CallRegistry(const Clock& clock, Termination termination,
+                           std::function<void()> on_idle)
+    : clock_(clock), termination_(std::move(termination)), gate_(std::move(on_idle)) {}
+
+CallRegistry::~CallRegistry() = default;
+
+std::shared_ptr<LiveCall> CallRegistry::Begin(const grpc::ServerContextBase* context,
+                                              const char* name) {
+  Method& method = MethodOf(name);
+  const Instant now = clock_.Now();
+  gate_.Enter();
+  method.gate.Enter();
+  last_began_.store(now, std::memory_order_relaxed);
+  auto call = std::make_shared<LiveCall>(*this, context, method.gate, method.name, now);
+  {
+    Shard& shard = ShardOf(context);
+    std::lock_guard lock(shard.mutex);
+    shard.calls[context] = call;
+  }
+  if (leaving_.load(std::memory_order_seq_cst)) call->TellToLeave();
+  return call;
+}
+
+CallRegistry::Method& CallRegistry::MethodOf(const char* name) {
+  {
+    std::shared_lock lock(methods_mutex_);
+    const auto found = methods_.find(std::string_view(name));
+    if (found != methods_.end()) return *found->second;
+  }
+  std::unique_lock lock(methods_mutex_);
+  const std::string key = methods_.size() < kMaxMethods ? name : kOtherMethods;
+  auto& method = methods_[key];
+  if (method == nullptr) {
+    method = std::make_unique<Method>();
+    method->name = key;
+  }
+  return *method;
+}
+
+std::vector<MethodCount> CallRegistry::methods() const {
+  std::shared_lock lock(methods_mutex_);
+  std::vector<MethodCount> counts;
+  for (const auto& [name, method] : methods_) {
+    counts.push_back({name, method->gate.in_flight(), method->gate.entered()});
+  }
+  return counts;
+}
+
+std::vector<std::shared_ptr<LiveCall>> CallRegistry::Snapshot() const {
+  std::vector<std::shared_ptr<LiveCall>> calls;
+  for (Shard& shard : Directory()) {
+    std::lock_guard lock(shard.mutex);
+    for (const auto& [context, call] : shard.calls) {
+      if (&call->registry_ == this) calls.push_back(call);
+    }
+  }
+  std::sort(calls.begin(), calls.end(),
+            [](const auto& a, const auto& b) { return a->began_ < b->began_; });
+  return calls;
+}
+
+std::vector<CallInfo> CallRegistry::Calls(size_t limit) const {
+  std::vector<CallInfo> infos;
+  for (const auto& call : Snapshot()) {
+    if (infos.size() == limit) break;
+    infos.push_back(call->info());
+  }
+  return infos;
+}
+
+void CallRegistry::BeginLeave(Instant by) {
+  if (leaving_.exchange(true, std::memory_order_seq_cst)) return;
+  leaver_ = std::jthread([this, by](const std::stop_token& end) { Leave(end, by); });
+}
+
+void CallRegistry::Leave(const std::stop_token& end, Instant by) {
+  const auto calls = Snapshot();
+  const Instant start = clock_.Now();
+  const Duration span = std::max(Duration::zero(), Duration(by - start));
+  std::mutex mutex;
+  std::condition_variable_any ended;
+  for (size_t i = 0; i < calls.size() && !end.stop_requested(); ++i) {
+    std::unique_lock lock(mutex);
+    const Instant turn = start + Duration(static_cast<int64_t>(
+                                     static_cast<double>(span.count()) * static_cast<double>(i) /
+                                     static_cast<double>(calls.size())));
+    ended.wait_until(lock, end, turn, [] { return false; });
+    calls[i]->TellToLeave();
+  }
+}
+
+void CallRegistry::WatchClient(const LiveCall& call) {
+  const auto found = Find(call.context_);
+  if (found.get() != &call) return;
+  std::lock_guard lock(watched_mutex_);
+  watched_.push_back(found);
+  watched_changed_.notify_one();
+  if (!client_watcher_.joinable()) {
+    client_watcher_ = std::jthread([this](const std::stop_token& end) { WatchClients(end); });
+  }
+}
+
+void CallRegistry::WatchClients(const std::stop_token& end) {
+  std::unique_lock lock(watched_mutex_);
+  while (watched_changed_.wait(lock, end, [this] { return !watched_.empty(); })) {
+    watched_changed_.wait_for(lock, end, kClientPoll, [] { return false; });
+    auto round = std::move(watched_);
+    watched_.clear();
+    lock.unlock();
+    std::erase_if(round, [](const auto& weak) {
+      const auto call = weak.lock();
+      return call == nullptr || !call->PollClient();
+    });
+    lock.lock();
+    watched_.insert(watched_.end(), round.begin(), round.end());
+  }
+}
+
+std::shared_ptr<LiveCall> CallRegistry::Find(const grpc::ServerContextBase* context) {
+  Shard& shard = ShardOf(context);
+  std::lock_guard lock(shard.mutex);
+  const auto found = shard.calls.find(context);
+  return found == shard.calls.end() ? nullptr : found->second;
+}
+
+}  // namespace lastcall

@@ -1,0 +1,148 @@
+// The calls in flight of one server: how many, which, since when, and telling them to leave.
+// The guard (guard.h) enters and ends them.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <shared_mutex>
+#include <stop_token>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <lastcall/base/clock.h>
+#include <lastcall/event/gate.h>
+#include <lastcall/lifecycle/termination.h>
+
+namespace grpc {
+class ServerContextBase;
+}
+
+namespace lastcall {
+
+class CallRegistry;
+
+struct MethodCount {
+  std::string method;  // "/package.Service/Method"
+  int64_t in_flight = 0;
+  uint64_t total = 0;
+};
+
+// What is known of one call in flight, for reports.
+struct CallInfo {
+  std::string method;
+  std::string peer;
+  Instant began{};
+  bool told = false;
+  pid_t thread = 0;  // of a sync handler; 0: it has none of its own
+};
+
+// One call, from the guard's first sight of it to its end; what Call is a view of.
+// Threads: any.
+class LiveCall {
+ public:
+  LiveCall(CallRegistry& registry, const grpc::ServerContextBase* context, Gate& method,
+           const std::string& name, Instant began)
+      : registry_(registry), context_(context), method_(method), name_(name), began_(began) {}
+
+  // The handler is about to run; `thread` is 0 when it has none of its own.
+  void Started(std::string peer, pid_t thread);
+  void TellToLeave();
+  void ClientGone();
+  // The handler has returned; the context is about to go.
+  void Returned();
+  // The last thing of the call. Nothing of the registry is touched from here on.
+  void End();
+
+  std::stop_token token();
+  void OnLeave(std::function<void()> callback);
+  bool leaving() const { return leaving_.load(std::memory_order_acquire); }
+  Instant cancel_instant() const;
+
+ private:
+  friend class CallRegistry;
+
+  // Notices a sync handler's client that is gone; nothing else tells. False: no need to ask again.
+  bool PollClient();
+  // Order: mutex_ is held. Sync handlers only: the others are told by gRPC.
+  void NeedClientWatch(std::unique_lock<std::mutex>& lock);
+  void Signal(bool leaving);
+  CallInfo info() const;
+
+  CallRegistry& registry_;  // valid until End
+  const grpc::ServerContextBase* const context_;  // valid until Returned
+  Gate& method_;
+  const std::string& name_;
+  const Instant began_;
+  std::atomic<bool> leaving_{false};
+
+  mutable std::mutex mutex_;
+  std::string peer_;
+  pid_t thread_ = 0;
+  bool returned_ = false;
+  bool ended_ = false;
+  bool signalled_ = false;
+  bool client_watched_ = false;
+  std::stop_source stop_{std::nostopstate};  // made when somebody asks for the token
+  std::vector<std::function<void()>> callbacks_;
+};
+
+// Threads: any.
+class CallRegistry {
+ public:
+  // `on_idle` runs when the last call ends once WatchIdle was called; see Gate.
+  CallRegistry(const Clock& clock, Termination termination, std::function<void()> on_idle);
+  // Order: after the last call has ended.
+  ~CallRegistry();
+
+  std::shared_ptr<LiveCall> Begin(const grpc::ServerContextBase* context, const char* method);
+
+  int64_t in_flight() const { return gate_.in_flight(); }
+  uint64_t total() const { return gate_.entered(); }
+  Instant last_began() const { return last_began_.load(std::memory_order_relaxed); }
+  std::vector<MethodCount> methods() const;
+  // Oldest first, `limit` at most.
+  std::vector<CallInfo> Calls(size_t limit) const;
+
+  void WatchIdle() { gate_.Watch(); }
+  // Tells every call to leave, spread evenly from now to `by`; later calls are told at once.
+  // Does not block.
+  void BeginLeave(Instant by);
+
+  // The call that `context` belongs to, of any registry in this process; null: none.
+  static std::shared_ptr<LiveCall> Find(const grpc::ServerContextBase* context);
+
+ private:
+  friend class LiveCall;
+  struct Method {
+    std::string name;
+    Gate gate;
+  };
+  Method& MethodOf(const char* name);
+  // Every living call, oldest first.
+  std::vector<std::shared_ptr<LiveCall>> Snapshot() const;
+  void WatchClient(const LiveCall& call);
+  void WatchClients(const std::stop_token& end);
+  void Leave(const std::stop_token& end, Instant by);
+
+  const Clock& clock_;
+  const Termination termination_;
+  Gate gate_;
+  std::atomic<Instant> last_began_{Instant{}};
+  std::atomic<bool> leaving_{false};
+
+  mutable std::shared_mutex methods_mutex_;
+  std::map<std::string, std::unique_ptr<Method>, std::less<>> methods_;  // never shrinks
+
+  std::mutex watched_mutex_;
+  std::condition_variable_any watched_changed_;
+  std::vector<std::weak_ptr<LiveCall>> watched_;
+  std::jthread client_watcher_;  // made when the first sync handler asks for its token
+  std::jthread leaver_;
+};
+
+}  // namespace lastcall

@@ -1,0 +1,32 @@
+// The connections that a server was given. gRPC owns their sockets and does not say when it closes
+// one, so each is remembered as descriptor number and socket cookie, and looked at when asked.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <mutex>
+#include <unordered_map>
+
+namespace lastcall {
+
+// Threads: any.
+class Connections {
+ public:
+  // Before the descriptor is handed over.
+  void Add(int fd);
+  // The living ones; forgets those that are gone. Cost: two system calls each.
+  size_t Count();
+  // Whether there are fewer than `limit`; counts only when it has to.
+  bool HasRoom(size_t limit);
+  // Shuts every living one down in both directions: their clients see a closed connection.
+  void Sever();
+
+ private:
+  template <class F>
+  void ForEachLiving(F action);
+
+  std::mutex mutex_;
+  std::unordered_map<int, uint64_t> cookies_;  // by descriptor number
+};
+
+}  // namespace lastcall

@@ -1,0 +1,21 @@
+// The guard: an interceptor that enters every call in the registry before its handler runs, and ends
+// it after its status was sent.
+#pragma once
+
+#include <memory>
+#include <string_view>
+
+#include <grpcpp/support/server_interceptor.h>
+
+#include <lastcall/rpc/call_registry.h>
+
+namespace lastcall {
+
+// Health and reflection: their streams are never work in flight.
+bool IsHousekeeping(std::string_view method);
+
+// `calls` must outlive the server that the guard is given to.
+std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface> MakeGuard(
+    CallRegistry& calls);
+
+}  // namespace lastcall

@@ -1,0 +1,260 @@
+#include "lastcall/rpc/health_service.h"
+
+#include <grpcpp/alarm.h>
+#include <grpcpp/grpcpp.h>
+
+#include <functional>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "grpc/health/v1/health.grpc.pb.h"
+
+namespace lastcall {
+namespace {
+
+using ::grpc::health::v1::Health;
+using ::grpc::health::v1::HealthCheckRequest;
+using ::grpc::health::v1::HealthCheckResponse;
+using ::grpc::health::v1::HealthListRequest;
+using ::grpc::health::v1::HealthListResponse;
+
+// What a completion queue carries: what to do when the operation is over.
+using Step = std::function<void(bool ok)>;
+
+void* Tag(Step step) { return new Step(std::move(step)); }
+
+HealthCheckResponse Response(HealthBoard::Status status) {
+  HealthCheckResponse response;
+  switch (status) {
+    case HealthBoard::Status::kServing:
+      response.set_status(HealthCheckResponse::SERVING);
+      break;
+    case HealthBoard::Status::kNotServing:
+      response.set_status(HealthCheckResponse::NOT_SERVING);
+      break;
+    case HealthBoard::Status::kUnknown:
+      response.set_status(HealthCheckResponse::SERVICE_UNKNOWN);
+      break;
+  }
+  return response;
+}
+
+// One Watch. At most one operation of its writer is under way; what changes meanwhile is written
+// when that is over. Everything below runs under mutex_.
+class WatchCall : public std::enable_shared_from_this<WatchCall> {
+ public:
+  explicit WatchCall(HealthBoard& board) : board_(board) {}
+
+  grpc::ServerContext context;
+  HealthCheckRequest request;
+  grpc::ServerAsyncWriter<HealthCheckResponse> writer{&context};
+
+  void Begin() {
+    auto subscription = board_.Subscribe([weak = weak_from_this()] {
+      if (const auto self = weak.lock()) self->Changed();
+    });
+    std::lock_guard lock(mutex_);
+    subscription_ = std::move(subscription);
+    Advance();
+  }
+
+  void Changed() {
+    std::lock_guard lock(mutex_);
+    Advance();
+  }
+
+  // The last status, if there is a newer one, then the end.
+  void End() {
+    std::lock_guard lock(mutex_);
+    ending_ = true;
+    Advance();
+  }
+
+  // The client is gone, or the call is over.
+  void Closed() {
+    std::lock_guard lock(mutex_);
+    closed_ = true;
+    subscription_ = nullptr;
+  }
+
+ private:
+  void Advance() {
+    if (busy_ || closed_ || subscription_ == nullptr) return;
+    const HealthCheckResponse now = Response(board_.StatusOf(request.service()));
+    if (!written_ || now.status() != last_) {
+      written_ = true;
+      last_ = now.status();
+      busy_ = true;
+      writer.Write(now, Tag([self = shared_from_this()](bool ok) { self->Written(ok); }));
+    } else if (ending_) {
+      closed_ = true;
+      writer.Finish({grpc::StatusCode::UNAVAILABLE, "the server is stopping"},
+                    Tag([self = shared_from_this()](bool) {}));
+    }
+  }
+
+  void Written(bool ok) {
+    std::lock_guard lock(mutex_);
+    busy_ = false;
+    if (!ok) closed_ = true;
+    Advance();
+  }
+
+  HealthBoard& board_;
+  std::mutex mutex_;
+  HealthBoard::Subscription subscription_;  // null: not begun, or closed
+  bool busy_ = false;
+  bool closed_ = false;
+  bool ending_ = false;
+  bool written_ = false;
+  HealthCheckResponse::ServingStatus last_ = HealthCheckResponse::UNKNOWN;
+};
+
+template <class Request, class Reply>
+struct UnaryCall {
+  grpc::ServerContext context;
+  Request request;
+  grpc::ServerAsyncResponseWriter<Reply> writer{&context};
+};
+
+}  // namespace
+
+class HealthService::Core {
+ public:
+  explicit Core(HealthBoard& board) : board_(board) {}
+
+  void Register(grpc::ServerBuilder& builder) {
+    builder.RegisterService(&service_);
+    queue_ = builder.AddCompletionQueue();
+  }
+
+  void Start() {
+    started_ = true;
+    AwaitCheck();
+    AwaitList();
+    AwaitWatch();
+    thread_ = std::thread([this] { Run(); });
+  }
+
+  void EndStreams() {
+    {
+      std::lock_guard lock(mutex_);
+      ending_ = true;
+    }
+    for (const auto& watch : Living()) watch->End();
+  }
+
+  void Stop() {
+    if (queue_ == nullptr) return;
+    if (!started_) {
+      queue_->Shutdown();
+      Run();
+      return;
+    }
+    // The queue is shut by its own thread, and nothing may begin an operation on it afterwards.
+    grpc::Alarm alarm;
+    alarm.Set(queue_.get(), gpr_now(GPR_CLOCK_MONOTONIC), Tag([this](bool) {
+                for (const auto& watch : Living()) watch->Closed();
+                queue_->Shutdown();
+              }));
+    thread_.join();
+  }
+
+ private:
+  std::vector<std::shared_ptr<WatchCall>> Living() {
+    std::lock_guard lock(mutex_);
+    std::vector<std::shared_ptr<WatchCall>> living;
+    for (const auto& weak : watches_) {
+      if (auto watch = weak.lock()) living.push_back(std::move(watch));
+    }
+    return living;
+  }
+
+  void Run() {
+    void* tag = nullptr;
+    bool ok = false;
+    while (queue_->Next(&tag, &ok)) {
+      const std::unique_ptr<Step> step(static_cast<Step*>(tag));
+      (*step)(ok);
+    }
+  }
+
+  void AwaitCheck() {
+    auto call = std::make_shared<UnaryCall<HealthCheckRequest, HealthCheckResponse>>();
+    service_.RequestCheck(&call->context, &call->request, &call->writer, queue_.get(), queue_.get(),
+                          Tag([this, call](bool ok) {
+                            if (!ok) return;  // the server is shutting down
+                            AwaitCheck();
+                            const auto status = board_.StatusOf(call->request.service());
+                            const auto done = Tag([call](bool) {});
+                            if (status == HealthBoard::Status::kUnknown) {
+                              call->writer.FinishWithError(
+                                  {grpc::StatusCode::NOT_FOUND, "no such service on this server"},
+                                  done);
+                            } else {
+                              call->writer.Finish(Response(status), grpc::Status::OK, done);
+                            }
+                          }));
+  }
+
+  void AwaitList() {
+    auto call = std::make_shared<UnaryCall<HealthListRequest, HealthListResponse>>();
+    service_.RequestList(&call->context, &call->request, &call->writer, queue_.get(), queue_.get(),
+                         Tag([this, call](bool ok) {
+                           if (!ok) return;
+                           AwaitList();
+                           HealthListResponse all;
+                           for (const auto& [service, status] : board_.List()) {
+                             (*all.mutable_statuses())[service] = Response(status);
+                           }
+                           call->writer.Finish(all, grpc::Status::OK, Tag([call](bool) {}));
+                         }));
+  }
+
+  void AwaitWatch() {
+    auto watch = std::make_shared<WatchCall>(board_);
+    // gRPC never returns this tag for a call that did not begin.
+    auto* const done = static_cast<Step*>(Tag([watch](bool) { watch->Closed(); }));
+    watch->context.AsyncNotifyWhenDone(done);
+    service_.RequestWatch(&watch->context, &watch->request, &watch->writer, queue_.get(),
+                          queue_.get(), Tag([this, watch, done](bool ok) {
+                            if (!ok) {
+                              delete done;
+                              return;
+                            }
+                            AwaitWatch();
+                            BeginWatch(watch);
+                          }));
+  }
+
+  void BeginWatch(const std::shared_ptr<WatchCall>& watch) {
+    bool ending = false;
+    {
+      std::lock_guard lock(mutex_);
+      std::erase_if(watches_, [](const auto& weak) { return weak.expired(); });
+      watches_.push_back(watch);
+      ending = ending_;
+    }
+    watch->Begin();
+    if (ending) watch->End();
+  }
+
+  HealthBoard& board_;
+  Health::AsyncService service_;
+  std::unique_ptr<grpc::ServerCompletionQueue> queue_;
+  std::thread thread_;
+  bool started_ = false;
+
+  std::mutex mutex_;
+  bool ending_ = false;
+  std::vector<std::weak_ptr<WatchCall>> watches_;
+};
+
+HealthService::HealthService(HealthBoard& board) : core_(std::make_unique<Core>(board)) {}
+HealthService::~HealthService() { core_->Stop(); }
+void HealthService::Register(grpc::ServerBuilder& builder) { core_->Register(builder); }
+void HealthService::Start() { core_->Start(); }
+void HealthService::EndStreams() { core_->EndStreams(); }
+
+}  // namespace lastcall

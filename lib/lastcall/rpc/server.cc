@@ -1,0 +1,202 @@
+#include "lastcall/rpc/server.h"
+
+#include <grpcpp/ext/proto_server_reflection_plugin.h>
+#include <grpcpp/grpcpp.h>
+#include <grpcpp/impl/server_builder_option.h>
+#include <grpcpp/impl/server_initializer.h>
+#include <grpcpp/impl/service_type.h>
+#include <grpcpp/resource_quota.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "lastcall/rpc/acceptor.h"
+#include "lastcall/rpc/connections.h"
+#include "lastcall/rpc/guard.h"
+#include "lastcall/rpc/health_board.h"
+#include "lastcall/rpc/health_service.h"
+#include "lastcall/rpc/retirement.h"
+
+namespace lastcall {
+namespace {
+
+using ::grpc::experimental::ExternalConnectionAcceptor;
+
+// Learns the names of the services, which a grpc::Service keeps to itself.
+class ServiceNames final : public grpc::ServerBuilderPlugin {
+ public:
+  explicit ServiceNames(std::vector<std::string>& names) : names_(names) {}
+  std::string name() override { return "lastcall_service_names"; }
+  void InitServer(grpc::ServerInitializer*) override {}
+  void Finish(grpc::ServerInitializer* server) override {
+    for (const std::string& each : *server->GetServiceList()) names_.push_back(each);
+  }
+  void ChangeArguments(const std::string&, void*) override {}
+
+ private:
+  std::vector<std::string>& names_;
+};
+
+// Linking the reflection library switches reflection on for every server of the process; this takes
+// it away where it was not asked for.
+class ChoosePlugins final : public grpc::ServerBuilderOption {
+ public:
+  ChoosePlugins(bool reflection, std::vector<std::string>& names)
+      : reflection_(reflection), names_(names) {}
+
+  void UpdateArguments(grpc::ChannelArguments*) override {}
+  void UpdatePlugins(std::vector<std::unique_ptr<grpc::ServerBuilderPlugin>>* plugins) override {
+    std::erase_if(*plugins,
+                  [](const auto& plugin) { return plugin->name() == kReflectionPlugin; });
+    if (reflection_) {
+      plugins->push_back(std::make_unique<grpc::reflection::ProtoServerReflectionPlugin>());
+    }
+    plugins->push_back(std::make_unique<ServiceNames>(names_));
+  }
+
+ private:
+  static constexpr std::string_view kReflectionPlugin = "proto_server_reflection";
+  const bool reflection_;
+  std::vector<std::string>& names_;
+};
+
+int Milliseconds(Duration length) {
+  return static_cast<int>(std::chrono::duration_cast<std::chrono::milliseconds>(length).count());
+}
+
+void ApplyLimits(const ServerLimits& limits, grpc::ServerBuilder& builder) {
+  const auto set = [&](const char* name, int value) {
+    if (value > 0) builder.AddChannelArgument(name, value);
+  };
+  set(GRPC_ARG_MAX_CONCURRENT_STREAMS, limits.streams);
+  set(GRPC_ARG_KEEPALIVE_TIME_MS, Milliseconds(limits.keepalive));
+  set(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, Milliseconds(limits.keepalive_timeout));
+  set(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, Milliseconds(limits.handshake));
+  if (limits.message > 0) builder.SetMaxReceiveMessageSize(static_cast<int>(limits.message));
+  if (limits.threads > 0) {
+    builder.SetResourceQuota(grpc::ResourceQuota("lastcall").SetMaxThreads(limits.threads));
+  }
+}
+
+bool IsCallback(const grpc::Service* service) { return service->has_callback_methods(); }
+
+}  // namespace
+
+// Members go in reverse order: nobody hands connections over once the server is gone.
+class Server::Grpc {
+ public:
+  HealthBoard health;
+  HealthService health_service{health};
+  Connections connections;
+  std::vector<std::unique_ptr<ExternalConnectionAcceptor>> entrances;  // one for each listener
+  std::unique_ptr<grpc::Server> server;
+  std::unique_ptr<Retirement> retirement;
+  std::unique_ptr<Acceptor> acceptor;
+
+  void HandOver(size_t listener, UniqueFd connection) {
+    connections.Add(connection.get());
+    ExternalConnectionAcceptor::NewConnectionParameters parameters;
+    parameters.fd = connection.Release();
+    entrances[listener]->HandleNewConnection(&parameters);
+  }
+};
+
+Server::Server(std::string name, const Clock& clock, Termination termination,
+               std::function<void()> on_idle)
+    : name_(std::move(name)),
+      calls_(clock, std::move(termination), std::move(on_idle)),
+      grpc_(std::make_unique<Grpc>()) {}
+
+Result<std::unique_ptr<Server>> Server::Start(ServerOptions options, const Clock& clock,
+                                              Termination termination,
+                                              std::function<void()> on_idle) {
+  std::unique_ptr<Server> server(
+      new Server(options.name, clock, std::move(termination), std::move(on_idle)));
+  Grpc& grpc = *server->grpc_;
+
+  grpc::ServerBuilder builder;
+  builder.SetOption(std::make_unique<ChoosePlugins>(options.reflection, server->services_));
+  ApplyLimits(options.limits, builder);
+  std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> guards;
+  guards.push_back(MakeGuard(server->calls_));
+  builder.experimental().SetInterceptorCreators(std::move(guards));
+  for (grpc::Service* service : options.services) builder.RegisterService(service);
+  grpc.health_service.Register(builder);
+  std::vector<UniqueFd> sockets;
+  for (Listener& listener : options.listeners) {
+    server->addresses_.push_back(listener.address());
+    sockets.push_back(listener.Release());
+    grpc.entrances.push_back(builder.experimental().AddExternalConnectionAcceptor(
+        grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD,
+        grpc::InsecureServerCredentials()));
+  }
+  grpc.server = builder.BuildAndStart();
+  if (grpc.server == nullptr) {
+    return Fail(Code::kInternal, "server \"" + options.name +
+                                     "\" could not be built; gRPC's log above says why (two "
+                                     "services of one name?)");
+  }
+  if (std::any_of(options.services.begin(), options.services.end(), IsCallback) &&
+      !std::all_of(options.services.begin(), options.services.end(), IsCallback)) {
+    options.warn("server \"" + options.name +
+                 "\" mixes synchronous and callback services: gRPC then serves the synchronous "
+                 "ones from the callback threads too; give each kind a server of its own");
+  }
+  std::erase_if(server->services_, [](const std::string& service) {
+    return IsHousekeeping("/" + service + "/");
+  });
+  for (const std::string& service : server->services_) grpc.health.AddService(service);
+  grpc.health_service.Start();
+  grpc.retirement = MakePlainRetirement(*grpc.server, grpc.connections);
+  grpc.acceptor = std::make_unique<Acceptor>(
+      std::move(sockets),
+      Acceptor::Callbacks{
+          .accepted = [&grpc](size_t listener, UniqueFd fd) { grpc.HandOver(listener, std::move(fd)); },
+          .has_room = [&grpc, limit = options.limits.connections] {
+            return limit == 0 || grpc.connections.HasRoom(limit);
+          },
+          .warn = [warn = options.warn, name = options.name](const std::string& what) {
+            warn("server \"" + name + "\": " + what);
+          }});
+  return server;
+}
+
+Server::~Server() {
+  if (grpc_->acceptor != nullptr) grpc_->acceptor->Pause();
+  grpc_->health_service.EndStreams();
+  // The retirement first: it is a thread inside Shutdown.
+  grpc_->retirement = nullptr;
+  if (grpc_->server != nullptr) grpc_->server->Shutdown();
+  grpc_->acceptor = nullptr;
+}
+
+void Server::Accept(bool accept) {
+  if (accept) {
+    grpc_->acceptor->Resume();
+  } else {
+    grpc_->acceptor->Pause();
+  }
+}
+
+bool Server::accepting() const { return grpc_->acceptor->accepting(); }
+
+void Server::SetServing(bool serving) { grpc_->health.SetServing(serving); }
+
+bool Server::SetServiceServing(std::string_view service, bool serving) {
+  return grpc_->health.SetServiceServing(service, serving);
+}
+
+bool Server::serving() const { return grpc_->health.serving(); }
+
+size_t Server::CountConnections() { return grpc_->connections.Count(); }
+
+void Server::BeginRetire(Instant leave_by, std::function<void()> retired) {
+  Accept(false);
+  calls_.BeginLeave(leave_by);
+  grpc_->health_service.EndStreams();
+  grpc_->retirement->Begin(std::move(retired));
+}
+
+void Server::Cancel() { grpc_->retirement->Cancel(); }
+
+}  // namespace lastcall

@@ -1,0 +1,170 @@
+#include "lastcall/signals/signals.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "lastcall/base/unique_fd.h"
+
+namespace lastcall {
+namespace {
+
+sigset_t HandledSet() {
+  sigset_t set;
+  sigemptyset(&set);
+  for (const int signal : kHandledSignals) sigaddset(&set, signal);
+  return set;
+}
+
+// What the handler tells the reader; smaller than PIPE_BUF, so that writes are whole.
+struct Note {
+  int number;
+  int code;
+  pid_t pid;
+  uid_t uid;
+};
+
+// A signal handler has no argument of its own, hence the one global; -1 while nobody reads.
+std::atomic<int> note_pipe{-1};
+
+void WriteNote(int number, siginfo_t* info, void*) {
+  const int saved = errno;
+  const Note note{number, info->si_code, info->si_pid, info->si_uid};
+  // A full pipe holds hundreds of unread signals; one more would say nothing new.
+  [[maybe_unused]] const ssize_t ignored =
+      write(note_pipe.load(std::memory_order_relaxed), &note, sizeof(note));
+  errno = saved;
+}
+
+ReceivedSignal Received(const Clock& clock, int number, int code, pid_t pid, uid_t uid) {
+  const bool from_kernel = code == SI_KERNEL;
+  return {number,      from_kernel ? 0 : pid, from_kernel ? 0 : uid, code,
+          clock.Now(), clock.Wall()};
+}
+
+}  // namespace
+
+void BlockSignals() {
+  const sigset_t set = HandledSet();
+  pthread_sigmask(SIG_BLOCK, &set, nullptr);
+  struct sigaction ignore {};
+  ignore.sa_handler = SIG_IGN;
+  sigaction(SIGPIPE, &ignore, nullptr);
+}
+
+bool SignalsAreBlocked() {
+  sigset_t now;
+  pthread_sigmask(SIG_BLOCK, nullptr, &now);
+  for (const int signal : kHandledSignals) {
+    if (sigismember(&now, signal) != 1) return false;
+  }
+  return true;
+}
+
+class SignalReader::Source {
+ public:
+  using Receive = std::function<void(const ReceivedSignal&)>;
+  virtual ~Source() = default;
+};
+
+class SignalReader::WaitSource final : public Source {
+ public:
+  WaitSource(const Clock& clock, Receive receive)
+      : clock_(clock), receive_(std::move(receive)), thread_([this] { Read(); }) {}
+
+  ~WaitSource() override {
+    // Queued to this one thread, with a value that nobody outside can know.
+    pthread_sigqueue(thread_.native_handle(), SIGUSR1, sigval{.sival_ptr = this});
+    thread_.join();
+  }
+
+ private:
+  void Read() {
+    const sigset_t set = HandledSet();
+    pthread_sigmask(SIG_BLOCK, &set, nullptr);
+    for (;;) {
+      siginfo_t info{};
+      const int number = sigwaitinfo(&set, &info);
+      if (number < 0) continue;  // EINTR: stopped and continued, or a debugger
+      if (info.si_code == SI_QUEUE && info.si_pid == getpid() && info.si_value.sival_ptr == this) {
+        return;
+      }
+      receive_(Received(clock_, number, info.si_code, info.si_pid, info.si_uid));
+    }
+  }
+
+  const Clock& clock_;
+  const Receive receive_;
+  std::thread thread_;
+};
+
+class SignalReader::HandlerSource final : public Source {
+ public:
+  HandlerSource(const Clock& clock, Receive receive)
+      : clock_(clock), receive_(std::move(receive)) {
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) != 0) return;  // out of descriptors: the old dispositions stay
+    read_end_.Reset(ends[0]);
+    write_end_.Reset(ends[1]);
+    fcntl(ends[1], F_SETFL, O_NONBLOCK);
+    note_pipe.store(ends[1], std::memory_order_relaxed);
+    thread_ = std::thread([this] { Read(); });
+    for (const int signal : kHandledSignals) Install(signal);
+  }
+
+  ~HandlerSource() override {
+    for (const auto& [signal, action] : before_) sigaction(signal, &action, nullptr);
+    note_pipe.store(-1, std::memory_order_relaxed);
+    const Note end{};
+    [[maybe_unused]] const ssize_t ignored = write(write_end_.get(), &end, sizeof(end));
+    if (thread_.joinable()) thread_.join();
+  }
+
+ private:
+  void Install(int signal) {
+    struct sigaction action {};
+    action.sa_sigaction = &WriteNote;
+    action.sa_flags = SA_SIGINFO | SA_RESTART;
+    sigemptyset(&action.sa_mask);
+    struct sigaction before {};
+    if (sigaction(signal, &action, &before) == 0) before_.emplace_back(signal, before);
+  }
+
+  void Read() {
+    const sigset_t set = HandledSet();
+    pthread_sigmask(SIG_BLOCK, &set, nullptr);
+    Note note{};
+    for (;;) {
+      const ssize_t size = read(read_end_.get(), &note, sizeof(note));
+      if (size < 0 && errno == EINTR) continue;
+      if (size != sizeof(note) || note.number == 0) return;
+      receive_(Received(clock_, note.number, note.code, note.pid, note.uid));
+    }
+  }
+
+  const Clock& clock_;
+  const Receive receive_;
+  UniqueFd read_end_;
+  UniqueFd write_end_;
+  std::vector<std::pair<int, struct sigaction>> before_;
+  std::thread thread_;
+};
+
+SignalReader::SignalReader(const Clock& clock, std::function<void(const ReceivedSignal&)> receive,
+                           Form form) {
+  if (form == Form::kWait) {
+    source_ = std::make_unique<WaitSource>(clock, std::move(receive));
+  } else {
+    source_ = std::make_unique<HandlerSource>(clock, std::move(receive));
+  }
+}
+
+SignalReader::~SignalReader() = default;
+
+}  // namespace lastcall
