@@ -1,5 +1,5 @@
 // The configuration of lastcalld: a TOML file, its drop-ins, or the command line's --plugin.
-// All errors are found at once, each with file, line and remedy; a bad configuration changes nothing.
+// All errors are found at once, with file, line and remedy; a bad configuration changes nothing.
 #pragma once
 
 #include <cstdint>
@@ -18,13 +18,14 @@ namespace lastcall {
 
 // Where a value was written; `file` is empty for the command line and for defaults.
 struct Place {
-  std::string file;
-  uint32_t line = 0;
+  std::string file;     // absolute
+  uint32_t line = 0;    // from 1; 0: the file as a whole
+  uint32_t column = 0;  // from 1, for TOML that cannot be parsed
 };
 
 struct PluginSpec {
-  std::string name;  // as written in `plugins`: "echo", or the stem of a path
-  std::string path;  // of the shared object, absolute
+  std::string name;     // as written in `plugins`: "echo", or the stem of a path
+  std::string path;     // of the shared object, absolute
   PluginConfig config;  // made from [server.X.config.NAME]
   std::map<std::string, PluginConfig::Value, std::less<>> values;  // the same, to hand on
   Place place;
@@ -33,9 +34,9 @@ struct PluginSpec {
 // [server.X.limits]. Zero: gRPC's default.
 struct Limits {
   uint32_t connections = 10000;
-  uint32_t streams = 100;             // concurrent, of one connection
-  uint64_t message = 4 << 20;         // bytes, of one message received
-  uint32_t threads = 0;               // of synchronous handlers
+  uint32_t streams = 100;      // concurrent, of one connection
+  uint64_t message = 4 << 20;  // bytes, of one message received
+  uint32_t threads = 0;        // of synchronous handlers
   Duration keepalive = std::chrono::seconds(60);
   Duration keepalive_timeout = std::chrono::seconds(10);
   Duration handshake = std::chrono::seconds(10);
@@ -60,16 +61,22 @@ struct ProcessConfig {
 };
 
 struct Config {
-  std::string file;  // empty with --plugin
-  std::string plugin_dir;
-  std::string state_dir;
-  Budget shutdown;
+  std::string file;                // absolute; empty with --plugin
+  std::vector<std::string> files;  // that one and its drop-ins, in the order they were read
+  std::string plugin_dir = "/usr/lib/lastcall/plugins";
+  std::string state_dir = "/var/lib/lastcall";
+  Budget shutdown;  // grace may be kForever, the others never are
   std::optional<Duration> quiet;
   Duration ready = std::chrono::seconds(30);  // [reload] ready
-  std::string admin_socket;
-  std::string log_level = "info";
-  std::vector<ServerConfig> servers;      // in the order of the file
-  std::vector<ProcessConfig> processes;   // every one that a server names, in order of first use
+  Duration settle = std::chrono::seconds(2);
+  Duration reload_grace = std::chrono::minutes(10);  // may be kForever
+  uint32_t keep = 3;                                 // retired incarnations of a process
+  std::string admin_socket = "/run/lastcall/admin.sock";
+  std::vector<std::string> operators = {"lastcall-admin"};  // groups
+  std::vector<std::string> observers = {"lastcall-view"};
+  std::string log_level = "info";        // trace, debug, info, warning or error
+  std::vector<ServerConfig> servers;     // at least one; in the order of the files
+  std::vector<ProcessConfig> processes;  // every one that a server names, in order of first use
 };
 
 struct ConfigProblem {
@@ -77,23 +84,29 @@ struct ConfigProblem {
   std::string message;  // what is wrong, and the remedy
 };
 
-// One line each: "/etc/lastcall/lastcalld.toml:12: unknown key …".
+// "/etc/lastcall/lastcalld.toml:12: unknown key …", without a newline.
+std::string Format(const ConfigProblem& problem);
+// One line each, every one ended by a newline.
 std::string Format(const std::vector<ConfigProblem>& problems);
 
 template <class T>
 using Checked = tl::expected<T, std::vector<ConfigProblem>>;
 
-// Reads `file` and the drop-ins in the folder NAME.d beside it ("lastcalld.d" for "lastcalld.toml"),
-// in lexical order: tables merge, arrays and values replace. Does not look at plugins or sockets.
+// Reads `file` and the drop-ins in the folder NAME.d beside it ("lastcalld.d" for
+// "lastcalld.toml"), in lexical order: tables merge, arrays and values replace. Relative paths are
+// below the folder of `file`. Does not look at plugins or sockets. Blocks: reads files.
+// Fails: with every problem there is, sorted by place.
 Checked<Config> LoadConfig(const std::string& file);
 
 // What `lastcalld --plugin PATH… [--listen ADDRESS…]` runs: one server "dev" with reflection, admin
-// socket and state in `runtime_dir`.
+// socket and state in `runtime_dir`. Relative paths are below the current folder; without addresses
+// it listens on 127.0.0.1:50051.
 Checked<Config> DevelopmentConfig(const std::vector<std::string>& plugins,
                                   const std::vector<std::string>& listen,
                                   const std::string& runtime_dir);
 
-// The effective configuration, defaults included.
+// The effective configuration, defaults included and paths absolute. LoadConfig reads the same from
+// the TOML, places apart; the JSON has the same tables.
 std::string ToToml(const Config& config);
 std::string ToJson(const Config& config);
 

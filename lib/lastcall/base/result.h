@@ -45,6 +45,12 @@ inline tl::unexpected<Error> Fail(Code code, std::string message) {
   return tl::unexpected<Error>(Error{code, std::move(message)});
 }
 
+// Whether the remedy is in the configuration or in what it names, not in the machine's state.
+constexpr bool IsConfiguration(Code code) {
+  return code == Code::kInvalidArgument || code == Code::kNotFound ||
+         code == Code::kFailedPrecondition;
+}
+
 // kInternal with the text of `errno_value` appended: "cannot open /x: No such file or directory".
 tl::unexpected<Error> FailErrno(std::string_view what, int errno_value);
 

@@ -27,12 +27,9 @@ void LogToStderr(LogLevel level, std::string_view message) {
 }
 
 int ExitCodeFor(const Error& error) {
-  switch (error.code) {
-    case Code::kInvalidArgument: return kBadConfiguration;
-    case Code::kAlreadyExists:
-    case Code::kPermissionDenied: return kCannotBind;
-    default: return kInternal;
-  }
+  if (IsConfiguration(error.code)) return kBadConfiguration;
+  const bool address = error.code == Code::kAlreadyExists || error.code == Code::kPermissionDenied;
+  return address ? kCannotBind : kInternal;
 }
 
 HostObserver& SilentObserver() {

@@ -3,9 +3,13 @@
 #pragma once
 
 #include <cstdint>
+#include <exception>
 #include <map>
+#include <mutex>
+#include <set>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -23,6 +27,7 @@ class ConfigError : public std::exception {
   std::string message_;
 };
 
+// Threads: any.
 class PluginConfig {
  public:
   using Texts = std::vector<std::string>;
@@ -56,18 +61,35 @@ class PluginConfig {
   // throw config.Refuse("port", "must be below 65536").
   ConfigError Refuse(std::string_view key, std::string_view why) const;
 
-  // One message for each key that nobody read: "lastcalld.toml:12: unknown key …".
+  // One message for each key that nobody read, in the order of the file:
+  // `lastcalld.toml:12: unknown key server.public.config.echo.greetng; did you mean "greeting"?`.
   std::vector<std::string> Unread() const;
 
  private:
+  // The keys that were asked for, present or not. A copy of a configuration begins with what its
+  // original knew.
+  class Asked {
+   public:
+    Asked() = default;
+    Asked(const Asked& other) : keys_(other.Keys()) {}
+    Asked& operator=(const Asked& other);
+    void Add(std::string_view key);
+    std::set<std::string, std::less<>> Keys() const;
+
+   private:
+    mutable std::mutex mutex_;
+    std::set<std::string, std::less<>> keys_;
+  };
+
   const Value* Find(std::string_view key) const;
   template <class T>
-  const T* Get(std::string_view key, std::string_view type) const;
-  ConfigError Missing(std::string_view key, std::string_view type) const;
+  const T* Get(std::string_view key, std::string_view expected) const;
+  ConfigError Unsuitable(std::string_view key, const Value& value, std::string_view expected) const;
+  ConfigError Missing(std::string_view key, std::string_view example) const;
 
   std::string section_;
   std::map<std::string, Value, std::less<>> values_;
-  mutable std::map<std::string, bool, std::less<>> read_;
+  mutable Asked asked_;
 };
 
 }  // namespace lastcall

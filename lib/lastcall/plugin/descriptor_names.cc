@@ -11,7 +11,7 @@ namespace {
 
 using google::protobuf::internal::WireFormatLite;
 
-constexpr size_t kMaxNames = 100'000;
+constexpr size_t kMaxNames = 20'000;
 constexpr size_t kMaxNameLength = 1024;
 
 // Field numbers of google/protobuf/descriptor.proto.
@@ -49,12 +49,14 @@ bool ForEachField(std::string_view message, Take take) {
 
 bool IsName(std::string_view name) {
   return !name.empty() && name.size() <= kMaxNameLength &&
-         std::all_of(name.begin(), name.end(), [](char c) { return c > ' ' && c < 0x7f; });
+         std::none_of(name.begin(), name.end(),
+                      [](unsigned char c) { return c < ' ' || c == 0x7f; });
 }
 
 class NameCollector {
  public:
   bool TakeFile(std::string_view file) {
+    const size_t files_before = names_.files.size();
     std::string_view package;
     std::vector<std::string_view> services, others;
     const bool read = ForEachField(file, [&](int field, std::string_view bytes) {
@@ -69,10 +71,12 @@ class NameCollector {
         default: return true;
       }
     });
-    if (!read) return false;
+    if (!read || names_.files.size() != files_before + 1) return false;
     const std::string prefix = package.empty() ? "" : std::string(package) + ".";
-    for (const std::string_view name : services) names_.services.push_back(prefix.data() + std::string(name));
-    for (const std::string_view name : services) names_.symbols.push_back(prefix + std::string(name));
+    for (const std::string_view name : services) {
+      names_.services.push_back(prefix + std::string(name));
+      names_.symbols.push_back(names_.services.back());
+    }
     for (const std::string_view name : others) names_.symbols.push_back(prefix + std::string(name));
     return true;
   }

@@ -1,5 +1,5 @@
-// The names in a serialized google.protobuf.FileDescriptorSet. Messages are not made: two bytes of a
-// hostile one can stand for hundreds in memory.
+// The names in a serialized google.protobuf.FileDescriptorSet. Messages are not made: two bytes of
+// a hostile one can stand for hundreds in memory.
 #pragma once
 
 #include <optional>

@@ -16,6 +16,52 @@ namespace {
 
 constexpr internal::NoteText kHostText = internal::ManifestText("");
 
+// The lines of a manifest's text. Unknown keys are of a later version.
+class TextFields {
+ public:
+  explicit TextFields(std::string_view text) {
+    while (!text.empty()) {
+      const std::string_view line = text.substr(0, text.find('\n'));
+      text.remove_prefix(std::min(line.size() + 1, text.size()));
+      const size_t equals = line.find('=');
+      // Values go into logs.
+      const bool printable = std::none_of(line.begin(), line.end(),
+                                          [](unsigned char c) { return c < ' ' || c == 0x7f; });
+      if (equals == line.npos || !printable) {
+        Note("has a line that is not key=value");
+      } else {
+        values_.emplace(line.substr(0, equals), line.substr(equals + 1));
+      }
+    }
+  }
+
+  std::string Text(std::string_view key) {
+    const auto value = values_.find(key);
+    if (value != values_.end()) return std::string(value->second);
+    Note("lacks " + std::string(key));
+    return "";
+  }
+
+  uint32_t Number(std::string_view key) {
+    const std::string text = Text(key);
+    uint32_t number = 0;
+    const char* end = text.data() + text.size();
+    const auto parsed = std::from_chars(text.data(), end, number);
+    if (parsed.ec != std::errc() || parsed.ptr != end) Note("has a bad " + std::string(key));
+    return number;
+  }
+
+  const std::string& problem() const { return problem_; }  // the first
+
+ private:
+  void Note(std::string problem) {
+    if (problem_.empty()) problem_ = std::move(problem);
+  }
+
+  std::map<std::string_view, std::string_view> values_;
+  std::string problem_;
+};
+
 // "1.51" of "1.51.1".
 std::string_view MajorMinor(std::string_view version) {
   const size_t dot = version.find('.');
@@ -61,56 +107,24 @@ std::string Clash(const NamedManifest& a, const NamedManifest& b) {
   return "plugins " + called(a) + " and " + called(b) + " both " +
          (files.empty() ? "define " + Enumerate(symbols) : "bring " + Enumerate(files)) +
          ", which one process can have only once; give the server of one of them another process "
-         "(process = \"…\"), or build the .proto files once, as a shared library that both link";
+         "(process = \"…\"), or build it once, for both, with lastcall_add_protos(… SHARED)";
 }
 
 }  // namespace
 
-namespace internal {
-
-Result<> ParseManifestText(std::string_view text, Manifest* manifest) {
-  std::map<std::string_view, std::string_view> lines;
-  while (!text.empty()) {
-    const std::string_view line = text.substr(0, text.find('\n'));
-    text.remove_prefix(std::min(line.size() + 1, text.size()));
-    const size_t equals = line.find('=');
-    // Values go into logs.
-    if (equals == line.npos || std::any_of(line.begin(), line.end(), [](unsigned char c) {
-          return c < ' ' || c == 0x7f;
-        })) {
-      return Fail(Code::kDataLoss, "its manifest has a line that is not key=value");
-    }
-    lines.emplace(line.substr(0, equals), line.substr(equals + 1));
-  }
-
-  Result<> result;
-  const auto get = [&](std::string_view key) -> std::string {
-    const auto line = lines.find(key);
-    if (line != lines.end()) return std::string(line->second);
-    if (result) result = Fail(Code::kDataLoss, "its manifest lacks " + std::string(key));
-    return "";
-  };
-  const auto get_number = [&](std::string_view key) {
-    const std::string value = get(key);
-    uint32_t number = 0;
-    const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), number);
-    if (result && (error != std::errc() || end != value.data() + value.size())) {
-      result = Fail(Code::kDataLoss, "its manifest has a bad " + std::string(key));
-    }
-    return number;
-  };
-  manifest->abi = get_number("abi");
-  manifest->name = get("name");
-  manifest->compiler = get("compiler");
-  manifest->libstdcxx = get_number("libstdcxx");
-  manifest->cxx11_abi = get_number("cxx11_abi") != 0;
-  manifest->grpc = get("grpc");
-  manifest->protobuf = get("protobuf");
-  manifest->sanitizer = get("sanitizer");
-  return result;
+Result<> internal::ParseManifestText(std::string_view text, Manifest* manifest) {
+  TextFields fields(text);
+  manifest->abi = fields.Number("abi");
+  manifest->name = fields.Text("name");
+  manifest->compiler = fields.Text("compiler");
+  manifest->libstdcxx = fields.Number("libstdcxx");
+  manifest->cxx11_abi = fields.Number("cxx11_abi") != 0;
+  manifest->grpc = fields.Text("grpc");
+  manifest->protobuf = fields.Text("protobuf");
+  manifest->sanitizer = fields.Text("sanitizer");
+  if (!fields.problem().empty()) return Fail(Code::kDataLoss, "its manifest " + fields.problem());
+  return {};
 }
-
-}  // namespace internal
 
 Manifest HostManifest() {
   Manifest host;

@@ -5,13 +5,13 @@
 //   for (const std::string& line : Mismatches(*manifest, HostManifest())) …
 #pragma once
 
+#include <lastcall/base/result.h>
+
 #include <cstdint>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
-
-#include <lastcall/base/result.h>
 
 namespace lastcall {
 
@@ -20,9 +20,9 @@ struct Manifest {
 
   std::string path;  // as given to ReadManifest
   uint32_t abi = 0;
-  std::string name;       // given to lastcall_add_plugin()
-  std::string version;    // given to LASTCALL_PLUGIN; empty until the plugin is loaded
-  std::string compiler;   // "12.2.0"
+  std::string name;        // given to lastcall_add_plugin()
+  std::string version;     // given to LASTCALL_PLUGIN; empty until the plugin is loaded
+  std::string compiler;    // "12.2.0"
   uint32_t libstdcxx = 0;  // its release: 12
   bool cxx11_abi = true;   // libstdc++'s: the std::string of C++11 or the one before
   std::string grpc;        // "1.51.1"
@@ -42,20 +42,21 @@ Result<Manifest> ReadManifest(const std::string& path);
 // What this program is: the host in the comparison below. It brings no services.
 Manifest HostManifest();
 
-// Why `plugin` cannot be loaded by `host`, one line for each field that differs: "built for protobuf
-// 3.21.12, this host runs 4.25.1". Empty: it fits. ABI, protobuf, std::string and sanitizer must be
-// equal, gRPC in major and minor; libstdc++ must not be newer than the host's. The compiler does not
-// matter.
+// Why `plugin` cannot be loaded by `host`, one line for each field that differs: "built for
+// protobuf 3.21.12, this host runs 4.25.1". Empty: it fits. ABI, protobuf, std::string and
+// sanitizer must be equal, gRPC in major and minor; libstdc++ must not be newer than the host's.
+// The compiler does not matter.
 std::vector<std::string> Mismatches(const Manifest& plugin, const Manifest& host);
 
-// Why these plugins, each with its configured name, cannot be in one process, one line for each pair:
-// they bring the same .proto file, or files that define the same names. protobuf would abort.
+// Why these plugins, each with its configured name, cannot be in one process, one line for each
+// pair: they bring the same .proto file, or files that define the same names. protobuf would abort.
 // Manifests of one path are the same plugin and do not clash.
 std::vector<std::string> Clashes(const std::vector<std::pair<std::string, Manifest>>& plugins);
 
 namespace internal {
 
-// Fills in the fields that the text of a manifest note has. Fails: kDataLoss, what is missing or bad.
+// Fills in the fields that the text of a manifest note has. Fails: kDataLoss, what is missing or
+// bad.
 Result<> ParseManifestText(std::string_view text, Manifest* manifest);
 
 }  // namespace internal

@@ -4,18 +4,17 @@
 //   LASTCALL_MANIFEST("echo")
 //   LASTCALL_DESCRIPTORS("/build/echo.protoset")
 //
-// The linker puts notes into a segment of their own, so that neither strip nor --gc-sections removes
-// them.
+// The linker puts notes into a segment of their own, so that neither strip nor --gc-sections
+// removes them.
 #pragma once
 
 #include <google/protobuf/stubs/common.h>
 #include <grpcpp/version_info.h>
+#include <lastcall/plugin/plugin.h>
 
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
-
-#include <lastcall/plugin/plugin.h>
 
 #ifndef _GLIBCXX_RELEASE
 #error "a Lastcall plugin needs libstdc++, for std::string crosses from the host to the plugin"
@@ -101,30 +100,30 @@ struct TextNote {
 }  // namespace lastcall
 
 // Embeds the lines of `note_text`, a constexpr NoteText.
-#define LASTCALL_MANIFEST_TEXT(note_text)                                 \
-  namespace {                                                             \
-  [[gnu::used, gnu::section(".note.lastcall")]] alignas(4) constexpr      \
-      ::lastcall::internal::TextNote<(note_text).size()>                  \
-          kLastcallManifest((note_text).view());                          \
+#define LASTCALL_MANIFEST_TEXT(note_text)                                                   \
+  namespace {                                                                               \
+  [[gnu::used, gnu::section(".note.lastcall")]] alignas(4) constexpr ::lastcall::internal:: \
+      TextNote<(note_text).size()> kLastcallManifest((note_text).view());                   \
   }
 
 // Embeds the manifest of the plugin `name`.
-#define LASTCALL_MANIFEST(name)                                              \
-  namespace {                                                                \
-  constexpr auto kLastcallText = ::lastcall::internal::ManifestText(name);   \
-  }                                                                          \
+#define LASTCALL_MANIFEST(name)                                            \
+  namespace {                                                              \
+  constexpr auto kLastcallText = ::lastcall::internal::ManifestText(name); \
+  }                                                                        \
   LASTCALL_MANIFEST_TEXT(kLastcallText)
 
 // Embeds the FileDescriptorSet in the file `path`: 9 is the size of the owner, 2 the type.
-#define LASTCALL_DESCRIPTORS(path)                 \
-  __asm__(                                         \
-      ".pushsection .note.lastcall, \"a\", %note\n" \
-      ".balign 4\n"                                \
+#define LASTCALL_DESCRIPTORS(path)                      \
+  __asm__(                                              \
+      ".pushsection .note.lastcall, \"a\", %note\n"     \
+      ".balign 4\n"                                     \
       ".long 9, .Llastcall_end - .Llastcall_begin, 2\n" \
-      ".asciz \"Lastcall\"\n"                      \
-      ".balign 4\n"                                \
-      ".Llastcall_begin:\n"                        \
-      ".incbin \"" path "\"\n"                     \
-      ".Llastcall_end:\n"                          \
-      ".balign 4\n"                                \
+      ".asciz \"Lastcall\"\n"                           \
+      ".balign 4\n"                                     \
+      ".Llastcall_begin:\n"                             \
+      ".incbin \"" path                                 \
+      "\"\n"                                            \
+      ".Llastcall_end:\n"                               \
+      ".balign 4\n"                                     \
       ".popsection\n");

@@ -1,5 +1,5 @@
-// Reads a manifest out of a file that nobody has vouched for. Sizes are compared with the file's and
-// with a bound before anything is allocated, and nothing is mapped: a mapped file can shrink.
+// Reads a manifest out of a file that nobody has vouched for. Sizes are compared with the file's
+// and with a bound before anything is allocated, and nothing is mapped: a mapped file can shrink.
 #include <elf.h>
 #include <fcntl.h>
 #include <gelf.h>
@@ -43,6 +43,12 @@ std::string MachineName(unsigned machine) {
     case EM_S390: return "s390x";
     default: return "machine " + std::to_string(machine);
   }
+}
+
+// "x86-64, 64 bits": of the ELF header's machine and identification.
+std::string Target(unsigned machine, const unsigned char* ident) {
+  return MachineName(machine) + (ident[EI_CLASS] == ELFCLASS32 ? ", 32 bits" : ", 64 bits") +
+         (ident[EI_DATA] == ELFDATA2MSB ? ", big-endian" : "");
 }
 
 class ManifestReader {
@@ -114,8 +120,8 @@ Result<> ManifestReader::CheckHeader() {
   const auto& own = __ehdr_start;
   if (header_.e_machine != own.e_machine || header_.e_ident[EI_CLASS] != own.e_ident[EI_CLASS] ||
       header_.e_ident[EI_DATA] != own.e_ident[EI_DATA]) {
-    return Refuse("is built for " + MachineName(header_.e_machine) + ", this machine is " +
-                  MachineName(own.e_machine));
+    return Refuse("is built for " + Target(header_.e_machine, header_.e_ident) +
+                  "; this host is " + Target(own.e_machine, own.e_ident));
   }
   if (header_.e_type != ET_DYN) {
     return Refuse(
@@ -125,7 +131,8 @@ Result<> ManifestReader::CheckHeader() {
   return {};
 }
 
-// A file that was copied half-way has its notes, for they come first; but loading it would be SIGBUS.
+// A file that was copied half-way has its notes, for they come first; but loading it would be
+// SIGBUS.
 Result<> ManifestReader::CheckComplete() {
   size_t count = 0;
   if (elf_getphdrnum(elf_.get(), &count) != 0 || count == 0 || count > kMaxSegments) {

@@ -4,7 +4,6 @@
 #include <sys/types.h>
 
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <string_view>
 
@@ -12,21 +11,34 @@
 
 namespace lastcall {
 
+// Bytes in the path of a unix socket, by unix(7).
+inline constexpr size_t kMaxUnixPath = 107;
+
 // "127.0.0.1:50051", "[::1]:50051", "localhost:50051", "*:50051" (all of IPv4 and IPv6), port 0 for
 // a free one; "unix:/run/shop.sock", with "?mode=0660&group=shop" where wanted.
+//
+// "0.0.0.0" is all of IPv4 alone and "[::]" all of IPv6 alone: what is written is what is bound.
 struct Address {
   enum class Kind { kTcp, kUnix };
 
   Kind kind = Kind::kTcp;
-  std::string host;   // as written, without brackets
+  std::string host;  // as written, without brackets
   uint16_t port = 0;
-  std::string path;   // absolute
-  mode_t mode = 0666; // of the unix socket; who may connect
-  std::string group;  // empty: the daemon's
-  std::string text;   // as written
+  std::string path;    // absolute
+  mode_t mode = 0666;  // of the unix socket; who may connect
+  std::string group;   // empty: the daemon's
+  std::string text;    // as written
 
+  // A relative unix path is below `folder`; without a folder it is refused.
   // Fails: kInvalidArgument, with what is wrong and an example.
-  static Result<Address> Parse(std::string_view text);
+  static Result<Address> Parse(std::string_view text, std::string_view folder = {});
+
+  // The text that parses to the same anywhere: with an absolute path, without settings that are the
+  // default.
+  std::string Canonical() const;
+
+  // Whether both cannot be bound at once, as far as the text tells: names are not looked up.
+  bool Overlaps(const Address& other) const;
 };
 
 }  // namespace lastcall

@@ -1,1 +1,198 @@
 #include "lastcall/rpc/listener.h"
+
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <memory>
+#include <vector>
+
+#include "lastcall/rpc/port_holder.h"
+#include "lastcall/rpc/unix_path.h"
+
+namespace lastcall {
+namespace {
+
+tl::unexpected<Error> CannotListen(Code code, const Address& address, const std::string& why) {
+  return Fail(code, "cannot listen on " + address.text + ": " + why);
+}
+
+struct Candidate {
+  sockaddr_storage name{};
+  socklen_t size = 0;
+  bool dual_stack = false;
+
+  int family() const { return name.ss_family; }
+  const sockaddr* get() const { return reinterpret_cast<const sockaddr*>(&name); }
+};
+
+template <class T>
+Candidate CandidateOf(const T& name, bool dual_stack) {
+  Candidate candidate;
+  std::memcpy(&candidate.name, &name, sizeof(name));
+  candidate.size = sizeof(name);
+  candidate.dual_stack = dual_stack;
+  return candidate;
+}
+
+std::vector<Candidate> AllAddresses(uint16_t port) {
+  sockaddr_in6 six{};
+  six.sin6_family = AF_INET6;
+  six.sin6_addr = in6addr_any;
+  six.sin6_port = htons(port);
+  sockaddr_in four{};
+  four.sin_family = AF_INET;
+  four.sin_addr.s_addr = htonl(INADDR_ANY);
+  four.sin_port = htons(port);
+  return {CandidateOf(six, true), CandidateOf(four, false)};
+}
+
+Result<std::vector<Candidate>> Resolve(const Address& address) {
+  if (address.host == "*") return AllAddresses(address.port);
+  addrinfo hints{};
+  hints.ai_socktype = SOCK_STREAM;
+  // Not AI_ADDRCONFIG: it hides loopback addresses from a machine that has no others.
+  hints.ai_flags = AI_PASSIVE | AI_NUMERICSERV;
+  addrinfo* found = nullptr;
+  const int error =
+      getaddrinfo(address.host.c_str(), std::to_string(address.port).c_str(), &hints, &found);
+  if (error == EAI_AGAIN || error == EAI_SYSTEM || error == EAI_MEMORY) {
+    return CannotListen(Code::kUnavailable, address,
+                        "the name cannot be looked up now (" + std::string(gai_strerror(error)) +
+                            "); write the address itself");
+  }
+  if (error != 0) {
+    return CannotListen(Code::kInvalidArgument, address,
+                        "no such host (" + std::string(gai_strerror(error)) +
+                            "); correct the name, or write the address itself");
+  }
+  const std::unique_ptr<addrinfo, decltype(&freeaddrinfo)> owner(found, &freeaddrinfo);
+  std::vector<Candidate> candidates;
+  for (const addrinfo* each = found; each != nullptr; each = each->ai_next) {
+    Candidate candidate;
+    std::memcpy(&candidate.name, each->ai_addr, each->ai_addrlen);
+    candidate.size = each->ai_addrlen;
+    candidates.push_back(candidate);
+  }
+  return candidates;
+}
+
+std::string TextOf(int fd) {
+  Candidate bound;
+  bound.size = sizeof(bound.name);
+  getsockname(fd, reinterpret_cast<sockaddr*>(&bound.name), &bound.size);
+  std::array<char, NI_MAXHOST> host{};
+  std::array<char, NI_MAXSERV> port{};
+  getnameinfo(bound.get(), bound.size, host.data(), host.size(), port.data(), port.size(),
+              NI_NUMERICHOST | NI_NUMERICSERV);
+  const std::string text = host.data();
+  return (bound.family() == AF_INET6 ? "[" + text + "]" : text) + ":" + port.data();
+}
+
+// A socket that listens, or errno.
+tl::expected<UniqueFd, int> Listen(const Candidate& candidate) {
+  UniqueFd fd(socket(candidate.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  if (!fd) return tl::unexpected(errno);
+  const int on = 1, only_ipv6 = candidate.dual_stack ? 0 : 1;
+  setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+  setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+  if (candidate.family() == AF_INET6) {
+    setsockopt(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, &only_ipv6, sizeof(only_ipv6));
+  }
+  if (bind(fd.get(), candidate.get(), candidate.size) != 0 ||
+      listen(fd.get(), kListenBacklog) != 0) {
+    return tl::unexpected(errno);
+  }
+  return fd;
+}
+
+tl::unexpected<Error> TcpFailure(const Address& address, int error) {
+  switch (error) {
+    case EADDRINUSE: {
+      const std::string holder = HolderOfPort(address.port);
+      return CannotListen(Code::kAlreadyExists, address,
+                          "the address is in use" + (holder.empty() ? "" : " by " + holder) +
+                              "; stop that process, or choose another port");
+    }
+    case EACCES:
+      return CannotListen(Code::kPermissionDenied, address,
+                          "ports below 1024 need the capability CAP_NET_BIND_SERVICE; grant it "
+                          "(AmbientCapabilities= in the unit), or choose another port");
+    case EADDRNOTAVAIL:
+    case EAFNOSUPPORT:
+      return CannotListen(
+          Code::kInvalidArgument, address,
+          "this machine has no such address; choose one that `ip address` shows, or "
+          "\"*\" for all");
+    default: return FailErrno("cannot listen on " + address.text, error);
+  }
+}
+
+Result<Listener> BindTcp(const Address& address) {
+  const auto candidates = Resolve(address);
+  if (!candidates) return tl::unexpected(candidates.error());
+  int error = EADDRNOTAVAIL;
+  for (const Candidate& candidate : *candidates) {
+    auto fd = Listen(candidate);
+    if (fd) {
+      const std::string text = TextOf(fd->get());
+      return Listener(std::move(*fd), text);
+    }
+    error = fd.error();
+    // Anything else is said: to go on after EADDRINUSE would give two daemons the same name.
+    if (error != EADDRNOTAVAIL && error != EAFNOSUPPORT) break;
+  }
+  return TcpFailure(address, error);
+}
+
+}  // namespace
+
+Result<Listener> Listener::Bind(const Address& address) {
+  if (address.kind == Address::Kind::kTcp) return BindTcp(address);
+  auto made = ListenOnPath(address);
+  if (!made) return tl::unexpected(made.error());
+  Listener listener(std::move(made->fd), "unix:" + address.path);
+  listener.unlink_path_ = address.path;
+  listener.device_ = made->device;
+  listener.inode_ = made->inode;
+  return listener;
+}
+
+Listener::Listener(Listener&& other) noexcept
+    : fd_(std::move(other.fd_)),
+      address_(std::move(other.address_)),
+      unlink_path_(std::exchange(other.unlink_path_, {})),
+      device_(other.device_),
+      inode_(other.inode_) {}
+
+Listener& Listener::operator=(Listener&& other) noexcept {
+  Listener taken(std::move(other));
+  std::swap(fd_, taken.fd_);
+  std::swap(address_, taken.address_);
+  std::swap(unlink_path_, taken.unlink_path_);
+  std::swap(device_, taken.device_);
+  std::swap(inode_, taken.inode_);
+  return *this;
+}
+
+Listener::~Listener() {
+  if (unlink_path_.empty()) return;
+  // The inode cannot have been given to another file, for our socket still holds it.
+  struct stat now {};
+  const bool ours =
+      lstat(unlink_path_.c_str(), &now) == 0 && now.st_dev == device_ && now.st_ino == inode_;
+  if (ours) unlink(unlink_path_.c_str());
+}
+
+UniqueFd Listener::Release() {
+  unlink_path_.clear();
+  return std::move(fd_);
+}
+
+}  // namespace lastcall

@@ -1,7 +1,10 @@
 // A listening socket: bound once, by whoever owns it, and handed to the processes that accept.
 #pragma once
 
+#include <sys/types.h>
+
 #include <string>
+#include <utility>
 
 #include <lastcall/base/result.h>
 #include <lastcall/base/unique_fd.h>
@@ -11,18 +14,28 @@ namespace lastcall {
 
 class Listener {
  public:
-  // Binds and listens. TCP sockets have TCP_NODELAY and SO_REUSEADDR; "*" is one socket for IPv4 and
-  // IPv6. A unix socket appears by rename, with its mode and group; one that nobody listens on any
-  // more is replaced. Non-blocking, CLOEXEC.
+  // Binds and listens. Non-blocking, CLOEXEC.
+  //
+  // TCP sockets have TCP_NODELAY (accepted ones inherit it) and SO_REUSEADDR. "*" is one socket for
+  // IPv4 and IPv6, or for IPv4 alone where the machine has no IPv6; every other IPv6 address,
+  // "[::]" included, takes IPv6 alone, so that "0.0.0.0" can stand beside it. Of a name with
+  // several addresses the first that this machine has is bound, in the order of getaddrinfo(3), and
+  // no other: for "localhost" often ::1; write the address where it matters.
+  //
+  // A unix socket appears by rename, with its mode and group, when it listens already. One that
+  // nobody listens on any more is replaced; any other file is left alone. Two that bind the same
+  // path at the same instant are not kept apart: whoever runs twice needs a lock of its own.
+  //
+  // Blocks: for a host name, while it is looked up.
   // Fails: kAlreadyExists when the address is in use (with who holds it, where that can be known),
-  // kPermissionDenied, kInvalidArgument (no such host, group or folder); the message has address and
-  // remedy.
+  // kPermissionDenied, kInvalidArgument (no such host, address, group or folder), kUnavailable
+  // (name service); the message has address and remedy.
   static Result<Listener> Bind(const Address& address);
   // Wraps a socket that listens already.
   Listener(UniqueFd fd, std::string address) : fd_(std::move(fd)), address_(std::move(address)) {}
 
-  Listener(Listener&&) = default;
-  Listener& operator=(Listener&&) = default;
+  Listener(Listener&& other) noexcept;
+  Listener& operator=(Listener&& other) noexcept;
   // Removes the path of a unix socket that Bind made, if it is still this one.
   ~Listener();
 
@@ -35,6 +48,7 @@ class Listener {
   UniqueFd fd_;
   std::string address_;
   std::string unlink_path_;  // empty: nothing to remove
+  dev_t device_ = 0;
   ino_t inode_ = 0;
 };
 

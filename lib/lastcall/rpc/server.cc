@@ -151,7 +151,10 @@ Result<std::unique_ptr<Server>> Server::Start(ServerOptions options, const Clock
   grpc.acceptor = std::make_unique<Acceptor>(
       std::move(sockets),
       Acceptor::Callbacks{
-          .accepted = [&grpc](size_t listener, UniqueFd fd) { grpc.HandOver(listener, std::move(fd)); },
+          .accepted =
+              [&grpc, admit = options.admit](size_t listener, UniqueFd fd) {
+                if (admit == nullptr || admit(fd.get())) grpc.HandOver(listener, std::move(fd));
+              },
           .has_room = [&grpc, limit = options.limits.connections] {
             return limit == 0 || grpc.connections.HasRoom(limit);
           },

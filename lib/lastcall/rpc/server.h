@@ -40,6 +40,8 @@ struct ServerOptions {
   std::vector<grpc::Service*> services;  // must outlive the server
   bool reflection = false;
   ServerLimits limits;
+  // Looks at a connection before it is handed over; false closes it. In the acceptor's thread.
+  std::function<bool(int fd)> admit;
   std::function<void(const std::string&)> warn;  // any thread
 };
 

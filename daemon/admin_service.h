@@ -1,0 +1,59 @@
+// The admin service: what lastcallctl asks becomes a question to the loop, and its answer the reply.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "daemon/watch_hub.h"
+#include "lastcall/admin/v1/admin.pb.h"
+
+#include <lastcall/base/log.h>
+#include <lastcall/base/result.h>
+#include <lastcall/lifecycle/cause.h>
+#include <lastcall/rpc/listener.h>
+#include <lastcall/rpc/server.h>
+
+namespace lastcall {
+
+// What the service needs of the daemon. Threads: the loop's, for all of it.
+class AdminBackend {
+ public:
+  virtual ~AdminBackend() = default;
+  // Runs `question` in the loop's thread. Threads: any.
+  virtual void Post(std::function<void()> question) = 0;
+
+  // `answer` comes within a second, in the loop's thread.
+  virtual void BeginStatus(std::function<void(admin::v1::Status)> answer) = 0;
+  virtual admin::v1::ShutdownReply Shutdown(const admin::v1::ShutdownRequest& request,
+                                            const Cause& by) = 0;
+  virtual Result<bool> SetDraining(const admin::v1::SetDrainingRequest& request,
+                                   const Cause& by) = 0;
+  virtual Result<std::string> SetLogLevel(const std::string& level, const Cause& by) = 0;
+  virtual admin::v1::GetConfigReply Config() = 0;
+};
+
+// A server of its own beside all stages, on the admin socket; for root and the daemon's user.
+class AdminServer {
+ public:
+  static Result<std::unique_ptr<AdminServer>> Start(Listener listener, AdminBackend& backend,
+                                                    WatchHub& hub, const Clock& clock, Log log);
+  // Order: after `retired` of BeginRetire.
+  ~AdminServer();
+
+  // Lets the callers that are there get their answers. `retired` runs in a thread of its own.
+  void BeginRetire(std::function<void()> retired);
+  // Ends those that do not read theirs.
+  void Cancel();
+
+ private:
+  class Service;
+  class Callers;
+  AdminServer();
+
+  std::unique_ptr<Callers> callers_;
+  std::unique_ptr<Service> service_;
+  std::unique_ptr<Server> server_;
+};
+
+}  // namespace lastcall

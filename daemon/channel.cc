@@ -1,0 +1,161 @@
+#include "daemon/channel.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <string>
+
+namespace lastcall {
+namespace {
+
+// The first byte of a packet: where the message is.
+constexpr char kInline = 'i';
+constexpr char kInMemfd = 'm';  // in the first descriptor
+
+constexpr size_t kMaxInline = 60 * 1024;
+constexpr off_t kMaxMessage = 64 << 20;
+constexpr size_t kMaxFds = 250;  // SCM_MAX_FD is 253
+
+UniqueFd ToMemfd(const std::string& bytes) {
+  UniqueFd fd(memfd_create("lastcall-message", MFD_CLOEXEC));
+  size_t written = 0;
+  while (fd && written < bytes.size()) {
+    const ssize_t size = write(fd.get(), bytes.data() + written, bytes.size() - written);
+    if (size < 0) return UniqueFd();
+    written += static_cast<size_t>(size);
+  }
+  return fd;
+}
+
+// Read, not mapped: the sender may cut the file short at any moment.
+std::optional<std::string> FromMemfd(int fd) {
+  struct stat status {};
+  if (fstat(fd, &status) != 0 || status.st_size > kMaxMessage) return std::nullopt;
+  std::string bytes(static_cast<size_t>(status.st_size), '\0');
+  size_t done = 0;
+  while (done < bytes.size()) {
+    const ssize_t size =
+        pread(fd, bytes.data() + done, bytes.size() - done, static_cast<off_t>(done));
+    if (size <= 0) return std::nullopt;
+    done += static_cast<size_t>(size);
+  }
+  return bytes;
+}
+
+std::vector<UniqueFd> TakeFds(msghdr& header) {
+  std::vector<UniqueFd> fds;
+  for (cmsghdr* each = CMSG_FIRSTHDR(&header); each != nullptr; each = CMSG_NXTHDR(&header, each)) {
+    if (each->cmsg_level != SOL_SOCKET || each->cmsg_type != SCM_RIGHTS) continue;
+    const size_t count = (each->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    for (size_t i = 0; i < count; ++i) {
+      int fd = -1;
+      std::memcpy(&fd, CMSG_DATA(each) + i * sizeof(int), sizeof(int));
+      fds.emplace_back(fd);
+    }
+  }
+  return fds;
+}
+
+void AwaitEvent(int fd, short event, Deadline by) {
+  pollfd one{fd, event, 0};
+  int timeout = -1;
+  if (by.at() != kNever) {
+    const auto left = by.Remaining(std::chrono::steady_clock::now());
+    timeout = static_cast<int>(std::chrono::ceil<std::chrono::milliseconds>(left).count());
+  }
+  poll(&one, 1, timeout);
+}
+
+}  // namespace
+
+Result<std::pair<Channel, Channel>> Channel::Pair() {
+  int ends[2];
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) != 0) {
+    return FailErrno("cannot make a control channel", errno);
+  }
+  return std::pair(Channel(UniqueFd(ends[0])), Channel(UniqueFd(ends[1])));
+}
+
+Channel::Sent Channel::TrySend(const google::protobuf::MessageLite& message,
+                               const std::vector<int>& given) const {
+  std::string body = message.SerializeAsString();
+  std::vector<int> fds = given;
+  UniqueFd memfd;
+  char place = kInline;
+  if (body.size() > kMaxInline) {
+    memfd = ToMemfd(body);
+    if (!memfd) return Sent::kFull;
+    fds.insert(fds.begin(), memfd.get());
+    body.clear();
+    place = kInMemfd;
+  }
+  if (fds.size() > kMaxFds) return Sent::kClosed;
+  iovec parts[] = {{&place, 1}, {body.data(), body.size()}};
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(kMaxFds * sizeof(int))> control{};
+  msghdr header{};
+  header.msg_iov = parts;
+  header.msg_iovlen = 2;
+  if (!fds.empty()) {
+    header.msg_control = control.data();
+    header.msg_controllen = CMSG_SPACE(fds.size() * sizeof(int));
+    cmsghdr* rights = CMSG_FIRSTHDR(&header);
+    rights->cmsg_level = SOL_SOCKET;
+    rights->cmsg_type = SCM_RIGHTS;
+    rights->cmsg_len = CMSG_LEN(fds.size() * sizeof(int));
+    std::memcpy(CMSG_DATA(rights), fds.data(), fds.size() * sizeof(int));
+  }
+  ssize_t size = 0;
+  do {
+    size = sendmsg(fd_.get(), &header, MSG_NOSIGNAL | MSG_DONTWAIT);
+  } while (size < 0 && errno == EINTR);
+  if (size >= 0) return Sent::kYes;
+  return errno == EAGAIN || errno == ENOBUFS ? Sent::kFull : Sent::kClosed;
+}
+
+Channel::Sent Channel::Send(const google::protobuf::MessageLite& message, Deadline by) const {
+  for (;;) {
+    const Sent sent = TrySend(message);
+    if (sent != Sent::kFull || by.Passed(std::chrono::steady_clock::now())) return sent;
+    AwaitEvent(fd_.get(), POLLOUT, by);
+  }
+}
+
+Channel::Received Channel::TryReceive(google::protobuf::MessageLite& message,
+                                      std::vector<UniqueFd>* fds) const {
+  std::string packet(1 + kMaxInline, '\0');
+  iovec part{packet.data(), packet.size()};
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(kMaxFds * sizeof(int))> control{};
+  msghdr header{};
+  header.msg_iov = &part;
+  header.msg_iovlen = 1;
+  header.msg_control = control.data();
+  header.msg_controllen = control.size();
+  ssize_t size = 0;
+  do {
+    size = recvmsg(fd_.get(), &header, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+  } while (size < 0 && errno == EINTR);
+  if (size < 0) return errno == EAGAIN ? Received::kNothingYet : Received::kClosed;
+  if (size == 0) return Received::kClosed;
+  std::vector<UniqueFd> received = TakeFds(header);
+  if ((header.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0) return Received::kMalformed;
+  std::optional<std::string> body;
+  if (packet.front() == kInline) {
+    body = packet.substr(1, static_cast<size_t>(size) - 1);
+  } else if (packet.front() == kInMemfd && !received.empty()) {
+    body = FromMemfd(received.front().get());
+    received.erase(received.begin());
+  }
+  if (!body || !message.ParseFromString(*body)) return Received::kMalformed;
+  if (fds != nullptr) *fds = std::move(received);
+  return Received::kYes;
+}
+
+void Channel::WaitReadable() const { AwaitEvent(fd_.get(), POLLIN, Deadline::Never()); }
+
+}  // namespace lastcall

@@ -1,0 +1,45 @@
+// The control channel between lastcalld and a lastcall-host: a pair of SOCK_SEQPACKET sockets, one
+// protobuf message a packet, descriptors beside it. A message too large for a packet travels in a
+// memfd.
+#pragma once
+
+#include <google/protobuf/message_lite.h>
+
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include <lastcall/base/clock.h>
+#include <lastcall/base/result.h>
+#include <lastcall/base/unique_fd.h>
+
+namespace lastcall {
+
+// Threads: one may send while another receives.
+class Channel {
+ public:
+  // Both ends, CLOEXEC and non-blocking.
+  static Result<std::pair<Channel, Channel>> Pair();
+  // The end that was inherited as descriptor number `fd`.
+  explicit Channel(UniqueFd fd) : fd_(std::move(fd)) {}
+
+  int fd() const { return fd_.get(); }
+  UniqueFd Release() { return std::move(fd_); }
+
+  enum class Sent { kYes, kFull, kClosed };
+  // Does not block; kFull: try again when fd() is writable.
+  Sent TrySend(const google::protobuf::MessageLite& message, const std::vector<int>& fds = {}) const;
+  // Blocks: until sent, closed or `by`.
+  Sent Send(const google::protobuf::MessageLite& message, Deadline by) const;
+
+  enum class Received { kYes, kNothingYet, kClosed, kMalformed };
+  // Does not block. What was received replaces `message` and `fds`.
+  Received TryReceive(google::protobuf::MessageLite& message, std::vector<UniqueFd>* fds) const;
+  // Blocks: until there is something to receive, or the other end is gone.
+  void WaitReadable() const;
+
+ private:
+  UniqueFd fd_;
+};
+
+}  // namespace lastcall

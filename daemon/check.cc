@@ -1,0 +1,65 @@
+#include "daemon/check.h"
+
+#include <map>
+#include <utility>
+
+#include <lastcall/plugin/manifest.h>
+
+namespace lastcall {
+namespace {
+
+using Named = std::vector<std::pair<std::string, Manifest>>;
+
+void CheckOne(const ServerConfig& server, const PluginSpec& plugin, Named& fitting,
+              std::vector<ConfigProblem>& problems) {
+  const std::string what = "server \"" + server.name + "\", plugin \"" + plugin.name + "\": ";
+  const auto manifest = ReadManifest(plugin.path);
+  if (!manifest) {
+    problems.push_back({plugin.place, what + manifest.error().message});
+    return;
+  }
+  const auto mismatches = Mismatches(*manifest, HostManifest());
+  for (const std::string& mismatch : mismatches) {
+    problems.push_back({plugin.place, what + plugin.path + " was " + mismatch});
+  }
+  if (mismatches.empty()) fitting.emplace_back(plugin.name, *manifest);
+}
+
+}  // namespace
+
+std::vector<ConfigProblem> CheckPlugins(const Config& config) {
+  std::vector<ConfigProblem> problems;
+  std::map<std::string, Named> by_process;
+  for (const ServerConfig& server : config.servers) {
+    for (const PluginSpec& plugin : server.plugins) {
+      CheckOne(server, plugin, by_process[server.process], problems);
+    }
+  }
+  for (const ProcessConfig& process : config.processes) {
+    for (const std::string& clash : Clashes(by_process[process.name])) {
+      problems.push_back({process.place, "process \"" + process.name + "\": " + clash});
+    }
+  }
+  return problems;
+}
+
+std::string Summary(const Config& config) {
+  std::string text;
+  for (const ServerConfig& server : config.servers) {
+    text += "server " + server.name + " in process " + server.process + ":";
+    for (const Address& address : server.listen) text += " " + address.text;
+    text += ", plugins";
+    for (const PluginSpec& plugin : server.plugins) text += " " + plugin.name;
+    text += "\n";
+  }
+  const Duration total = config.shutdown.Total();
+  text += "stopping takes " +
+          (total == kForever ? std::string("as long as the calls do: grace has no end")
+                             : FormatDuration(total) + " at most") +
+          " (delay " + FormatDuration(config.shutdown.delay) + ", grace " +
+          FormatDuration(config.shutdown.grace) + ", cancel " +
+          FormatDuration(config.shutdown.cancel) + ")\n";
+  return text + "the configuration is good\n";
+}
+
+}  // namespace lastcall

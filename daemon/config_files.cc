@@ -1,0 +1,105 @@
+#include "daemon/config_files.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <filesystem>
+#include <utility>
+
+#include <lastcall/base/unique_fd.h>
+
+#include "daemon/config_problems.h"
+
+namespace lastcall {
+namespace {
+
+namespace fs = std::filesystem;
+
+// The content, or errno.
+tl::expected<std::string, int> ReadAll(const std::string& file) {
+  const UniqueFd fd(open(file.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd) return tl::unexpected(errno);
+  std::string text;
+  std::array<char, 16384> buffer;
+  while (true) {
+    const ssize_t size = read(fd.get(), buffer.data(), buffer.size());
+    if (size > 0) text.append(buffer.data(), size);
+    if (size == 0) return text;
+    if (size < 0 && errno != EINTR) return tl::unexpected(errno);
+  }
+}
+
+// Empty when there was a problem.
+toml::table ParseFile(const std::string& file, Problems& problems) {
+  const auto text = ReadAll(file);
+  if (!text) {
+    const bool missing = text.error() == ENOENT;
+    problems.Add({file}, "cannot be read: " + ErrnoText(text.error()) + "; " +
+                             (missing ? "name another file with --config, or run plugins without "
+                                        "a file with --plugin"
+                                      : "make it a file that the daemon's user may read"));
+    return {};
+  }
+  try {
+    return toml::parse(*text, file);
+  } catch (const toml::parse_error& error) {
+    const toml::source_position& at = error.source().begin;
+    problems.Add({file, at.line, at.column}, "not valid TOML: " + std::string(error.description()));
+    return {};
+  }
+}
+
+// In lexical order; hidden files are left out, as in the shell's *.toml.
+tl::expected<std::vector<std::string>, ConfigProblem> FindDropIns(const fs::path& file) {
+  const fs::path folder = file.parent_path() / (file.stem().string() + ".d");
+  std::vector<std::string> found;
+  std::error_code error;
+  fs::directory_iterator each(folder, error);
+  for (; !error && each != fs::directory_iterator(); each.increment(error)) {
+    const fs::path name = each->path().filename();
+    const bool hidden = name.string().starts_with('.');
+    if (!hidden && name.extension() == ".toml") found.push_back(each->path());
+  }
+  if (error && error != std::errc::no_such_file_or_directory) {
+    return tl::unexpected(ConfigProblem{
+        {folder}, "cannot be read: " + ErrnoText(error.value()) +
+                      "; make it a folder that the daemon's user may read, or remove it"});
+  }
+  std::sort(found.begin(), found.end());
+  return found;
+}
+
+// Moved, never copied: toml++ drops the source of a copy.
+void Merge(toml::table&& from, toml::table& into) {
+  for (auto&& [key, value] : from) {
+    toml::table* old_table = into[key.str()].as_table();
+    if (value.is_table() && old_table != nullptr) {
+      Merge(std::move(*value.as_table()), *old_table);
+      continue;
+    }
+    into.erase(key.str());  // together with the old key's place
+    value.visit([&](auto& node) { into.insert(key, std::move(node)); });
+  }
+}
+
+}  // namespace
+
+Checked<ConfigFiles> ReadConfigFiles(const std::string& file) {
+  std::error_code error;
+  const fs::path path = fs::absolute(file, error).lexically_normal();
+  ConfigFiles read{.root = {}, .files = {path}};
+  const auto drop_ins = FindDropIns(path);
+  if (drop_ins) read.files.insert(read.files.end(), drop_ins->begin(), drop_ins->end());
+  Problems problems(read.files);
+  if (!drop_ins) problems.Add(drop_ins.error().place, drop_ins.error().message);
+  for (const std::string& each : read.files) {
+    Merge(ParseFile(each, problems), read.root);
+  }
+  if (!problems.empty()) return tl::unexpected(problems.Sorted());
+  return read;
+}
+
+}  // namespace lastcall

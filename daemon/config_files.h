@@ -1,0 +1,23 @@
+// The files of a configuration as one TOML table, every value with the place it came from.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include <toml++/toml.h>
+
+#include "daemon/config.h"
+
+namespace lastcall {
+
+struct ConfigFiles {
+  toml::table root;
+  std::vector<std::string> files;  // absolute, in the order in which they were read
+};
+
+// Reads `file`, then the drop-ins NAME.d/*.toml beside it in lexical order: tables merge,
+// everything else replaces what was there. Blocks: reads files. Fails: with a problem for each file
+// that cannot be read or is not TOML.
+Checked<ConfigFiles> ReadConfigFiles(const std::string& file);
+
+}  // namespace lastcall

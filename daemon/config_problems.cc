@@ -1,0 +1,51 @@
+#include "daemon/config_problems.h"
+
+#include <algorithm>
+#include <tuple>
+#include <utility>
+
+namespace lastcall {
+
+void Problems::Add(Place place, std::string message) {
+  // What is quoted comes from outside: one problem is one line, and no control character goes on to
+  // a terminal.
+  std::replace_if(
+      message.begin(), message.end(), [](unsigned char c) { return c < 0x20 || c == 0x7F; }, '?');
+  problems_.push_back({std::move(place), std::move(message)});
+}
+
+size_t Problems::IndexOf(const std::string& file) const {
+  return std::find(files_.begin(), files_.end(), file) - files_.begin();
+}
+
+bool Problems::Before(const Place& a, const Place& b) const {
+  return std::tuple(IndexOf(a.file), a.line, a.column) <
+         std::tuple(IndexOf(b.file), b.line, b.column);
+}
+
+std::vector<ConfigProblem> Problems::Sorted() const {
+  std::vector<ConfigProblem> sorted = problems_;
+  std::stable_sort(sorted.begin(), sorted.end(),
+                   [this](const auto& a, const auto& b) { return Before(a.place, b.place); });
+  return sorted;
+}
+
+std::string Format(const Place& place) {
+  std::string text = place.file;
+  if (place.line > 0) text += ":" + std::to_string(place.line);
+  if (place.column > 0) text += ":" + std::to_string(place.column);
+  return text;
+}
+
+std::string Format(const ConfigProblem& problem) {
+  const std::string place = Format(problem.place);
+  return (place.empty() ? "" : place + ": ") + problem.message;
+}
+
+std::string Format(const std::vector<ConfigProblem>& problems) {
+  std::string text;
+  for (const ConfigProblem& problem : problems) text += Format(problem) + "\n";
+  return text;
+}
+
+}  // namespace lastcall

@@ -1,0 +1,34 @@
+// The problems of a configuration, collected until all are known.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "daemon/config.h"
+
+namespace lastcall {
+
+class Problems {
+ public:
+  // `files` in the order in which they were read: problems are sorted by it.
+  explicit Problems(std::vector<std::string> files = {}) : files_(std::move(files)) {}
+
+  void Add(Place place, std::string message);
+  bool empty() const { return problems_.empty(); }
+
+  // Whether `a` was read before `b`.
+  bool Before(const Place& a, const Place& b) const;
+  // By place; what has none comes first.
+  std::vector<ConfigProblem> Sorted() const;
+
+ private:
+  size_t IndexOf(const std::string& file) const;
+
+  std::vector<std::string> files_;
+  std::vector<ConfigProblem> problems_;
+};
+
+// "/etc/lastcall/lastcalld.toml:12"; empty for the command line.
+std::string Format(const Place& place);
+
+}  // namespace lastcall

@@ -1,0 +1,33 @@
+// Between the library's values and the messages that carry them from process to process.
+#pragma once
+
+#include "lastcall/admin/v1/admin.pb.h"
+#include "lastcall/v1/receipt.pb.h"
+#include "lastcall/worker/v1/worker.pb.h"
+
+#include <lastcall/base/log.h>
+#include <lastcall/lifecycle/plan.h>
+#include <lastcall/lifecycle/receipt.h>
+
+namespace lastcall {
+
+v1::Request ToProto(const Ledger::Entry& entry);
+v1::Receipt ToProto(const Receipt& receipt);
+Receipt FromProto(const v1::Receipt& message);
+
+// `at` is not part of the message: it matters only to the ledger that merged the request.
+Ledger::Entry FromProto(const v1::Request& message);
+
+worker::v1::Stop ToProto(const Plan& plan, const std::vector<Ledger::Entry>& requests);
+Plan PlanOf(const worker::v1::Stop& message);
+std::vector<Ledger::Entry> RequestsOf(const worker::v1::Stop& message);
+
+// Relative to `now`; what is never is left out.
+admin::v1::Plan ToAdmin(const Plan& plan, const std::vector<Ledger::Entry>& requests, Instant now);
+
+// Empty: no such name.
+std::optional<Stage> StageNamed(std::string_view name);
+std::optional<LogLevel> LogLevelNamed(std::string_view name);
+std::string_view Name(LogLevel level);
+
+}  // namespace lastcall

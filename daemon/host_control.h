@@ -1,0 +1,50 @@
+// The host's end of the control channel: orders from the supervisor in, reports out.
+#pragma once
+
+#include <functional>
+#include <thread>
+
+#include "daemon/channel.h"
+#include "daemon/logging.h"
+#include "lastcall/worker/v1/worker.pb.h"
+
+#include <lastcall/host/host.h>
+
+namespace lastcall {
+
+class HostControl final : public HostObserver {
+ public:
+  HostControl(Channel channel, Logger& logger);
+
+  // Blocks: until the first order, which says what to be. Empty: there is no supervisor any more.
+  struct Configuration {
+    worker::v1::Configure message;
+    std::vector<UniqueFd> sockets;  // in the order of the message
+  };
+  std::optional<Configuration> AwaitConfiguration();
+
+  // Obeys, in a thread of its own, until End.
+  void Begin(Host& host);
+  void End();
+
+  void Ready() override;
+  void StartFailed(const Error& error) override;
+  void StageEntered(Stage stage) override;
+  bool TakesRequest(const Request& request) override;
+  void Finished(const Receipt& receipt) override;
+
+ private:
+  void Obey();
+  void Obey(const worker::v1::ToHost& order);
+  void SupervisorIsGone();
+  void Report(uint32_t query);
+  void Send(const worker::v1::FromHost& message, Duration patience);
+
+  const Channel channel_;
+  Logger& logger_;
+  const SteadyClock clock_;
+  Host* host_ = nullptr;
+  std::thread thread_;
+};
+
+}  // namespace lastcall

@@ -1,0 +1,128 @@
+// lastcall-host: a child of lastcalld that runs servers with plugins. What it is to be comes over the
+// control channel, an inherited socket.
+#include <grpcpp/grpcpp.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+
+#include <cstdio>
+#include <cstring>
+#include <utility>
+
+#include "daemon/convert.h"
+#include "daemon/host_control.h"
+#include "daemon/logging.h"
+
+#include <lastcall/host/host.h>
+#include <lastcall/plugin/loader.h>
+#include <lastcall/signals/signals.h>
+
+namespace lastcall {
+namespace {
+
+constexpr int kControlFd = 3;
+constexpr int kUsage = 64;
+constexpr int kBadConfiguration = 78;
+
+PluginConfig::Value ToValue(const worker::v1::ConfigValue& message) {
+  PluginConfig::Value value;
+  value.file = message.file();
+  value.line = message.line();
+  switch (message.value_case()) {
+    case worker::v1::ConfigValue::kInteger: value.value = message.integer(); break;
+    case worker::v1::ConfigValue::kNumber: value.value = message.number(); break;
+    case worker::v1::ConfigValue::kBoolean: value.value = message.boolean(); break;
+    case worker::v1::ConfigValue::kTexts:
+      value.value = PluginConfig::Texts(message.texts().text().begin(), message.texts().text().end());
+      break;
+    default: value.value = message.text(); break;
+  }
+  return value;
+}
+
+PluginSource ToSource(const std::string& server, const worker::v1::PluginSpec& spec) {
+  std::map<std::string, PluginConfig::Value, std::less<>> values;
+  for (const worker::v1::ConfigValue& value : spec.config()) values[value.key()] = ToValue(value);
+  return {.name = spec.name(),
+          .config = PluginConfig("server." + server + ".config." + spec.name(), std::move(values)),
+          .create = [path = spec.path()](PluginHost& host) -> Result<std::unique_ptr<Plugin>> {
+            const auto library = PluginLibrary::Open(path);
+            if (!library) return tl::unexpected(library.error());
+            return library->Create(host);
+          }};
+}
+
+ServerLimits ToLimits(const worker::v1::Limits& message) {
+  ServerLimits limits;
+  limits.connections = message.connections();
+  limits.streams = static_cast<int>(message.streams());
+  limits.message = message.message();
+  limits.threads = static_cast<int>(message.threads());
+  limits.keepalive = FromSeconds(message.keepalive_s());
+  limits.keepalive_timeout = FromSeconds(message.keepalive_timeout_s());
+  limits.handshake = FromSeconds(message.handshake_s());
+  return limits;
+}
+
+// Adds the servers of the message; its sockets go to them in order.
+bool AddServers(HostControl::Configuration& configuration, Host& host) {
+  auto socket = configuration.sockets.begin();
+  for (const worker::v1::ServerSpec& spec : configuration.message.servers()) {
+    HostServer server;
+    server.name = spec.name();
+    server.reflection = spec.reflection();
+    server.draining = spec.draining();
+    server.limits = ToLimits(spec.limits());
+    for (const worker::v1::Socket& each : spec.sockets()) {
+      if (socket == configuration.sockets.end()) return false;
+      server.listeners.emplace_back(std::move(*socket++), each.address());
+    }
+    for (const auto& plugin : spec.plugins()) server.plugins.push_back(ToSource(spec.name(), plugin));
+    if (!host.AddServer(std::move(server))) return false;
+  }
+  return true;
+}
+
+int Main() {
+  Logger logger("lastcall-host", LogLevel::kInfo);
+  HostControl control(Channel(UniqueFd(kControlFd)), logger);
+  auto configuration = control.AwaitConfiguration();
+  if (!configuration) return 0;  // the supervisor ended before it began
+  const worker::v1::Configure& message = configuration->message;
+  prctl(PR_SET_NAME, ("lc-" + message.process()).c_str());
+  logger = Logger("host " + message.process(),
+                  LogLevelNamed(message.log_level()).value_or(LogLevel::kInfo));
+
+  HostOptions options;
+  options.name = message.process();
+  options.incarnation = message.incarnation();
+  options.shutdown = {FromSeconds(message.delay_s()), FromSeconds(message.grace_s()),
+                      FromSeconds(message.cancel_s())};
+  if (message.has_quiet_s()) options.quiet = FromSeconds(message.quiet_s());
+  options.accept_when_ready = false;
+  options.log = logger.log();
+  options.observer = &control;
+  Host host(std::move(options));
+  if (!AddServers(*configuration, host)) {
+    logger.log()(LogLevel::kError, "the supervisor sent fewer sockets than addresses");
+    return kBadConfiguration;
+  }
+  control.Begin(host);
+  const int code = host.Run();
+  control.End();
+  return code;
+}
+
+}  // namespace
+}  // namespace lastcall
+
+int main(int argc, char**) {
+  lastcall::BlockSignals();
+  sockaddr_storage address{};
+  socklen_t size = sizeof(address);
+  if (argc != 1 || getsockname(3, reinterpret_cast<sockaddr*>(&address), &size) != 0) {
+    std::fprintf(stderr,
+                 "lastcall-host is started by lastcalld, not by hand; see lastcalld --help\n");
+    return lastcall::kUsage;
+  }
+  return lastcall::Main();
+}

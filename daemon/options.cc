@@ -1,0 +1,100 @@
+#include "daemon/options.h"
+
+#include <algorithm>
+
+#include <CLI/CLI.hpp>
+
+#include <lastcall/base/spelling.h>
+
+namespace lastcall {
+namespace {
+
+constexpr char kDefaultConfig[] = "/etc/lastcall/lastcalld.toml";
+
+constexpr char kHelp[] =
+    R"(lastcalld hosts gRPC services, keeps them running, and ends them without losing a call.
+
+  lastcalld [--config FILE] [--check]
+  lastcalld --plugin PATH... [--listen ADDRESS...]
+
+  --config FILE      the configuration; default /etc/lastcall/lastcalld.toml
+  --check            check the configuration and its plugins, print the longest shutdown, and end
+  --plugin PATH      run this plugin without a configuration, for development; more than one may
+                     be named. Reflection is on; the admin socket is in $XDG_RUNTIME_DIR/lastcall
+  --listen ADDRESS   with --plugin: "127.0.0.1:50051" (the default), "*:50051", "unix:./dev.sock";
+                     more than one may be named
+  --version          print the version
+  --help, -h         print this
+
+Signals: SIGTERM ends it in stages, SIGINT without delay, SIGQUIT cancels the calls; again: the next
+stage now. SIGHUP reloads, SIGUSR1 logs calls and stacks. lastcallctl does the same and more.
+
+Exit codes: 0 every call finished, 3 calls were cancelled, 4 something had to be forced, 64 usage,
+69 cannot bind, 70 internal error, 78 configuration.
+)";
+
+const std::vector<std::string> kNames = {"--config",  "--check",   "--plugin",
+                                         "--listen", "--version", "--help"};
+
+// One line, with what to do about it.
+std::string Explain(const CLI::App& app, const CLI::ParseError& error) {
+  const std::vector<std::string> extra = app.remaining();
+  if (!extra.empty()) {
+    const std::string& first = extra.front();
+    if (!first.starts_with("-")) {
+      return "unexpected argument \"" + first + "\"; write --config " + first + " or --plugin " + first;
+    }
+    const std::string name = first.substr(0, first.find('='));
+    return "unknown option " + name + "; " + SpellingHint(name, kNames);
+  }
+  std::string text = error.what();
+  std::replace(text.begin(), text.end(), '\n', ' ');
+  return text + "; see lastcalld --help";
+}
+
+std::string Contradiction(const Options& options, bool configured) {
+  if (!options.plugins.empty() && configured) {
+    return "--config and --plugin exclude each other; name the plugin in the configuration";
+  }
+  if (!options.plugins.empty() && options.check) {
+    return "--check checks a configuration; write it with --config, without --plugin";
+  }
+  if (options.plugins.empty() && !options.listen.empty()) {
+    return "--listen needs --plugin; with a configuration write listen in [server.NAME]";
+  }
+  return "";
+}
+
+}  // namespace
+
+tl::expected<Options, std::string> Parse(int argc, const char* const* argv) {
+  Options options;
+  CLI::App app;
+  app.set_help_flag("");
+  const auto* config = app.add_option("--config", options.config);
+  app.add_flag("--check", options.check);
+  app.add_option("--plugin", options.plugins);
+  app.add_option("--listen", options.listen);
+  app.add_flag("--version", options.version);
+  app.add_flag("-h,--help", options.help);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return tl::unexpected(Explain(app, error));
+  }
+  if (options.help) {
+    options.text = kHelp;
+    return options;
+  }
+  if (options.version) {
+    options.text = "lastcalld " LASTCALL_VERSION "\n";
+    return options;
+  }
+  const std::string wrong = Contradiction(options, config->count() > 0);
+  if (!wrong.empty()) return tl::unexpected(wrong);
+  if (config->count() == 0 && options.plugins.empty()) options.config = kDefaultConfig;
+  if (options.config.empty() && options.plugins.empty()) return tl::unexpected("--config needs the path of a file");
+  return options;
+}
+
+}  // namespace lastcall

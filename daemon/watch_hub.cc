@@ -1,0 +1,54 @@
+#include "daemon/watch_hub.h"
+
+#include <utility>
+
+namespace lastcall {
+
+void WatchHub::Publish(admin::v1::Status status) {
+  std::lock_guard lock(mutex_);
+  status_ = std::move(status);
+  ++version_;
+  changed_.notify_all();
+}
+
+void WatchHub::Close(admin::v1::ReceiptEvent receipt) {
+  std::lock_guard lock(mutex_);
+  receipt_ = std::move(receipt);
+  changed_.notify_all();
+}
+
+bool WatchHub::HasWatchers() const {
+  std::lock_guard lock(mutex_);
+  return watchers_ > 0;
+}
+
+WatchHub::Watcher::Watcher(WatchHub& hub) : hub_(hub) {
+  std::lock_guard lock(hub_.mutex_);
+  ++hub_.watchers_;
+  seen_ = hub_.version_;
+}
+
+WatchHub::Watcher::~Watcher() {
+  std::lock_guard lock(hub_.mutex_);
+  --hub_.watchers_;
+}
+
+std::optional<admin::v1::WatchEvent> WatchHub::Watcher::Next(std::stop_token stop) {
+  std::unique_lock lock(hub_.mutex_);
+  hub_.changed_.wait(lock, std::move(stop), [this] {
+    return hub_.version_ > seen_ || hub_.receipt_;
+  });
+  admin::v1::WatchEvent event;
+  if (hub_.version_ > seen_) {
+    seen_ = hub_.version_;
+    *event.mutable_status() = hub_.status_;
+    return event;
+  }
+  if (hub_.receipt_ && !std::exchange(told_receipt_, true)) {
+    *event.mutable_receipt() = *hub_.receipt_;
+    return event;
+  }
+  return std::nullopt;
+}
+
+}  // namespace lastcall

@@ -1,0 +1,47 @@
+// What the watchers of the admin service see: the newest status, then the receipt, then the end.
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <mutex>
+#include <optional>
+#include <stop_token>
+
+#include "lastcall/admin/v1/admin.pb.h"
+
+namespace lastcall {
+
+// Threads: any.
+class WatchHub {
+ public:
+  void Publish(admin::v1::Status status);
+  // The last word.
+  void Close(admin::v1::ReceiptEvent receipt);
+
+  bool HasWatchers() const;
+
+  // One watcher's view. A slow one skips what was overtaken; it misses neither the newest status nor
+  // the receipt.
+  class Watcher {
+   public:
+    explicit Watcher(WatchHub& hub);
+    ~Watcher();
+    // Blocks: until there is something new. Empty: nothing will come, or `stop` was requested.
+    std::optional<admin::v1::WatchEvent> Next(std::stop_token stop);
+
+   private:
+    WatchHub& hub_;
+    uint64_t seen_ = 0;
+    bool told_receipt_ = false;
+  };
+
+ private:
+  mutable std::mutex mutex_;
+  std::condition_variable_any changed_;
+  uint64_t version_ = 0;  // of status_
+  admin::v1::Status status_;
+  std::optional<admin::v1::ReceiptEvent> receipt_;
+  int watchers_ = 0;
+};
+
+}  // namespace lastcall

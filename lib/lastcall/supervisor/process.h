@@ -1,0 +1,40 @@
+// A process as the supervisor sees it: something that is started, told, and killed.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include <lastcall/lifecycle/plan.h>
+
+namespace lastcall {
+
+// Nothing here blocks: what comes of it is told to the supervisor (On… of supervisor.h).
+class Process {
+ public:
+  virtual ~Process() = default;
+
+  // Answered by OnReady, OnStartFailed or OnExited with the same number.
+  virtual void BeginStart(uint32_t incarnation) = 0;
+  // Lets it take connections. Order: after OnReady.
+  virtual void Accept() = 0;
+  virtual void SetDraining(const std::string& server, bool draining) = 0;
+  // The plan in force and the requests that it comes from; again when an instant moves forward.
+  // Answered by OnExited, when it is over.
+  virtual void BeginStop(const Plan& plan, const std::vector<Ledger::Entry>& requests) = 0;
+  // Ends it at once. Answered by OnExited.
+  virtual void Kill() = 0;
+};
+
+// How a process ended.
+struct ExitStatus {
+  int code = 0;    // when it ended by itself
+  int signal = 0;  // when a signal ended it; 0: none did
+
+  bool clean() const { return signal == 0 && code == 0; }
+};
+
+// "exit code 1", "killed by SIGSEGV".
+std::string Describe(const ExitStatus& status);
+
+}  // namespace lastcall

@@ -1,0 +1,60 @@
+#include "lastcall/systemd/notify.h"
+
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdlib>
+#include <cstring>
+
+#include "lastcall/base/unique_fd.h"
+
+namespace lastcall {
+namespace {
+
+constexpr char kVariable[] = "NOTIFY_SOCKET";
+
+std::string OneLine(std::string_view text) {
+  std::string line(text);
+  std::replace(line.begin(), line.end(), '\n', ' ');
+  return line;
+}
+
+}  // namespace
+
+SystemdNotifier::SystemdNotifier() {
+  if (const char* socket = std::getenv(kVariable)) socket_ = socket;
+  unsetenv(kVariable);
+}
+
+// Not sd_notify(3): that one reads the environment, which other threads may be reading too, and which
+// must not be handed to children.
+void SystemdNotifier::Send(const std::string& state) const {
+  sockaddr_un address{};
+  if (!listening() || socket_.size() >= sizeof(address.sun_path)) return;
+  address.sun_family = AF_UNIX;
+  std::memcpy(address.sun_path, socket_.data(), socket_.size());
+  if (socket_.front() == '@') address.sun_path[0] = '\0';  // an abstract name
+  const UniqueFd fd(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  sendto(fd.get(), state.data(), state.size(), MSG_NOSIGNAL,
+         reinterpret_cast<const sockaddr*>(&address),
+         static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + socket_.size()));
+}
+
+void SystemdNotifier::Ready(std::string_view status) const {
+  Send("READY=1\nSTATUS=" + OneLine(status));
+}
+
+void SystemdNotifier::Stopping(std::string_view status) const {
+  Send("STOPPING=1\nSTATUS=" + OneLine(status));
+}
+
+void SystemdNotifier::Status(std::string_view status) const { Send("STATUS=" + OneLine(status)); }
+
+void SystemdNotifier::ExtendTimeout(Duration length) const {
+  const auto us = std::chrono::duration_cast<std::chrono::microseconds>(length).count();
+  Send("EXTEND_TIMEOUT_USEC=" + std::to_string(us));
+}
+
+}  // namespace lastcall
