@@ -152,7 +152,7 @@ class AdminServer::Service final : public admin::v1::Admin::Service {
 
   grpc::Status GetConfig(ServerContext*, const admin::v1::GetConfigRequest*,
                          admin::v1::GetConfigReply* reply) override {
-    return Ask<admin::v1::GetConfigReply>([this](auto answer) { answer(backend_.Config()); },
+    return Ask<admin::v1::GetConfigReply>([this](auto answer) { answer(backend_.EffectiveConfig()); },
                                           reply);
   }
 

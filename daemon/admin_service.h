@@ -30,7 +30,7 @@ class AdminBackend {
   virtual Result<bool> SetDraining(const admin::v1::SetDrainingRequest& request,
                                    const Cause& by) = 0;
   virtual Result<std::string> SetLogLevel(const std::string& level, const Cause& by) = 0;
-  virtual admin::v1::GetConfigReply Config() = 0;
+  virtual admin::v1::GetConfigReply EffectiveConfig() = 0;
 };
 
 // A server of its own beside all stages, on the admin socket; for root and the daemon's user.

@@ -46,6 +46,7 @@ class ConfigLoader {
   void ReadPath(Section& section, std::string_view key, std::string& path) {
     section.Text(key, path);
     path = (fs::path(folder_) / path).lexically_normal();
+    if (path.size() > 1 && path.ends_with('/')) path.pop_back();
   }
   void ReadShutdown(Section section);
   void ReadReload(Section section);
@@ -135,8 +136,9 @@ void ConfigLoader::ReadServers(Section section) {
   }
   // Also because a reload that lost its drop-ins must not end every server.
   if (section.Keys().empty()) {
-    problems_.Add({config_.file}, "no server is configured; add a section [server.NAME] with "
-                                  "listen and plugins, here or in a drop-in");
+    problems_.Add({config_.file},
+                  "no server is configured; add a section [server.NAME] with "
+                  "listen and plugins, here or in a drop-in");
   }
 }
 
@@ -161,10 +163,10 @@ void ConfigLoader::CheckAddresses() {
       });
       if (other != all.end()) {
         const std::string where = Format(other->place);
-        problems_.Add(each.listen_places[i],
-                      name + ": " + Quoted(address.text) + " is taken by " + other->by + ", " +
-                          Quoted(other->address.text) + (where.empty() ? "" : " at " + where) +
-                          "; choose another address");
+        problems_.Add(each.listen_places[i], name + ": " + Quoted(address.text) + " is taken by " +
+                                                 other->by + ", " + Quoted(other->address.text) +
+                                                 (where.empty() ? "" : " at " + where) +
+                                                 "; choose another address");
       }
       all.push_back({address, each.listen_places[i], name});
     }
@@ -192,7 +194,7 @@ ProcessConfig ConfigLoader::ReadProcess(Section section, const std::string& name
   static const std::vector<std::pair<std::string, RestartPolicy>> kPolicies = {
       {"always", RestartPolicy::kAlways},
       {"on-failure", RestartPolicy::kOnFailure},
-      {"never", RestartPolicy::kNever}};
+      {"never", RestartPolicy::kStayDown}};
   ProcessConfig process;
   process.name = name;
   process.place = section.place();

@@ -13,6 +13,7 @@
 #include <lastcall/lifecycle/plan.h>
 #include <lastcall/plugin/config.h>
 #include <lastcall/rpc/address.h>
+#include <lastcall/supervisor/restart_policy.h>
 
 namespace lastcall {
 
@@ -51,8 +52,6 @@ struct ServerConfig {
   Limits limits;
   Place place;
 };
-
-enum class RestartPolicy { kAlways, kOnFailure, kNever };
 
 struct ProcessConfig {
   std::string name;

@@ -46,8 +46,12 @@ toml::table ParseFile(const std::string& file, Problems& problems) {
   try {
     return toml::parse(*text, file);
   } catch (const toml::parse_error& error) {
+    constexpr std::string_view kPreface = "Error while parsing ";
     const toml::source_position& at = error.source().begin;
-    problems.Add({file, at.line, at.column}, "not valid TOML: " + std::string(error.description()));
+    std::string_view why = error.description();
+    if (why.starts_with(kPreface)) why.remove_prefix(kPreface.size());
+    problems.Add({file, at.line, at.column},
+                 "not valid TOML: " + std::string(why) + "; see https://toml.io for the syntax");
     return {};
   }
 }
@@ -64,9 +68,10 @@ tl::expected<std::vector<std::string>, ConfigProblem> FindDropIns(const fs::path
     if (!hidden && name.extension() == ".toml") found.push_back(each->path());
   }
   if (error && error != std::errc::no_such_file_or_directory) {
-    return tl::unexpected(ConfigProblem{
-        {folder}, "cannot be read: " + ErrnoText(error.value()) +
-                      "; make it a folder that the daemon's user may read, or remove it"});
+    return tl::unexpected(
+        ConfigProblem{{folder},
+                      "cannot be read: " + ErrnoText(error.value()) +
+                          "; make it a folder that the daemon's user may read, or remove it"});
   }
   std::sort(found.begin(), found.end());
   return found;

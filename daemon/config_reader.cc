@@ -155,8 +155,9 @@ void Section::Bytes(std::string_view key, uint64_t most, uint64_t& out) {
     written = Quoted(text->get());
     bytes = ParseBytes(text->get());
     if (!bytes) {
-      Refuse(key, written + " is not a number of bytes; write an integer, or a text with one of B KiB "
-                            "MiB GiB, for example \"4MiB\"");
+      Refuse(key, written +
+                      " is not a number of bytes; write an integer, or a text with one of B KiB "
+                      "MiB GiB, for example \"4MiB\"");
       return;
     }
   } else if (const auto* integer = node->as_integer()) {
@@ -167,8 +168,8 @@ void Section::Bytes(std::string_view key, uint64_t most, uint64_t& out) {
     return;
   }
   if (*bytes > most) {
-    Refuse(key, written + " is out of range; write a number of bytes from 0 to " +
-                    std::to_string(most));
+    Refuse(key,
+           written + " is out of range; write a number of bytes from 0 to " + std::to_string(most));
   } else {
     out = *bytes;
   }
@@ -229,26 +230,28 @@ std::optional<size_t> Section::ChosenFrom(std::string_view key,
 }
 
 std::optional<std::vector<LocatedText>> Section::Texts(std::string_view key,
-                                                       std::string_view example) {
+                                                       std::string_view example,
+                                                       std::string_view when_empty) {
   const toml::node* node = Find(key);
-  if (node == nullptr) return std::nullopt;
-  const auto* array = node->as_array();
+  const auto* array = node != nullptr ? node->as_array() : nullptr;
   const std::string remedy = Assign(key, std::string(example));
-  if (array == nullptr) {
+  if (node != nullptr && array == nullptr) {
     ExpectedBut(key, "an array of texts", *node, remedy);
     return std::nullopt;
   }
+  if (!when_empty.empty() && (array == nullptr || array->empty())) {
+    Refuse(key, std::string(when_empty) + "; " + remedy);
+  }
+  if (array == nullptr) return std::nullopt;
   std::vector<LocatedText> texts;
   for (const toml::node& entry : *array) {
-    const auto* text = entry.as_string();
-    if (text != nullptr) {
+    if (const auto* text = entry.as_string()) {
       texts.push_back({text->get(), PlaceOf(entry.source())});
-    } else {
-      problems_.Add(PlaceOf(entry.source()), NameOf(key) + ": expected an array of texts, found " +
-                                                 std::string(TypeName(entry)) + " in it; " + remedy);
+      continue;
     }
+    problems_.Add(PlaceOf(entry.source()), NameOf(key) + ": expected an array of texts, found " +
+                                               std::string(TypeName(entry)) + " in it; " + remedy);
   }
-  if (texts.size() < array->size()) return std::nullopt;
   return texts;
 }
 
@@ -273,9 +276,10 @@ void Section::Unsupported(std::string_view key, std::string_view remedy) {
 }
 
 void Section::Close() {
+  std::sort(known_.begin(), known_.end());
   for (auto&& [key, value] : table_) {
     const std::string name(key.str());
-    if (std::find(known_.begin(), known_.end(), name) != known_.end()) continue;
+    if (std::binary_search(known_.begin(), known_.end(), name)) continue;
     problems_.Add(PlaceOf(key.source()),
                   "unknown key " + NameOf(name) + "; " + SpellingHint(name, known_));
   }

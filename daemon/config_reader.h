@@ -1,5 +1,5 @@
-// Reads TOML tables key by key. Every value is checked for its type and range, every problem has the
-// place of the value, and keys that nobody asked for are problems too.
+// Reads TOML tables key by key. Every value is checked for its type and range, every problem has
+// the place of the value, and keys that nobody asked for are problems too.
 //
 //   Section shutdown = root.Table("shutdown");
 //   shutdown.Length("delay", {}, config.shutdown.delay);   // absent: the default stays
@@ -29,6 +29,8 @@ struct LengthRange {
   bool zero = false;      // allowed too, below `least`
   bool infinity = false;  // allowed too
 };
+
+Place PlaceOf(const toml::source_region& source);
 
 struct LocatedText {
   std::string text;
@@ -63,8 +65,10 @@ class Section {
   template <class T>
   void Choice(std::string_view key, const std::vector<std::pair<std::string, T>>& choices, T& out);
 
-  // Empty: absent or wrong. `example` is what the array may look like.
-  std::optional<std::vector<LocatedText>> Texts(std::string_view key, std::string_view example);
+  // The entries that are texts; empty: absent, or no array. `example` is what the array may look
+  // like. With `when_empty`, what is missing then, at least one entry is needed.
+  std::optional<std::vector<LocatedText>> Texts(std::string_view key, std::string_view example,
+                                                std::string_view when_empty = {});
   // An empty one where it is absent or wrong.
   Section Table(std::string_view key);
   // A table whose keys are not ours to check; null: absent or wrong.
@@ -96,7 +100,6 @@ void Section::Choice(std::string_view key, const std::vector<std::pair<std::stri
   if (const auto chosen = ChosenFrom(key, names)) out = choices[*chosen].second;
 }
 
-Place PlaceOf(const toml::source_region& source);
 // "a text", "an integer", "a table" …
 std::string_view TypeName(const toml::node& node);
 // "public", or "\"my server\"" when it needs quotes as a key.

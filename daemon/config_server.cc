@@ -21,11 +21,7 @@ std::string Quoted(std::string_view text) { return '"' + std::string(text) + '"'
 
 void ReadListen(Section& section, const ConfigContext& context, Problems& problems,
                 ServerSection& out) {
-  constexpr char kExample[] = "[\"127.0.0.1:50051\"]";
-  const auto texts = section.Texts("listen", kExample);
-  if (!section.Has("listen") || (texts && texts->empty())) {
-    section.Refuse("listen", std::string("the server has no address; write for example listen = ") + kExample);
-  }
+  const auto texts = section.Texts("listen", "[\"127.0.0.1:50051\"]", "the server has no address");
   for (const LocatedText& each : texts.value_or(std::vector<LocatedText>())) {
     auto address = Address::Parse(each.text, context.folder);
     if (!address) {
@@ -37,13 +33,11 @@ void ReadListen(Section& section, const ConfigContext& context, Problems& proble
   }
 }
 
-void ReadPlugins(Section& section, const ConfigContext& context, bool needed, Problems& problems,
+void ReadPlugins(Section& section, const ConfigContext& context, Problems& problems,
                  ServerConfig& server) {
-  constexpr char kExample[] = "[\"echo\"]";
-  const auto texts = section.Texts("plugins", kExample);
-  if (needed && (!section.Has("plugins") || (texts && texts->empty()))) {
-    section.Refuse("plugins", std::string("the server has no plugin; write for example plugins = ") + kExample);
-  }
+  const bool needed = !context.programs.contains(server.process);
+  const auto texts =
+      section.Texts("plugins", "[\"echo\"]", needed ? "the server has no plugin" : "");
   for (const LocatedText& each : texts.value_or(std::vector<LocatedText>())) {
     const auto plugin = AddPlugin(each.text, true, context, server);
     if (plugin) {
@@ -94,8 +88,8 @@ class Flattener {
     } else if (const auto* array = node.as_array()) {
       AddArray(name, *array);
     } else {
-      Refuse(name, node, "a plugin cannot take " + std::string(TypeName(node)) +
-                             "; write it as a text");
+      Refuse(name, node,
+             "a plugin cannot take " + std::string(TypeName(node)) + "; write it as a text");
     }
   }
 
@@ -104,9 +98,10 @@ class Flattener {
     for (const toml::node& entry : array) {
       const auto* text = entry.as_string();
       if (text == nullptr) {
-        Refuse(name, entry, "a plugin takes arrays of texts only, found " +
-                                std::string(TypeName(entry)) + " in it; write texts, or tables with "
-                                                               "names of their own");
+        Refuse(name, entry,
+               "a plugin takes arrays of texts only, found " + std::string(TypeName(entry)) +
+                   " in it; write texts, or tables with "
+                   "names of their own");
         return;
       }
       texts.push_back(text->get());
@@ -136,14 +131,16 @@ void ReadPluginSections(Section section, Problems& problems, ServerConfig& serve
     const auto plugin = std::find(names.begin(), names.end(), key);
     if (plugin == names.end()) {
       const std::string nearest = NearestWord(key, names);
-      section.Refuse(key, "the server " + Quoted(server.name) + " has no plugin " + Quoted(key) + "; " +
+      section.Refuse(key, "the server " + Quoted(server.name) + " has no plugin " + Quoted(key) +
+                              "; " +
                               (nearest.empty() ? "add it to plugins, or remove the section"
                                                : "did you mean " + Quoted(nearest) + "?"));
       continue;
     }
     const toml::table* table = section.Foreign(key);
     if (table == nullptr) continue;
-    Flattener(section.NameOf(key), problems, plugins[plugin - names.begin()].values).Add(*table, "");
+    Flattener(section.NameOf(key), problems, plugins[plugin - names.begin()].values)
+        .Add(*table, "");
   }
   for (PluginSpec& plugin : plugins) {
     plugin.config = PluginConfig(section.NameOf(plugin.name), plugin.values);
@@ -154,8 +151,8 @@ void ReadPluginSections(Section section, Problems& problems, ServerConfig& serve
 
 bool IsName(std::string_view text) {
   return !text.empty() &&
-         text.find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-") ==
-             text.npos;
+         text.find_first_not_of(
+             "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-") == text.npos;
 }
 
 Result<PluginSpec*> AddPlugin(std::string_view entry, bool by_name, const ConfigContext& context,
@@ -179,7 +176,8 @@ Result<PluginSpec*> AddPlugin(std::string_view entry, bool by_name, const Config
     return bad("the plugin " + Quoted(name) +
                " is named twice; a server has one instance of a plugin, remove one");
   }
-  const fs::path file = named ? fs::path(context.plugin_dir) / (name + ".so") : context.folder / path;
+  const fs::path file =
+      named ? fs::path(context.plugin_dir) / (name + ".so") : context.folder / path;
   PluginSpec plugin;
   plugin.name = name;
   plugin.path = file.lexically_normal();
@@ -202,8 +200,7 @@ ServerSection ReadServer(Section section, const std::string& name, const ConfigC
     section.Refuse("process", Quoted(server.process) + " cannot be a process's name: " + kNameRule +
                                   "; rename it");
   }
-  const bool needs_plugins = !context.programs.contains(server.process);
-  ReadPlugins(section, context, needs_plugins, problems, server);
+  ReadPlugins(section, context, problems, server);
   section.Boolean("reflection", server.reflection);
   ReadLimits(section.Table("limits"), server.limits);
   ReadPluginSections(section.Table("config"), problems, server);

@@ -1,6 +1,11 @@
 // The effective configuration as text: described once, written as TOML or as JSON.
+#include <array>
 #include <charconv>
 #include <cmath>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include <lastcall/base/json.h>
 
@@ -34,7 +39,8 @@ struct Node {
   Table children;
 };
 
-// FormatDuration rounds to three digits: where that loses something, the largest unit that does not.
+// FormatDuration rounds to three digits: where that loses something, the largest unit that does
+// not.
 std::string ExactDuration(Duration length) {
   const std::string text = FormatDuration(length);
   if (ParseDuration(text).value_or(Duration(-1)) == length) return text;
@@ -52,7 +58,7 @@ std::string_view RestartName(RestartPolicy policy) {
   switch (policy) {
     case RestartPolicy::kAlways: return "always";
     case RestartPolicy::kOnFailure: return "on-failure";
-    case RestartPolicy::kNever: return "never";
+    case RestartPolicy::kStayDown: return "never";
   }
   return "";
 }

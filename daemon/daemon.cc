@@ -28,7 +28,7 @@ std::optional<Duration> Given(bool has, double seconds) {
 
 }  // namespace
 
-Daemon::Daemon(lastcall::Config config, std::string host_program, Logger& logger)
+Daemon::Daemon(Config config, std::string host_program, Logger& logger)
     : config_(std::move(config)),
       host_program_(std::move(host_program)),
       logger_(logger),
@@ -91,7 +91,7 @@ void Daemon::MakeProcesses() {
     members.push_back(std::move(member));
   }
   supervisor_.emplace(Supervisor::Options{config_.shutdown, config_.ready}, std::move(members),
-                      clock_, *this, log_);
+                      clock_, static_cast<SupervisorObserver&>(*this), log_);
   for (size_t i = 0; i < processes_.size(); ++i) processes_[i]->Attach(*supervisor_, i);
 }
 
@@ -368,7 +368,7 @@ Result<std::string> Daemon::SetLogLevel(const std::string& name, const Cause& by
   return previous;
 }
 
-admin::v1::GetConfigReply Daemon::Config() {
+admin::v1::GetConfigReply Daemon::EffectiveConfig() {
   admin::v1::GetConfigReply reply;
   reply.set_toml(ToToml(config_));
   reply.set_json(ToJson(config_));

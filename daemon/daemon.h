@@ -47,7 +47,7 @@ class Daemon final : private SupervisorObserver, private AdminBackend {
                                     const Cause& by) override;
   Result<bool> SetDraining(const admin::v1::SetDrainingRequest& request, const Cause& by) override;
   Result<std::string> SetLogLevel(const std::string& level, const Cause& by) override;
-  admin::v1::GetConfigReply Config() override;
+  admin::v1::GetConfigReply EffectiveConfig() override;
 
   void MakeProcesses();
   void ArmTimer();
@@ -60,7 +60,7 @@ class Daemon final : private SupervisorObserver, private AdminBackend {
   std::string Summary() const;
   void Say(LogLevel level, const std::string& message) { log_(level, message); }
 
-  const lastcall::Config config_;
+  const Config config_;
   const std::string host_program_;
   Logger& logger_;
   const Log log_;

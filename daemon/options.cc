@@ -33,7 +33,7 @@ Exit codes: 0 every call finished, 3 calls were cancelled, 4 something had to be
 69 cannot bind, 70 internal error, 78 configuration.
 )";
 
-const std::vector<std::string> kNames = {"--config",  "--check",   "--plugin",
+const std::vector<std::string> kNames = {"--config", "--check",   "--plugin",
                                          "--listen", "--version", "--help"};
 
 // One line, with what to do about it.
@@ -42,7 +42,8 @@ std::string Explain(const CLI::App& app, const CLI::ParseError& error) {
   if (!extra.empty()) {
     const std::string& first = extra.front();
     if (!first.starts_with("-")) {
-      return "unexpected argument \"" + first + "\"; write --config " + first + " or --plugin " + first;
+      return "unexpected argument \"" + first + "\"; write --config " + first + " or --plugin " +
+             first;
     }
     const std::string name = first.substr(0, first.find('='));
     return "unknown option " + name + "; " + SpellingHint(name, kNames);
@@ -62,6 +63,7 @@ std::string Contradiction(const Options& options, bool configured) {
   if (options.plugins.empty() && !options.listen.empty()) {
     return "--listen needs --plugin; with a configuration write listen in [server.NAME]";
   }
+  if (configured && options.config.empty()) return "--config needs the path of a file";
   return "";
 }
 
@@ -93,7 +95,6 @@ tl::expected<Options, std::string> Parse(int argc, const char* const* argv) {
   const std::string wrong = Contradiction(options, config->count() > 0);
   if (!wrong.empty()) return tl::unexpected(wrong);
   if (config->count() == 0 && options.plugins.empty()) options.config = kDefaultConfig;
-  if (options.config.empty() && options.plugins.empty()) return tl::unexpected("--config needs the path of a file");
   return options;
 }
 

@@ -1,0 +1,174 @@
+#include "client.h"
+
+#include <grpcpp/create_channel_posix.h>
+#include <grpcpp/grpcpp.h>
+
+#include "lastcall/admin/v1/admin.grpc.pb.h"
+
+namespace lastcall {
+namespace {
+
+using admin::v1::Admin;
+using admin::v1::WatchEvent;
+
+// gRPC takes wall-clock time.
+std::chrono::system_clock::time_point GrpcDeadline(Deadline by, const Clock& clock) {
+  const Duration left = by.Remaining(clock.Now());
+  if (left == kForever) return std::chrono::system_clock::time_point::max();
+  return std::chrono::system_clock::now() +
+         std::chrono::duration_cast<std::chrono::system_clock::duration>(left);
+}
+
+tl::unexpected<Error> NoAnswerInTime() {
+  return Fail(Code::kDeadlineExceeded, "lastcalld did not answer in time");
+}
+
+tl::unexpected<Error> FailWith(const grpc::Status& status) {
+  const auto code = static_cast<Code>(status.error_code());
+  switch (status.error_code()) {
+    case grpc::DEADLINE_EXCEEDED: return NoAnswerInTime();
+    case grpc::UNAVAILABLE:
+      return Fail(code, "the connection to lastcalld broke: " + status.error_message());
+    case grpc::UNIMPLEMENTED:
+      return Fail(code, "this lastcalld does not know the request; is it older than lastcallctl?");
+    default: break;
+  }
+  return Fail(code, status.error_message().empty() ? "lastcalld failed without saying why"
+                                                   : status.error_message());
+}
+
+}  // namespace
+
+// A channel made from a connected descriptor never reconnects, so that a daemon that is gone is an
+// answer at once instead of a series of attempts.
+class AdminClient::State {
+ public:
+  State(UniqueFd connection, const Clock& clock) : clock_(clock) {
+    grpc::ChannelArguments arguments;
+    arguments.SetMaxReceiveMessageSize(-1);
+    arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);
+    stub_ = Admin::NewStub(
+        grpc::CreateCustomInsecureChannelFromFd("lastcalld", connection.Release(), arguments));
+  }
+
+  template <class Request, class Reply>
+  Result<Reply> Call(grpc::Status (Admin::Stub::*method)(grpc::ClientContext*, const Request&,
+                                                         Reply*),
+                     const Request& request, Deadline by) {
+    grpc::ClientContext context;
+    context.set_deadline(GrpcDeadline(by, clock_));
+    Reply reply;
+    const grpc::Status status = ((*stub_).*method)(&context, request, &reply);
+    if (!status.ok()) return FailWith(status);
+    return reply;
+  }
+
+  Admin::Stub& stub() { return *stub_; }
+  const Clock& clock() const { return clock_; }
+
+ private:
+  const Clock& clock_;
+  std::unique_ptr<Admin::Stub> stub_;
+};
+
+// One operation is always under way; Next waits for it on a queue that only its caller polls, since
+// a synchronous Read could not be given up at a deadline.
+class WatchStream::State {
+ public:
+  State(Admin::Stub& stub, const Clock& clock) : clock_(clock) {
+    reader_ = stub.PrepareAsyncWatch(&context_, admin::v1::WatchRequest(), &queue_);
+    reader_->StartCall(this);
+  }
+
+  ~State() {
+    context_.TryCancel();
+    queue_.Shutdown();
+    void* tag = nullptr;
+    bool ok = false;
+    while (queue_.Next(&tag, &ok)) continue;
+  }
+
+  Result<std::optional<WatchEvent>> Next(Deadline by) {
+    while (step_ != Step::kOver) {
+      void* tag = nullptr;
+      bool ok = false;
+      if (queue_.AsyncNext(&tag, &ok, GrpcDeadline(by, clock_)) !=
+          grpc::CompletionQueue::GOT_EVENT) {
+        return NoAnswerInTime();
+      }
+      if (std::optional<WatchEvent> event = Completed(ok)) return event;
+    }
+    if (!status_.ok()) return FailWith(status_);
+    return std::nullopt;
+  }
+
+ private:
+  enum class Step { kStarting, kReading, kFinishing, kOver };
+
+  std::optional<WatchEvent> Completed(bool ok) {
+    std::optional<WatchEvent> event;
+    if (step_ == Step::kFinishing) {
+      step_ = Step::kOver;
+    } else if (!ok) {
+      step_ = Step::kFinishing;
+      reader_->Finish(&status_, this);
+    } else {
+      if (step_ == Step::kReading) event = std::exchange(event_, WatchEvent());
+      step_ = Step::kReading;
+      reader_->Read(&event_, this);
+    }
+    return event;
+  }
+
+  const Clock& clock_;
+  grpc::ClientContext context_;
+  grpc::CompletionQueue queue_;
+  std::unique_ptr<grpc::ClientAsyncReader<WatchEvent>> reader_;
+  Step step_ = Step::kStarting;
+  WatchEvent event_;
+  grpc::Status status_;
+};
+
+WatchStream::WatchStream(std::unique_ptr<State> state) : state_(std::move(state)) {}
+WatchStream::WatchStream(WatchStream&&) noexcept = default;
+WatchStream::~WatchStream() = default;
+
+Result<std::optional<WatchEvent>> WatchStream::Next(Deadline by) { return state_->Next(by); }
+
+AdminClient::AdminClient(UniqueFd connection, const Clock& clock)
+    : state_(std::make_unique<State>(std::move(connection), clock)) {}
+AdminClient::AdminClient(AdminClient&&) noexcept = default;
+AdminClient::~AdminClient() = default;
+
+Result<admin::v1::Status> AdminClient::GetStatus(Deadline by) {
+  return state_->Call(&Admin::Stub::GetStatus, admin::v1::GetStatusRequest(), by);
+}
+
+Result<admin::v1::ShutdownReply> AdminClient::Shutdown(const admin::v1::ShutdownRequest& request,
+                                                       Deadline by) {
+  return state_->Call(&Admin::Stub::Shutdown, request, by);
+}
+
+Result<admin::v1::SetDrainingReply> AdminClient::SetDraining(
+    const admin::v1::SetDrainingRequest& request, Deadline by) {
+  return state_->Call(&Admin::Stub::SetDraining, request, by);
+}
+
+Result<admin::v1::GetConfigReply> AdminClient::GetConfig(Deadline by) {
+  return state_->Call(&Admin::Stub::GetConfig, admin::v1::GetConfigRequest(), by);
+}
+
+Result<admin::v1::SetLogLevelReply> AdminClient::SetLogLevel(
+    const admin::v1::SetLogLevelRequest& request, Deadline by) {
+  return state_->Call(&Admin::Stub::SetLogLevel, request, by);
+}
+
+Result<admin::v1::Version> AdminClient::GetVersion(Deadline by) {
+  return state_->Call(&Admin::Stub::GetVersion, admin::v1::GetVersionRequest(), by);
+}
+
+WatchStream AdminClient::Watch() {
+  return WatchStream(std::make_unique<WatchStream::State>(state_->stub(), state_->clock()));
+}
+
+}  // namespace lastcall

@@ -1,0 +1,247 @@
+// The verbs that follow the daemon's stream of events: watch, shutdown, wait.
+#include <lastcall/base/json.h>
+
+#include "changes.h"
+#include "json_output.h"
+#include "progress.h"
+#include "render.h"
+#include "render_receipt.h"
+#include "verbs.h"
+
+namespace lastcall {
+namespace {
+
+using admin::v1::ReceiptEvent;
+using admin::v1::Status;
+using admin::v1::WatchEvent;
+
+// Between two attempts to reach a daemon that is not there. Trying again beats inotify here: the
+// folder may not exist yet either, and a socket file is no proof that somebody listens on it.
+constexpr Duration kRetry = std::chrono::milliseconds(50);
+
+// After the receipt there is nothing to come but the end of the stream.
+constexpr Duration kEndAfterReceipt = std::chrono::seconds(5);
+
+std::string JsonOf(const ReceiptEvent& event) {
+  return event.json().empty() ? WithKind("Receipt", ToJson(event.receipt())) : event.json();
+}
+
+void PrintReceipt(Session& session, const ReceiptEvent& event) {
+  if (session.options().json) {
+    session.out() << JsonOf(event) << "\n";
+  } else {
+    session.out() << RenderReceipt(event.receipt(), session.look());
+  }
+}
+
+// Hands each snapshot to `on_status` until the receipt has come and the stream has ended. Nothing:
+// the stream ended without a receipt. Fails: as the stream does.
+template <class OnStatus>
+Result<std::optional<ReceiptEvent>> ReadReceipt(Session& session, WatchStream& stream,
+                                                OnStatus on_status) {
+  std::optional<ReceiptEvent> receipt;
+  Deadline by = session.end();
+  while (true) {
+    Result<std::optional<WatchEvent>> event = stream.Next(by);
+    // Once there is a receipt, how the stream ends does not matter: the daemon ends with it.
+    if (receipt && !(event && *event)) return receipt;
+    if (!event) return tl::unexpected(event.error());
+    if (!*event) return std::nullopt;
+    if ((*event)->has_status()) on_status((*event)->status());
+    if ((*event)->has_receipt()) {
+      receipt = std::move(*(*event)->mutable_receipt());
+      by = Deadline(std::min(by.at(), After(session.clock().Now(), kEndAfterReceipt)));
+    }
+  }
+}
+
+admin::v1::ShutdownRequest ShutdownRequestOf(const Options& options) {
+  admin::v1::ShutdownRequest request;
+  if (options.delay) request.set_delay_s(ToSeconds(*options.delay));
+  if (options.grace) request.set_grace_s(ToSeconds(*options.grace));
+  if (options.cancel) request.set_cancel_s(ToSeconds(*options.cancel));
+  request.set_reason(options.reason);
+  request.set_dry_run(options.dry_run);
+  return request;
+}
+
+int AskForPlan(Session& session, AdminClient& client) {
+  const Options& options = session.options();
+  const auto reply = client.Shutdown(ShutdownRequestOf(options), session.AnswerBy());
+  if (!reply) return session.Fail(reply.error());
+  if (options.json) {
+    session.out() << WithKind("Plan", ToJson(*reply)) << "\n";
+  } else {
+    session.out() << RenderShutdownReply(*reply, options.dry_run, session.look());
+  }
+  return kExitDone;
+}
+
+int NoReceipt(Session& session, const Error& error, const Status& last) {
+  if (error.code == Code::kDeadlineExceeded) {
+    const std::string where = last.stage().empty() ? "" : " (" + ProgressLine(last) + ")";
+    return session.Fail(kExitTimedOut,
+                        "gave up waiting; lastcalld goes on stopping by itself" + where);
+  }
+  return session.Fail(kExitFailed, "lastcalld ended without a receipt (" + error.message +
+                                       "); its log may say why");
+}
+
+int FollowShutdown(Session& session, WatchStream& stream) {
+  Progress progress(session.out(), session.look(), session.live());
+  Status last;
+  const auto receipt = ReadReceipt(session, stream, [&](const Status& status) {
+    if (!session.options().json) progress.Show(status);
+    last = status;
+  });
+  progress.Clear();
+  if (!receipt) return NoReceipt(session, receipt.error(), last);
+  if (!*receipt) return NoReceipt(session, {Code::kUnknown, "the stream of events ended"}, last);
+  PrintReceipt(session, **receipt);
+  return (*receipt)->receipt().exit_code() == 0 ? kExitDone : kExitFailed;
+}
+
+class EventPrinter {
+ public:
+  explicit EventPrinter(Session& session) : session_(session) {}
+
+  void Print(const WatchEvent& event) {
+    if (session_.options().json) {
+      PrintJson(event);
+    } else if (event.has_receipt()) {
+      PrintLine(Printable(event.receipt().receipt().outcome()));
+    } else if (!seen_) {
+      PrintLine(Summary(event.status()));
+    } else {
+      for (const std::string& line : Changes(last_, event.status())) PrintLine(line);
+    }
+    if (event.has_status()) last_ = event.status();
+    seen_ = true;
+  }
+
+ private:
+  std::string Now() const { return FormatWallTime(session_.clock().Wall()); }
+
+  void PrintLine(const std::string& line) { session_.out() << Now() << "  " << line << std::endl; }
+
+  void PrintJson(const WatchEvent& event) {
+    JsonWriter json;
+    json.BeginObject().Key("at").String(Now());
+    if (event.has_status()) json.Key("status").Raw(ToJson(event.status()));
+    if (event.has_receipt()) json.Key("receipt").Raw(JsonOf(event.receipt()));
+    json.EndObject();
+    session_.out() << WithKind("Event", json.text()) << std::endl;
+  }
+
+  Session& session_;
+  Status last_;
+  bool seen_ = false;
+};
+
+// Whether this snapshot answers `wait serving`, and how.
+std::optional<int> ServingOrNever(Session& session, const WatchEvent& event) {
+  const std::string& stage = event.status().stage();
+  if (event.has_receipt() || (stage != "serving" && stage != "starting")) {
+    return session.Fail(kExitNotServing, "lastcalld is stopping");
+  }
+  if (stage != "serving") return std::nullopt;
+  if (session.options().json) {
+    session.out() << WithKind("Status", ToJson(event.status())) << "\n";
+  } else {
+    session.out() << "serving, pid " << event.status().pid() << "\n";
+  }
+  return kExitDone;
+}
+
+// Follows one daemon. Nothing: it is gone without a receipt, and another may come.
+std::optional<int> WatchUntilServing(Session& session, AdminClient& client) {
+  WatchStream stream = client.Watch();
+  while (true) {
+    const Result<std::optional<WatchEvent>> event = stream.Next(session.end());
+    if (!event && event.error().code != Code::kUnavailable) return session.Fail(event.error());
+    if (!event || !*event) return std::nullopt;
+    if (const std::optional<int> answer = ServingOrNever(session, **event)) return answer;
+  }
+}
+
+int Stopped(Session& session, const std::optional<ReceiptEvent>& receipt) {
+  if (receipt && session.options().json) {
+    PrintReceipt(session, *receipt);
+  } else if (receipt) {
+    session.out() << Printable(receipt->receipt().outcome()) << "\n";
+  } else if (session.options().json) {
+    Status status;
+    status.set_stage("stopped");
+    session.out() << WithKind("Status", ToJson(status)) << "\n";
+  } else {
+    session.out() << "stopped\n";
+  }
+  return kExitDone;
+}
+
+}  // namespace
+
+int RunWatch(Session& session) {
+  auto client = session.Connect();
+  if (!client) return session.Fail(client.error());
+  WatchStream stream = client->Watch();
+  EventPrinter printer(session);
+  bool ended = false;
+  while (true) {
+    const Result<std::optional<WatchEvent>> event = stream.Next(session.end());
+    if (ended && !(event && *event)) return kExitDone;
+    if (!event) return session.Fail(event.error());
+    if (!*event) return session.Fail(kExitFailed, "lastcalld ended the stream without a receipt");
+    printer.Print(**event);
+    ended = (*event)->has_receipt();
+  }
+}
+
+int RunShutdown(Session& session) {
+  auto client = session.Connect();
+  if (!client) return session.Fail(client.error());
+  if (session.options().dry_run || !session.options().wait) return AskForPlan(session, *client);
+  WatchStream stream = client->Watch();
+  // The first snapshot proves that the stream is there before the daemon is told to stop: an idle
+  // one stops within milliseconds.
+  const auto first = stream.Next(session.AnswerBy());
+  if (!first) return session.Fail(first.error());
+  const auto reply = client->Shutdown(ShutdownRequestOf(session.options()), session.AnswerBy());
+  // A daemon that was ending already may be gone before it answers; its receipt is still to come.
+  if (!reply && reply.error().code != Code::kUnavailable) return session.Fail(reply.error());
+  return FollowShutdown(session, stream);
+}
+
+int RunWaitServing(Session& session) {
+  while (true) {
+    auto client = session.TryConnect();
+    if (client) {
+      if (const std::optional<int> answer = WatchUntilServing(session, *client)) return *answer;
+    } else if (!NobodyThere(client.error())) {
+      return session.Fail(ExplainConnect(session.socket(), client.error()));
+    }
+    if (session.end().Passed(session.clock().Now())) {
+      return session.Fail(kExitTimedOut,
+                          "lastcalld is not serving yet at " + session.socket().path);
+    }
+    session.Pause(std::min(kRetry, session.end().Remaining(session.clock().Now())));
+  }
+}
+
+int RunWaitStopped(Session& session) {
+  while (true) {
+    auto client = session.TryConnect();
+    if (!client && NobodyThere(client.error())) return Stopped(session, std::nullopt);
+    if (!client) return session.Fail(ExplainConnect(session.socket(), client.error()));
+    WatchStream stream = client->Watch();
+    const auto receipt = ReadReceipt(session, stream, [](const Status&) {});
+    if (receipt && *receipt) return Stopped(session, *receipt);
+    if (!receipt && receipt.error().code != Code::kUnavailable) {
+      return session.Fail(receipt.error());
+    }
+    // The stream broke: the daemon died, or it re-executed itself and is there again.
+    session.Pause(kRetry);
+  }
+}
+
+}  // namespace lastcall

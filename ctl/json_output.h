@@ -1,0 +1,20 @@
+// What --json prints: {"api_version":"lastcall/v1","kind":…,…}, one line.
+#pragma once
+
+#include <google/protobuf/message.h>
+
+#include <string>
+#include <string_view>
+
+namespace lastcall {
+
+// The fields of `message` by the names of its .proto.
+std::string ToJson(const google::protobuf::Message& message);
+
+// Puts api_version and kind before the fields of `object`, a JSON object.
+std::string WithKind(std::string_view kind, std::string_view object);
+
+// One object with the fields of both.
+std::string Splice(std::string first, std::string_view second);
+
+}  // namespace lastcall

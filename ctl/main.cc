@@ -1,0 +1,56 @@
+// lastcallctl: asks and directs lastcalld. Options → verb → exit code.
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <iostream>
+#include <string_view>
+#include <thread>
+
+#include "options.h"
+#include "verbs.h"
+
+namespace {
+
+constexpr size_t kNarrowestLive = 60;  // below, the redrawn lines would wrap
+
+bool IsSet(const char* variable) {
+  const char* value = std::getenv(variable);
+  return value != nullptr && *value != '\0';
+}
+
+bool IsDumb() {
+  const char* terminal = std::getenv("TERM");
+  return terminal == nullptr || std::string_view(terminal) == "dumb";
+}
+
+lastcall::Session::World RealWorld(const lastcall::Clock& clock) {
+  lastcall::Session::World world{
+      .clock = clock,
+      .pause = [](lastcall::Duration length) { std::this_thread::sleep_for(length); },
+      .out = std::cout,
+      .err = std::cerr};
+  winsize size{};
+  if (::isatty(STDOUT_FILENO) == 0) return world;
+  if (::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0)
+    world.look.width = size.ws_col;
+  world.look.colour = !IsDumb() && !IsSet("NO_COLOR");
+  world.live = !IsDumb() && world.look.width >= kNarrowestLive;
+  return world;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) try {
+  const auto options = lastcall::ParseOptions(argc, argv, std::cout, std::cerr);
+  if (!options) return options.error();
+  const lastcall::SteadyClock clock;
+  lastcall::Session session(*options, RealWorld(clock));
+  const int exit_code = lastcall::RunVerb(session);
+  // A full disk must not look like success.
+  if (!std::cout.flush()) return session.Fail(lastcall::kExitFailed, "cannot write to stdout");
+  return exit_code;
+} catch (const std::exception& error) {
+  std::cerr << "lastcallctl: " << error.what() << "\n";
+  return lastcall::kExitFailed;
+}

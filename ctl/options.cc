@@ -1,0 +1,167 @@
+#include "options.h"
+
+#include <CLI/CLI.hpp>
+
+#include "exit_code.h"
+#include "text.h"
+
+namespace lastcall {
+namespace {
+
+constexpr char kFooter[] = R"(Examples:
+  lastcallctl status
+  lastcallctl shutdown --delay 5s --grace 1m --reason "new kernel"
+  lastcallctl shutdown --dry-run --json
+  lastcallctl --timeout 30s wait serving
+  lastcallctl drain public --reason "load test"
+
+LENGTHs are numbers with a unit of ns us ms s m h d: 250ms, 5s, 1m30s; infinity.
+
+The socket is the first of: --socket, $XDG_RUNTIME_DIR/lastcall/admin.sock if there is one,
+$LASTCALL_SOCKET, /run/lastcall/admin.sock.
+
+Exit codes: 0 done, 1 failed or calls were cancelled, 2 usage, 3 not serving, 4 no such name,
+5 refused, 69 unreachable, 75 timed out, 77 denied.)";
+
+CLI::Option* AddLength(CLI::App* app, const std::string& flag, std::optional<Duration>* target,
+                       const std::string& help) {
+  return app
+      ->add_option_function<std::string>(
+          flag,
+          [flag, target](const std::string& text) {
+            const Result<Duration> length = ParseDuration(text);
+            if (!length) throw CLI::ValidationError(flag, length.error().message);
+            *target = *length;
+          },
+          help)
+      ->type_name("LENGTH");
+}
+
+void AddGlobals(CLI::App& app, Options* options) {
+  app.add_option("--socket", options->socket, "The daemon's admin socket")->type_name("PATH");
+  app.add_flag("--json", options->json, "Print JSON, one object per line");
+  AddLength(&app, "--timeout", &options->timeout,
+            "Give up after this long (default: 5s for an answer, no limit for what waits)");
+  app.add_flag_callback(
+      "--no-wait", [options] { options->wait = false; }, "Don't wait for the end of a shutdown");
+  app.set_version_flag("--version", "lastcallctl " LASTCALL_VERSION,
+                       "Print the version of lastcallctl");
+}
+
+CLI::App* AddVerb(CLI::App& app, Options* options, Verb verb, const std::string& name,
+                  const std::string& help) {
+  CLI::App* sub = app.add_subcommand(name, help);
+  sub->callback([options, verb] { options->verb = verb; });
+  return sub;
+}
+
+void AddReason(CLI::App* verb, Options* options) {
+  verb->add_option("--reason", options->reason, "Why; shown in status, log and receipt");
+}
+
+void AddDrain(CLI::App* verb, Options* options) {
+  verb->add_option("SERVER", options->server, "Its name")->required()->type_name("");
+  AddReason(verb, options);
+}
+
+void AddNote(CLI::App* verb, const std::string& note) {
+  verb->footer(note + "\n" + verb->get_footer());
+}
+
+void AddShutdown(CLI::App& app, Options* options) {
+  CLI::App* verb = AddVerb(app, options, Verb::kShutdown, "shutdown",
+                           "Stop the daemon, show how, and print the receipt");
+  AddLength(verb, "--delay", &options->delay, "Serve new calls for this long, already unhealthy");
+  AddLength(verb, "--grace", &options->grace, "Then let calls in flight finish for this long");
+  AddLength(verb, "--cancel", &options->cancel, "Then give cancelled calls this long to return");
+  AddReason(verb, options);
+  CLI::Option* dry_run =
+      verb->add_flag("--dry-run", options->dry_run, "Only say what the plan would be");
+  verb->add_flag_callback(
+          "--wait", [] {}, "Wait for the end (the default)")
+      ->excludes(dry_run)
+      ->excludes(app.get_option("--no-wait"));
+  AddNote(verb,
+          "What is left out is as configured. An end can be brought nearer, never pushed back.\n"
+          "Ctrl-C ends the waiting, not the shutdown.");
+}
+
+void AddVerbs(CLI::App& app, Options* options) {
+  AddNote(
+      AddVerb(app, options, Verb::kStatus, "status", "The daemon, its processes and its servers"),
+      "Exits with 3 when the daemon is not serving.");
+  AddVerb(app, options, Verb::kServers, "servers", "The servers, or one of them with its methods")
+      ->add_option("SERVER", options->server, "Only this one, in detail")
+      ->type_name("");
+  AddVerb(app, options, Verb::kWatch, "watch", "Print each change until the daemon ends");
+  AddShutdown(app, options);
+  AddDrain(AddVerb(app, options, Verb::kDrain, "drain",
+                   "Ask the clients of a server to leave; it serves on"),
+           options);
+  AddDrain(AddVerb(app, options, Verb::kUndrain, "undrain", "Take a drain back"), options);
+  AddVerb(app, options, Verb::kWait, "wait", "Wait until the daemon is serving, or stopped")
+      ->add_option("serving|stopped", options->wait_for, "What to wait for")
+      ->required()
+      ->type_name("")
+      ->check([](const std::string& text) {
+        const bool known = text == "serving" || text == "stopped";
+        return known ? "" : "\"" + text + "\" is neither serving nor stopped";
+      });
+  AddVerb(app, options, Verb::kConfig, "config", "The configuration in force");
+  AddVerb(app, options, Verb::kLogLevel, "log-level", "Set the level of the daemon and its hosts")
+      ->add_option("LEVEL", options->level, "trace, debug, info, warning or error")
+      ->required()
+      ->type_name("");
+  AddVerb(app, options, Verb::kVersion, "version", "The versions of lastcallctl and the daemon");
+}
+
+int Usage(std::ostream& err, const std::string& message) {
+  err << "lastcallctl: " << message << "\nTry \"lastcallctl --help\".\n";
+  return kExitUsage;
+}
+
+std::string Explain(const CLI::App& app, const CLI::ParseError& error) {
+  const bool verb_missing =
+      app.get_subcommands().empty() &&
+      error.get_exit_code() == static_cast<int>(CLI::ExitCodes::RequiredError);
+  if (!verb_missing) return error.what();
+  const std::vector<std::string> rest = app.remaining();
+  if (rest.empty()) return "a verb is missing";
+  const std::string quoted = "\"" + Printable(rest.front()) + "\"";
+  if (rest.front().starts_with('-')) return "there is no option " + quoted;
+  std::vector<std::string> known{"--help"};
+  for (const CLI::App* verb : app.get_subcommands({})) known.push_back(verb->get_name());
+  return "there is no verb " + quoted + DidYouMean(rest.front(), known);
+}
+
+}  // namespace
+
+tl::expected<Options, int> ParseOptions(int argc, const char* const* argv, std::ostream& out,
+                                        std::ostream& err) {
+  Options options;
+  CLI::App app("Asks and directs lastcalld, a service supervisor daemon for gRPC.", "lastcallctl");
+  app.fallthrough();
+  app.require_subcommand(1);
+  app.footer("\"lastcallctl --help\" shows what every verb takes, and the exit codes.");
+  app.get_formatter()->column_width(28);
+  app.get_formatter()->label("SUBCOMMAND", "VERB");
+  app.get_formatter()->label("Subcommands", "Verbs");
+  AddGlobals(app, &options);
+  AddVerbs(app, &options);
+  app.footer(kFooter);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& done) {
+    app.exit(done, out, err);
+    return tl::unexpected<int>(kExitDone);
+  } catch (const CLI::ParseError& error) {
+    return tl::unexpected<int>(Usage(err, Explain(app, error)));
+  }
+  if (options.verb == Verb::kWait && !options.wait) {
+    return tl::unexpected<int>(
+        Usage(err, "wait and --no-wait contradict each other; \"status\" asks once"));
+  }
+  return options;
+}
+
+}  // namespace lastcall

@@ -1,0 +1,47 @@
+// The command line of lastcallctl.
+#pragma once
+
+#include <lastcall/base/clock.h>
+
+#include <optional>
+#include <ostream>
+#include <string>
+#include <tl/expected.hpp>
+
+namespace lastcall {
+
+enum class Verb : uint8_t {
+  kStatus,
+  kServers,
+  kWatch,
+  kShutdown,
+  kDrain,
+  kUndrain,
+  kWait,
+  kConfig,
+  kLogLevel,
+  kVersion,
+};
+
+struct Options {
+  Verb verb = Verb::kStatus;
+  std::string socket;  // empty: look it up
+  bool json = false;
+  bool wait = true;
+  std::optional<Duration> timeout;
+
+  std::string server;    // drain, undrain, servers; empty: all of them
+  std::string wait_for;  // "serving" or "stopped"
+  std::string level;
+  std::string reason;
+  std::optional<Duration> delay;
+  std::optional<Duration> grace;
+  std::optional<Duration> cancel;
+  bool dry_run = false;
+};
+
+// Fails: with the exit code, when all is said already (--help, --version) or something is wrong.
+tl::expected<Options, int> ParseOptions(int argc, const char* const* argv, std::ostream& out,
+                                        std::ostream& err);
+
+}  // namespace lastcall

@@ -1,0 +1,103 @@
+#include "progress.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "render.h"
+
+namespace lastcall {
+namespace {
+
+using admin::v1::Server;
+using admin::v1::Status;
+
+constexpr size_t kMaxServers = 10;  // the lines must fit on the screen to be redrawn
+
+// Always to a tenth of a second, "3.0s", so that the text does not dance while it counts down.
+std::string Left(double seconds) {
+  if (seconds >= 59.95) return Brief(seconds);
+  const long tenths = std::lround(std::max(0.0, seconds) * 10);
+  return std::to_string(tenths / 10) + "." + std::to_string(tenths % 10) + "s";
+}
+
+// "18.8s left, 23.8s at most in all".
+std::string TimeLeft(const Status& status) {
+  const admin::v1::Plan& plan = status.plan();
+  const bool delay = status.stage() == "delay", grace = status.stage() == "grace";
+  const bool known = delay   ? plan.has_grace_in_s()
+                     : grace ? plan.has_cancel_in_s()
+                             : plan.has_end_in_s();
+  const double left = delay ? plan.grace_in_s() : grace ? plan.cancel_in_s() : plan.end_in_s();
+  std::string text = known ? Left(left) + " left" : "no end";
+  if (plan.has_end_in_s() && (delay || grace))
+    text += ", " + Left(plan.end_in_s()) + " at most in all";
+  return text;
+}
+
+std::vector<Server> Busy(const Status& status) {
+  std::vector<Server> busy;
+  for (const Server& server : status.servers()) {
+    if (server.calls_in_flight() > 0) busy.push_back(server);
+  }
+  return busy;
+}
+
+bool IsStopping(const Status& status) {
+  return status.stage() == "delay" || status.stage() == "grace" || status.stage() == "cancel";
+}
+
+}  // namespace
+
+std::vector<std::string> ProgressLines(Status status, const Look& look) {
+  MakePrintable(&status);
+  const std::vector<Server> busy = Busy(status);
+  std::vector<std::string> lines{Paint(ColourOf(status.stage()), status.stage(), look) + "  " +
+                                 TimeLeft(status) + (busy.empty() ? ", nothing in flight" : "")};
+  size_t widest = 0;
+  for (const Server& server : busy) widest = std::max(widest, WidthOf(server.name()));
+  widest = std::min(widest, look.width / 2);
+  for (size_t i = 0; i < std::min(busy.size(), kMaxServers); ++i) {
+    const std::string name = CutMiddle(busy[i].name(), widest);
+    lines.push_back("  " + name + std::string(widest - WidthOf(name) + 2, ' ') +
+                    Grouped(busy[i].calls_in_flight()) + " in flight");
+  }
+  if (busy.size() > kMaxServers) {
+    lines.push_back("  … and " + Counted(static_cast<double>(busy.size() - kMaxServers), "server") +
+                    " more");
+  }
+  return lines;
+}
+
+std::string ProgressLine(Status status) {
+  MakePrintable(&status);
+  double total = 0;
+  std::string each;
+  for (const Server& server : Busy(status)) {
+    total += server.calls_in_flight();
+    each += (each.empty() ? "" : ", ") + server.name() + " " + Grouped(server.calls_in_flight());
+  }
+  return status.stage() + ": " + TimeLeft(status) + "; " +
+         (each.empty() ? "nothing in flight" : Grouped(total) + " in flight (" + each + ")");
+}
+
+void Progress::Show(const Status& status) {
+  if (!IsStopping(status)) return;
+  if (!live_) {
+    if (status.stage() != stage_) out_ << ProgressLine(status) << std::endl;
+    stage_ = status.stage();
+    return;
+  }
+  const std::vector<std::string> lines = ProgressLines(status, look_);
+  // One write, each line overwritten before its rest is erased: nothing flickers.
+  std::string frame = drawn_ == 0 ? "" : "\x1b[" + std::to_string(drawn_) + "A\r";
+  for (const std::string& line : lines) frame += line + "\x1b[K\n";
+  out_ << frame << "\x1b[J" << std::flush;
+  drawn_ = lines.size();
+}
+
+void Progress::Clear() {
+  if (drawn_ > 0) out_ << "\x1b[" << drawn_ << "A\r\x1b[J" << std::flush;
+  drawn_ = 0;
+}
+
+}  // namespace lastcall

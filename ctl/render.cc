@@ -1,0 +1,256 @@
+#include "render.h"
+
+#include <lastcall/lifecycle/cause.h>
+
+#include "table.h"
+
+namespace lastcall {
+namespace {
+
+using admin::v1::Plan;
+using admin::v1::Process;
+using admin::v1::Server;
+using admin::v1::Status;
+
+std::string Append(std::string text, std::string_view separator, std::string_view part) {
+  if (part.empty()) return text;
+  if (!text.empty()) text += separator;
+  return text += part;
+}
+
+template <class Strings>
+std::string Join(const Strings& strings, std::string_view separator) {
+  std::string text;
+  for (const std::string& one : strings) text = Append(std::move(text), separator, one);
+  return text;
+}
+
+// "in 4.2s", or "2s ago".
+std::string FromNow(double seconds) {
+  return seconds > 0 ? "in " + Brief(seconds) : Brief(-seconds) + " ago";
+}
+
+bool IsStoppingStage(const std::string& stage) {
+  return stage == "delay" || stage == "grace" || stage == "cancel";
+}
+
+std::string Headline(const Status& status, const Look& look) {
+  const std::string stage = Paint(ColourOf(status.stage()), status.stage(), look);
+  return Paint(Colour::kBold, "lastcalld " + status.version(), look) + ", pid " +
+         std::to_string(status.pid()) + ": " +
+         (IsStoppingStage(status.stage()) ? "stopping, stage " + stage : stage) + ", up " +
+         Coarse(status.uptime_s()) + "\n";
+}
+
+std::string ProcessNote(const Process& process) {
+  std::string note;
+  if (!process.answering() && process.pid() != 0) {
+    note = "does not answer: figures are the last known";
+  }
+  if (!process.last_exit().empty()) note = Append(note, "; ", "before: " + process.last_exit());
+  if (process.has_next_start_in_s()) {
+    note = Append(note, "; ", "next start " + FromNow(process.next_start_in_s()));
+  }
+  return note;
+}
+
+std::string RenderProcesses(const Status& status, const Look& look) {
+  TextTable table({{"PROCESS"},
+                   {"STAGE"},
+                   {"PID", Align::kRight},
+                   {"UP", Align::kRight},
+                   {"RESTARTS", Align::kRight},
+                   {"NOTE"}});
+  for (const Process& process : status.processes()) {
+    const bool lives = process.pid() != 0;
+    const bool well = process.answering() || !lives;
+    table.Add(
+        {{process.name(), Colour::kBold},
+         {process.stage(), well ? ColourOf(process.stage()) : Colour::kRed},
+         {lives ? std::to_string(process.pid()) : "-"},
+         {lives ? Coarse(process.uptime_s()) : "-"},
+         {Grouped(process.restarts()), process.restarts() > 0 ? Colour::kYellow : Colour::kPlain},
+         {ProcessNote(process), well ? Colour::kPlain : Colour::kRed}});
+  }
+  return table.empty() ? "no processes\n" : table.Render(look);
+}
+
+TextTable::Cell HealthCell(const Server& server) {
+  if (server.has_draining()) return {"draining", Colour::kYellow};
+  if (server.health() != "SERVING") return {"not serving", Colour::kRed};
+  if (!server.accepting()) return {"not accepting", Colour::kYellow};
+  return {"serving", Colour::kGreen};
+}
+
+std::string ServerTable(const Status& status, const Look& look) {
+  TextTable table({{"SERVER"},
+                   {"PROCESS"},
+                   {"HEALTH"},
+                   {"IN FLIGHT", Align::kRight},
+                   {"CALLS", Align::kRight},
+                   {"CONNECTIONS", Align::kRight},
+                   {"LISTEN"}});
+  for (const Server& server : status.servers()) {
+    table.Add({{server.name(), Colour::kBold},
+               {server.process()},
+               HealthCell(server),
+               {Grouped(server.calls_in_flight())},
+               {Grouped(server.calls_total())},
+               {Grouped(server.connections())},
+               {Join(server.listen(), "\n")}});
+  }
+  return table.empty() ? "no servers\n" : table.Render(look);
+}
+
+std::string DescribeRequest(const v1::Request& request) {
+  std::string text = "asked at " + request.at() + " by " + DescribeCause(request.cause());
+  text = Append(text, "; ", DescribeLengths(request));
+  if (request.skip()) text += "; skips a stage";
+  return text + (request.moved() ? "" : "; changed nothing");
+}
+
+// Wrapped, with the lines after the first indented by two more.
+std::string Paragraph(const std::string& text, const std::string& indent, const Look& look) {
+  std::string out;
+  const size_t taken = indent.size() + 2;
+  for (const std::string& line : Wrap(text, look.width > taken ? look.width - taken : 1)) {
+    out += (out.empty() ? indent : indent + "  ") + line + "\n";
+  }
+  return out;
+}
+
+// What a table has no room for.
+std::string ServerNotes(const Status& status, const Look& look) {
+  std::string notes;
+  for (const Server& server : status.servers()) {
+    if (!server.has_draining()) continue;
+    notes += Paragraph(server.name() + ": " + DescribeDraining(server.draining()), "", look);
+  }
+  return notes.empty() ? "" : "\n" + notes;
+}
+
+std::string StaleNotes(const Status& status) {
+  std::string notes;
+  for (const Process& process : status.processes()) {
+    if (process.answering() || process.pid() == 0) continue;
+    notes += "process " + process.name() + " does not answer: its figures are the last known\n";
+  }
+  return notes.empty() ? "" : "\n" + notes;
+}
+
+// The plan below a headline.
+std::string PlanLines(const Plan& plan, const Look& look) {
+  std::string text = "  " + DescribePlan(plan) + "\n";
+  for (const v1::Request& request : plan.requests()) {
+    text += Paragraph(DescribeRequest(request), "  ", look);
+  }
+  return text;
+}
+
+std::string MethodTable(const Server& server, const Look& look) {
+  TextTable table({{"METHOD"}, {"IN FLIGHT", Align::kRight}, {"CALLS", Align::kRight}});
+  for (const admin::v1::Method& method : server.methods()) {
+    table.Add({{method.name()}, {Grouped(method.in_flight())}, {Grouped(method.total())}});
+  }
+  return table.empty() ? "" : "\n" + table.Render(look);
+}
+
+}  // namespace
+
+Colour ColourOf(const std::string& stage) {
+  if (stage == "serving") return Colour::kGreen;
+  if (stage == "cancel" || stage == "stopped" || stage == "waiting") return Colour::kRed;
+  return Colour::kYellow;
+}
+
+std::string DescribeCause(const v1::Cause& cause) {
+  Cause own{.signal = cause.signal(),
+            .pid = cause.pid(),
+            .uid = cause.uid(),
+            .who = cause.who(),
+            .reason = cause.reason()};
+  for (auto kind : {Cause::Kind::kSignal, Cause::Kind::kAdmin, Cause::Kind::kPlugin,
+                    Cause::Kind::kProgram, Cause::Kind::kProcess, Cause::Kind::kSupervisor}) {
+    if (Name(kind) == cause.kind()) own.kind = kind;
+  }
+  return Describe(own);
+}
+
+std::string DescribeLengths(const v1::Request& request) {
+  std::string text;
+  if (request.has_delay_s()) text = Append(text, ", ", "delay " + Brief(request.delay_s()));
+  if (request.has_grace_s()) text = Append(text, ", ", "grace " + Brief(request.grace_s()));
+  if (request.has_cancel_s()) text = Append(text, ", ", "cancel " + Brief(request.cancel_s()));
+  return text;
+}
+
+std::string DescribePlan(const Plan& plan) {
+  const auto at = [](std::string_view what, bool known, double seconds) {
+    if (!known) return std::string(what) + " never";
+    const bool now = seconds > -0.05 && seconds < 0.05;
+    return std::string(what) + (now ? " now" : " " + FromNow(seconds));
+  };
+  return at("grace", plan.has_grace_in_s(), plan.grace_in_s()) + ", " +
+         at("cancel", plan.has_cancel_in_s(), plan.cancel_in_s()) + ", " +
+         at("end", plan.has_end_in_s(), plan.end_in_s()) +
+         (plan.has_end_in_s() ? " at the latest" : "");
+}
+
+std::string DescribeDraining(const admin::v1::Draining& draining) {
+  std::string text = "draining for " + Coarse(draining.since_s());
+  if (!draining.by().empty()) text += ", by " + draining.by();
+  return Append(text, ": ", draining.reason());
+}
+
+std::string RenderStatus(Status status, const Look& look) {
+  MakePrintable(&status);
+  std::string text = Headline(status, look);
+  if (status.has_plan()) text += PlanLines(status.plan(), look);
+  text += status.config_file().empty() ? "  no configuration file"
+                                       : "  configuration " + status.config_file();
+  text += ", log level " + status.log_level() + "\n\n";
+  text += RenderProcesses(status, look) + "\n";
+  return text + ServerTable(status, look) + ServerNotes(status, look);
+}
+
+std::string RenderServers(Status status, const Look& look) {
+  MakePrintable(&status);
+  return ServerTable(status, look) + ServerNotes(status, look) + StaleNotes(status);
+}
+
+std::string RenderServer(Server server, const Look& look) {
+  MakePrintable(&server);
+  const TextTable::Cell health = HealthCell(server);
+  std::string text = Paint(Colour::kBold, server.name(), look) + ": " +
+                     Paint(health.colour, health.text, look) + ", " +
+                     Grouped(server.calls_in_flight()) + " in flight, " +
+                     Counted(server.calls_total(), "call") + " so far, " +
+                     Counted(server.connections(), "connection") + "\n";
+  if (server.has_draining()) text += "  " + DescribeDraining(server.draining()) + "\n";
+  text += "  process  " + server.process() + "\n";
+  text += "  listen   " + Join(server.listen(), "\n           ") + "\n";
+  if (server.plugins_size() > 0) text += "  plugins  " + Join(server.plugins(), ", ") + "\n";
+  return text + MethodTable(server, look);
+}
+
+std::string RenderPlan(Plan plan, const Look& look) {
+  MakePrintable(&plan);
+  return PlanLines(plan, look);
+}
+
+std::string RenderShutdownReply(const admin::v1::ShutdownReply& reply, bool dry_run,
+                                const Look& look) {
+  std::string text = dry_run ? "would stop" : "stopping";
+  if (!reply.moved()) text += " as planned: an earlier request was at least as near";
+  return text + "\n" + RenderPlan(reply.plan(), look);
+}
+
+std::string RenderVersion(admin::v1::Version version, const std::string& own_version) {
+  MakePrintable(&version);
+  return "lastcallctl  " + own_version + "\nlastcalld    " + version.lastcall() +
+         "\ngRPC         " + version.grpc() + "\nprotobuf     " + version.protobuf() +
+         "\ncompiler     " + version.compiler() + "\nplugin ABI   " +
+         std::to_string(version.plugin_abi()) + "\n";
+}
+
+}  // namespace lastcall

@@ -1,0 +1,38 @@
+#include "session.h"
+
+namespace lastcall {
+namespace {
+
+constexpr Duration kAnswerTime = std::chrono::seconds(5);
+
+}  // namespace
+
+Session::Session(const Options& options, const World& world)
+    : options_(options), world_(world), socket_(FindSocket(options.socket)) {
+  if (options.timeout) end_ = Deadline(After(world.clock.Now(), *options.timeout));
+}
+
+Deadline Session::AnswerBy() const {
+  return options_.timeout ? end_ : Deadline(After(clock().Now(), kAnswerTime));
+}
+
+tl::expected<AdminClient, int> Session::TryConnect() {
+  auto connection = ConnectTo(socket_.path, AnswerBy().Remaining(clock().Now()));
+  if (!connection) return tl::unexpected(connection.error());
+  return AdminClient(std::move(*connection), clock());
+}
+
+Result<AdminClient> Session::Connect() {
+  auto client = TryConnect();
+  if (!client) return tl::unexpected(ExplainConnect(socket_, client.error()));
+  return std::move(*client);
+}
+
+int Session::Fail(const Error& error) { return Fail(ExitCodeFor(error.code), error.message); }
+
+int Session::Fail(ExitCode code, const std::string& message) {
+  world_.err << "lastcallctl: " << Printable(message) << "\n";
+  return code;
+}
+
+}  // namespace lastcall

@@ -1,0 +1,60 @@
+// What a verb works with. Made in main; tests put a clock and streams of their own in its place.
+#pragma once
+
+#include <lastcall/base/clock.h>
+#include <lastcall/base/result.h>
+
+#include <functional>
+#include <ostream>
+
+#include "client.h"
+#include "exit_code.h"
+#include "options.h"
+#include "socket.h"
+#include "text.h"
+
+namespace lastcall {
+
+class Session {
+ public:
+  struct World {
+    const Clock& clock;
+    std::function<void(Duration)> pause;  // between two attempts to reach the daemon
+    std::ostream& out;
+    std::ostream& err;
+    Look look;          // of `out`
+    bool live = false;  // `out` is a terminal on which lines can be redrawn
+  };
+
+  Session(const Options& options, const World& world);
+
+  const Options& options() const { return options_; }
+  const Clock& clock() const { return world_.clock; }
+  std::ostream& out() { return world_.out; }
+  const Look& look() const { return world_.look; }
+  bool live() const { return world_.live; }
+  const SocketPath& socket() const { return socket_; }
+
+  // When the whole command must be over; never without --timeout.
+  Deadline end() const { return end_; }
+  // When the daemon must have answered a question that is asked now.
+  Deadline AnswerBy() const;
+
+  void Pause(Duration length) { world_.pause(length); }
+
+  // errno on failure.
+  tl::expected<AdminClient, int> TryConnect();
+  Result<AdminClient> Connect();
+
+  // Says what is wrong on stderr. The exit code that belongs to it.
+  int Fail(const Error& error);
+  int Fail(ExitCode code, const std::string& message);
+
+ private:
+  const Options& options_;
+  World world_;
+  SocketPath socket_;
+  Deadline end_;
+};
+
+}  // namespace lastcall

@@ -1,0 +1,31 @@
+// Where the daemon's admin socket is, and a connection to it.
+#pragma once
+
+#include <lastcall/base/clock.h>
+#include <lastcall/base/result.h>
+#include <lastcall/base/unique_fd.h>
+
+#include <string>
+
+namespace lastcall {
+
+struct SocketPath {
+  std::string path;
+  std::string origin;  // why this one: "given by --socket", "the default", …
+};
+
+// `given` (--socket) if it is not empty, else $XDG_RUNTIME_DIR/lastcall/admin.sock if there is one,
+// else $LASTCALL_SOCKET, else the system's.
+SocketPath FindSocket(const std::string& given);
+
+// Blocks: while the daemon's queue of connections is full, at most `patience`.
+// Fails: with connect(2)'s errno; EAGAIN after `patience`.
+tl::expected<UniqueFd, int> ConnectTo(const std::string& path, Duration patience);
+
+// For people: what that errno means here, and what to do about it.
+Error ExplainConnect(const SocketPath& socket, int errno_value);
+
+// Whether that errno means that no daemon runs there; it may still come.
+bool NobodyThere(int errno_value);
+
+}  // namespace lastcall

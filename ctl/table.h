@@ -1,0 +1,47 @@
+// A table for people: columns as wide as their longest cell, cut where the screen ends.
+//
+//   TextTable table({{"SERVER"}, {"IN FLIGHT", Align::kRight}, {"LISTEN"}});
+//   table.Add({{"public"}, {"3"}, {"0.0.0.0:50051"}});
+//   out << table.Render(look);
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "text.h"
+
+namespace lastcall {
+
+enum class Align : uint8_t { kLeft, kRight };
+
+class TextTable {
+ public:
+  struct Column {
+    std::string title;
+    Align align = Align::kLeft;
+  };
+  struct Cell {
+    std::string text;
+    Colour colour = Colour::kPlain;
+  };
+
+  explicit TextTable(std::vector<Column> columns) : columns_(std::move(columns)) {}
+
+  // As many cells as columns. A line feed in the last cell begins a new line there.
+  void Add(std::vector<Cell> row) { rows_.push_back(std::move(row)); }
+
+  bool empty() const { return rows_.empty(); }
+
+  // The last column wraps; the others are cut in the middle, the widest first.
+  std::string Render(const Look& look) const;
+
+ private:
+  std::vector<size_t> Widths(const Look& look) const;
+  void RenderRow(const std::vector<Cell>& row, const std::vector<size_t>& widths, const Look& look,
+                 std::string& out) const;
+
+  std::vector<Column> columns_;
+  std::vector<std::vector<Cell>> rows_;
+};
+
+}  // namespace lastcall

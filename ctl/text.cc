@@ -1,0 +1,168 @@
+#include "text.h"
+
+#include <lastcall/base/clock.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+namespace lastcall {
+namespace {
+
+constexpr std::string_view kEllipsis = "…";
+
+bool BeginsCodePoint(char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }
+
+// The byte offset of the code point number `index`.
+size_t OffsetOf(std::string_view text, size_t index) {
+  size_t offset = 0;
+  for (; offset < text.size(); ++offset) {
+    if (BeginsCodePoint(text[offset]) && index-- == 0) break;
+  }
+  return offset;
+}
+
+std::string_view Escape(Colour colour) {
+  switch (colour) {
+    case Colour::kPlain: return "";
+    case Colour::kBold: return "\x1b[1m";
+    case Colour::kDim: return "\x1b[2m";
+    case Colour::kGreen: return "\x1b[32m";
+    case Colour::kYellow: return "\x1b[33m";
+    case Colour::kRed: return "\x1b[31m";
+  }
+  return "";
+}
+
+// Levenshtein's: how many letters must be added, dropped or replaced.
+size_t Distance(std::string_view a, std::string_view b) {
+  std::vector<size_t> row(b.size() + 1);
+  std::iota(row.begin(), row.end(), 0);
+  for (size_t i = 0; i < a.size(); ++i) {
+    size_t diagonal = row[0];
+    row[0] = i + 1;
+    for (size_t j = 0; j < b.size(); ++j) {
+      const size_t replaced = diagonal + (a[i] == b[j] ? 0 : 1);
+      diagonal = row[j + 1];
+      row[j + 1] = std::min({replaced, row[j] + 1, row[j + 1] + 1});
+    }
+  }
+  return row.back();
+}
+
+}  // namespace
+
+std::string Paint(Colour colour, std::string_view text, const Look& look) {
+  if (!look.colour || colour == Colour::kPlain || text.empty()) return std::string(text);
+  return std::string(Escape(colour)) + std::string(text) + "\x1b[0m";
+}
+
+size_t WidthOf(std::string_view text) {
+  return static_cast<size_t>(std::count_if(text.begin(), text.end(), BeginsCodePoint));
+}
+
+std::string CutMiddle(std::string_view text, size_t width) {
+  const size_t length = WidthOf(text);
+  if (length <= width) return std::string(text);
+  if (width == 0) return "";
+  const size_t head = width / 2, tail = width - 1 - head;
+  return std::string(text.substr(0, OffsetOf(text, head))) + std::string(kEllipsis) +
+         std::string(text.substr(OffsetOf(text, length - tail)));
+}
+
+std::vector<std::string> Wrap(std::string_view text, size_t width) {
+  std::vector<std::string> lines(1);
+  while (!text.empty()) {
+    const size_t end = std::min(text.find(' '), text.size());
+    const std::string word = CutMiddle(text.substr(0, end), width);
+    text.remove_prefix(std::min(end + 1, text.size()));
+    std::string& line = lines.back();
+    if (line.empty()) {
+      line = word;
+    } else if (WidthOf(line) + 1 + WidthOf(word) <= width) {
+      line += " " + word;
+    } else {
+      lines.push_back(word);
+    }
+  }
+  return lines;
+}
+
+std::string Printable(std::string_view text) {
+  std::string out;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const auto byte = static_cast<unsigned char>(text[i]);
+    // U+0080 to U+009F, which some terminals take for escape sequences, are C2 80 to C2 9F.
+    const bool c1 =
+        byte == 0xC2 && i + 1 < text.size() && static_cast<unsigned char>(text[i + 1]) < 0xA0;
+    if (c1) ++i;
+    out += c1 || byte < 0x20 || byte == 0x7F ? '?' : text[i];
+  }
+  return out;
+}
+
+void MakePrintable(google::protobuf::Message* message) {
+  using google::protobuf::FieldDescriptor;
+  const auto* reflection = message->GetReflection();
+  std::vector<const FieldDescriptor*> fields;
+  reflection->ListFields(*message, &fields);
+  for (const FieldDescriptor* field : fields) {
+    const int count = field->is_repeated() ? reflection->FieldSize(*message, field) : 1;
+    for (int i = 0; i < count; ++i) {
+      if (field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE) {
+        MakePrintable(field->is_repeated() ? reflection->MutableRepeatedMessage(message, field, i)
+                                           : reflection->MutableMessage(message, field));
+      } else if (field->cpp_type() != FieldDescriptor::CPPTYPE_STRING) {
+        break;
+      } else if (field->is_repeated()) {
+        reflection->SetRepeatedString(message, field, i,
+                                      Printable(reflection->GetRepeatedString(*message, field, i)));
+      } else {
+        reflection->SetString(message, field, Printable(reflection->GetString(*message, field)));
+      }
+    }
+  }
+}
+
+std::string Brief(double seconds) {
+  const double step = seconds < 0.9995 ? 1e-3 : seconds < 59.95 ? 0.1 : 1;
+  return FormatDuration(FromSeconds(std::round(seconds / step) * step));
+}
+
+std::string Coarse(double seconds) {
+  const double step = seconds < 1 ? 1e-3 : seconds < 3600 ? 1 : seconds < 86400 ? 60 : 3600;
+  return FormatDuration(FromSeconds(std::floor(seconds / step) * step));
+}
+
+std::string Grouped(double count) {
+  std::string digits = std::to_string(static_cast<int64_t>(std::llround(count)));
+  for (int64_t at = static_cast<int64_t>(digits.size()) - 3; at > 0; at -= 3) {
+    digits.insert(static_cast<size_t>(at), ",");
+  }
+  return digits;
+}
+
+std::string Counted(double count, std::string_view noun) {
+  const bool sibilant = noun.ends_with("s");
+  return Grouped(count) + " " + std::string(noun) + (count == 1 ? "" : sibilant ? "es" : "s");
+}
+
+std::string Nearest(std::string_view word, const std::vector<std::string>& candidates) {
+  std::string nearest;
+  size_t best = std::max<size_t>(2, word.size() / 3) + 1;
+  for (const std::string& candidate : candidates) {
+    const size_t distance = Distance(word, candidate);
+    if (distance < best && distance < candidate.size()) {
+      best = distance;
+      nearest = candidate;
+    }
+  }
+  return nearest;
+}
+
+std::string DidYouMean(std::string_view word, const std::vector<std::string>& candidates) {
+  const std::string nearest = Nearest(word, candidates);
+  return nearest.empty() ? "" : " (did you mean \"" + nearest + "\"?)";
+}
+
+}  // namespace lastcall

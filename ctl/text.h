@@ -1,0 +1,48 @@
+// Text for people: lengths on the screen, colours, and the short words for times and numbers.
+#pragma once
+
+#include <google/protobuf/message.h>
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace lastcall {
+
+// How the output wants to be written.
+struct Look {
+  size_t width = 100;
+  bool colour = false;
+};
+
+enum class Colour : uint8_t { kPlain, kBold, kDim, kGreen, kYellow, kRed };
+
+std::string Paint(Colour colour, std::string_view text, const Look& look);
+
+// Columns on the screen: code points of UTF-8.
+size_t WidthOf(std::string_view text);
+// At most `width` columns, with … in the middle: both ends of a path or a method name matter.
+std::string CutMiddle(std::string_view text, size_t width);
+// Lines of at most `width` columns, broken at blanks; a longer word is cut in the middle.
+std::vector<std::string> Wrap(std::string_view text, size_t width);
+
+// Control characters become '?': a reason or the name of a command must not steer the terminal.
+std::string Printable(std::string_view text);
+// The same for every string in `message`.
+void MakePrintable(google::protobuf::Message* message);
+
+// "4.2s", "850ms", "1m30s": what is left or was taken.
+std::string Brief(double seconds);
+// "3h12m", "4d7h": ages and up-times, in the two units that matter.
+std::string Coarse(double seconds);
+// "1,204,811".
+std::string Grouped(double count);
+// "1 call", "3 calls".
+std::string Counted(double count, std::string_view noun);
+
+// The candidate that `word` was probably meant to be; empty when none is near.
+std::string Nearest(std::string_view word, const std::vector<std::string>& candidates);
+// " (did you mean \"status\"?)", or nothing.
+std::string DidYouMean(std::string_view word, const std::vector<std::string>& candidates);
+
+}  // namespace lastcall

@@ -1,0 +1,179 @@
+#include "verbs.h"
+
+#include <lastcall/base/json.h>
+
+#include "json_output.h"
+#include "render.h"
+
+namespace lastcall {
+namespace {
+
+using admin::v1::Server;
+using admin::v1::Status;
+
+std::vector<std::string> NamesOf(const Status& status) {
+  std::vector<std::string> names;
+  for (const Server& server : status.servers()) names.push_back(server.name());
+  return names;
+}
+
+template <class Reply>
+Result<Reply> Ask(Session& session, Result<Reply> (AdminClient::*question)(Deadline)) {
+  auto client = session.Connect();
+  if (!client) return tl::unexpected(client.error());
+  return ((*client).*question)(session.AnswerBy());
+}
+
+template <class Request, class Reply>
+Result<Reply> Ask(Session& session,
+                  Result<Reply> (AdminClient::*question)(const Request&, Deadline),
+                  const Request& request) {
+  auto client = session.Connect();
+  if (!client) return tl::unexpected(client.error());
+  return ((*client).*question)(request, session.AnswerBy());
+}
+
+int RunStatus(Session& session) {
+  const Result<Status> status = Ask(session, &AdminClient::GetStatus);
+  if (!status) return session.Fail(status.error());
+  if (session.options().json) {
+    session.out() << WithKind("Status", ToJson(*status)) << "\n";
+  } else {
+    session.out() << RenderStatus(*status, session.look());
+  }
+  return status->stage() == "serving" ? kExitDone : kExitNotServing;
+}
+
+std::string ServersJson(const Status& status) {
+  JsonWriter json;
+  json.BeginObject().Key("servers").BeginArray();
+  for (const Server& server : status.servers()) json.Raw(ToJson(server));
+  json.EndArray().EndObject();
+  return json.text();
+}
+
+// All servers but the one called `name` are taken out; false when there is none.
+bool Select(const std::string& name, Status* status) {
+  Status selected;
+  for (const Server& server : status->servers()) {
+    if (server.name() == name) *selected.add_servers() = server;
+  }
+  status->Swap(&selected);
+  return status->servers_size() > 0;
+}
+
+int RunServers(Session& session) {
+  Result<Status> status = Ask(session, &AdminClient::GetStatus);
+  if (!status) return session.Fail(status.error());
+  const std::string& name = session.options().server;
+  const std::vector<std::string> names = NamesOf(*status);
+  if (!name.empty() && !Select(name, &*status)) {
+    return session.Fail(kExitNoSuchName,
+                        "there is no server \"" + name + "\"" + DidYouMean(name, names));
+  }
+  if (session.options().json) {
+    session.out() << WithKind("Servers", ServersJson(*status)) << "\n";
+  } else if (name.empty()) {
+    session.out() << RenderServers(*status, session.look());
+  } else {
+    session.out() << RenderServer(status->servers(0), session.look());
+  }
+  return kExitDone;
+}
+
+// The daemon's refusal, with the name that was probably meant.
+int FailDraining(Session& session, Error error) {
+  if (error.code == Code::kNotFound) {
+    const Result<Status> status = Ask(session, &AdminClient::GetStatus);
+    if (status) error.message += DidYouMean(session.options().server, NamesOf(*status));
+  }
+  return session.Fail(error);
+}
+
+int RunSetDraining(Session& session, bool draining) {
+  admin::v1::SetDrainingRequest request;
+  request.set_server(session.options().server);
+  request.set_draining(draining);
+  request.set_reason(session.options().reason);
+  const auto reply = Ask(session, &AdminClient::SetDraining, request);
+  if (!reply) return FailDraining(session, reply.error());
+  if (session.options().json) {
+    JsonWriter json;
+    json.BeginObject().Key("server").String(request.server()).Key("draining").Boolean(draining);
+    json.Key("changed").Boolean(reply->changed()).EndObject();
+    session.out() << WithKind("Draining", json.text()) << "\n";
+    return kExitDone;
+  }
+  const std::string_view now =
+      draining ? "draining: its clients are asked to leave, and served until they do"
+               : "no longer draining";
+  session.out() << Printable(request.server()) << " is " << now
+                << (reply->changed() ? "" : " (it was so already)") << "\n";
+  return kExitDone;
+}
+
+int RunConfig(Session& session) {
+  const auto config = Ask(session, &AdminClient::GetConfig);
+  if (!config) return session.Fail(config.error());
+  if (session.options().json) {
+    JsonWriter json;
+    json.BeginObject().Key("config").Raw(config->json()).EndObject();
+    session.out() << WithKind("Config", json.text()) << "\n";
+  } else {
+    // As it is, so that it can become a file.
+    session.out() << config->toml() << (config->toml().ends_with('\n') ? "" : "\n");
+  }
+  return kExitDone;
+}
+
+int RunLogLevel(Session& session) {
+  admin::v1::SetLogLevelRequest request;
+  request.set_level(session.options().level);
+  const auto reply = Ask(session, &AdminClient::SetLogLevel, request);
+  if (!reply) return session.Fail(reply.error());
+  if (session.options().json) {
+    JsonWriter json;
+    json.BeginObject().Key("level").String(request.level());
+    json.Key("previous").String(reply->previous()).EndObject();
+    session.out() << WithKind("LogLevel", json.text()) << "\n";
+  } else {
+    session.out() << "log level " << Printable(request.level()) << " (was "
+                  << Printable(reply->previous()) << ")\n";
+  }
+  return kExitDone;
+}
+
+int RunVersion(Session& session) {
+  const auto version = Ask(session, &AdminClient::GetVersion);
+  if (!version) return session.Fail(version.error());
+  if (session.options().json) {
+    JsonWriter json;
+    json.BeginObject().Key("lastcallctl").String(LASTCALL_VERSION).EndObject();
+    session.out() << WithKind("Version", Splice(json.text(), ToJson(*version))) << "\n";
+  } else {
+    session.out() << RenderVersion(*version, LASTCALL_VERSION);
+  }
+  return kExitDone;
+}
+
+}  // namespace
+
+int RunVerb(Session& session) {
+  switch (session.options().verb) {
+    case Verb::kStatus: return RunStatus(session);
+    case Verb::kServers: return RunServers(session);
+    case Verb::kWatch: return RunWatch(session);
+    case Verb::kShutdown: return RunShutdown(session);
+    case Verb::kDrain: return RunSetDraining(session, true);
+    case Verb::kUndrain: return RunSetDraining(session, false);
+    case Verb::kWait:
+      return session.options().wait_for == "serving" ? RunWaitServing(session)
+                                                     : RunWaitStopped(session);
+    case Verb::kConfig: return RunConfig(session);
+    case Verb::kLogLevel: return RunLogLevel(session);
+    case Verb::kVersion: return RunVersion(session);
+  }
+  return kExitUsage;
+}
+
+}  // namespace lastcall

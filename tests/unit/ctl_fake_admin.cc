@@ -1,0 +1,169 @@
+#include "ctl_fake_admin.h"
+
+#include <grpcpp/grpcpp.h>
+
+#include <algorithm>
+#include <condition_variable>
+#include <mutex>
+
+#include "lastcall/admin/v1/admin.grpc.pb.h"
+
+namespace lastcall {
+namespace {
+
+using namespace admin::v1;  // NOLINT: the names of the service
+
+grpc::Status ToGrpc(const Error& error) {
+  return {static_cast<grpc::StatusCode>(error.code), error.message};
+}
+
+}  // namespace
+
+class FakeAdmin::Service final : public Admin::Service {
+ public:
+  Service(FakeAdmin* fake, const std::string& socket) : fake_(fake) {
+    grpc::ServerBuilder builder;
+    builder.AddListeningPort("unix:" + socket, grpc::InsecureServerCredentials());
+    builder.RegisterService(this);
+    server_ = builder.BuildAndStart();
+  }
+
+  ~Service() override {
+    {
+      const std::lock_guard lock(mutex_);
+      ending_ = true;
+    }
+    changed_.notify_all();
+    server_->Shutdown(std::chrono::system_clock::now());
+    server_->Wait();
+  }
+
+  std::vector<std::string> asked() const {
+    const std::lock_guard lock(mutex_);
+    return asked_;
+  }
+
+  ShutdownRequest shutdown_request() const {
+    const std::lock_guard lock(mutex_);
+    return shutdown_request_;
+  }
+
+  SetDrainingRequest draining_request() const {
+    const std::lock_guard lock(mutex_);
+    return draining_request_;
+  }
+
+ private:
+  grpc::Status GetStatus(grpc::ServerContext*, const GetStatusRequest*, Status* reply) override {
+    Note("GetStatus");
+    *reply = fake_->status;
+    return ToGrpc(fake_->status_error);
+  }
+
+  grpc::Status Shutdown(grpc::ServerContext*, const ShutdownRequest* request,
+                        ShutdownReply* reply) override {
+    {
+      const std::lock_guard lock(mutex_);
+      shutdown_request_ = *request;
+    }
+    *reply = fake_->shutdown_reply;
+    Note("Shutdown");
+    return ToGrpc(fake_->error);
+  }
+
+  grpc::Status SetDraining(grpc::ServerContext*, const SetDrainingRequest* request,
+                           SetDrainingReply* reply) override {
+    {
+      const std::lock_guard lock(mutex_);
+      draining_request_ = *request;
+    }
+    Note("SetDraining");
+    *reply = fake_->draining_reply;
+    return ToGrpc(fake_->error);
+  }
+
+  grpc::Status GetConfig(grpc::ServerContext*, const GetConfigRequest*,
+                         GetConfigReply* reply) override {
+    *reply = fake_->config;
+    return ToGrpc(fake_->error);
+  }
+
+  grpc::Status SetLogLevel(grpc::ServerContext*, const SetLogLevelRequest*,
+                           SetLogLevelReply* reply) override {
+    *reply = fake_->log_level_reply;
+    return ToGrpc(fake_->error);
+  }
+
+  grpc::Status GetVersion(grpc::ServerContext*, const GetVersionRequest*, Version* reply) override {
+    *reply = fake_->version;
+    return ToGrpc(fake_->error);
+  }
+
+  grpc::Status Watch(grpc::ServerContext*, const WatchRequest*,
+                     grpc::ServerWriter<WatchEvent>* writer) override {
+    Note("Watch");
+    for (const Step& step : NextScript()) {
+      switch (step.kind) {
+        case Step::Kind::kSend: writer->Write(step.event); break;
+        case Step::Kind::kAwaitShutdown: Await("Shutdown"); break;
+        case Step::Kind::kHold: Await("never"); break;
+        case Step::Kind::kEnd: return ToGrpc(step.error);
+      }
+    }
+    return grpc::Status::OK;
+  }
+
+  Script NextScript() {
+    const std::lock_guard lock(mutex_);
+    if (fake_->scripts.empty()) return {Send(fake_->status), Hold()};
+    Script script = fake_->scripts.front();
+    fake_->scripts.pop_front();
+    return script;
+  }
+
+  void Await(const std::string& method) {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] {
+      return ending_ || std::find(asked_.begin(), asked_.end(), method) != asked_.end();
+    });
+  }
+
+  void Note(const std::string& method) {
+    {
+      const std::lock_guard lock(mutex_);
+      asked_.push_back(method);
+    }
+    changed_.notify_all();
+  }
+
+  FakeAdmin* fake_;
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  bool ending_ = false;
+  std::vector<std::string> asked_;
+  ShutdownRequest shutdown_request_;
+  SetDrainingRequest draining_request_;
+  std::unique_ptr<grpc::Server> server_;
+};
+
+FakeAdmin::Step FakeAdmin::Send(const Status& status) {
+  Step step;
+  *step.event.mutable_status() = status;
+  return step;
+}
+
+FakeAdmin::Step FakeAdmin::Send(const ReceiptEvent& receipt) {
+  Step step;
+  *step.event.mutable_receipt() = receipt;
+  return step;
+}
+
+FakeAdmin::FakeAdmin(const std::string& socket)
+    : service_(std::make_unique<Service>(this, socket)) {}
+FakeAdmin::~FakeAdmin() = default;
+
+std::vector<std::string> FakeAdmin::asked() const { return service_->asked(); }
+ShutdownRequest FakeAdmin::shutdown_request() const { return service_->shutdown_request(); }
+SetDrainingRequest FakeAdmin::draining_request() const { return service_->draining_request(); }
+
+}  // namespace lastcall

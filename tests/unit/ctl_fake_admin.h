@@ -1,0 +1,64 @@
+// A daemon for tests of lastcallctl: its admin service on a unix socket, saying what the test
+// wants.
+#pragma once
+
+#include <lastcall/base/result.h>
+
+#include <deque>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "lastcall/admin/v1/admin.pb.h"
+
+namespace lastcall {
+
+class FakeAdmin {
+ public:
+  // One step of a stream of events.
+  struct Step {
+    enum class Kind : uint8_t { kSend, kAwaitShutdown, kHold, kEnd };
+    Kind kind = Kind::kSend;
+    admin::v1::WatchEvent event;
+    Error error;  // of kEnd
+  };
+  using Script = std::vector<Step>;
+
+  static Step Send(const admin::v1::Status& status);
+  static Step Send(const admin::v1::ReceiptEvent& receipt);
+  // Until Shutdown was called.
+  static Step AwaitShutdown() { return {.kind = Step::Kind::kAwaitShutdown}; }
+  // Until the daemon is destroyed.
+  static Step Hold() { return {.kind = Step::Kind::kHold}; }
+  static Step End(Code code = Code::kOk, std::string message = "") {
+    return {.kind = Step::Kind::kEnd, .error = {code, std::move(message)}};
+  }
+
+  // Serves at once.
+  explicit FakeAdmin(const std::string& socket);
+  ~FakeAdmin();
+
+  // What it answers; set before the first call.
+  admin::v1::Status status;
+  admin::v1::ShutdownReply shutdown_reply;
+  admin::v1::SetDrainingReply draining_reply;
+  admin::v1::GetConfigReply config;
+  admin::v1::SetLogLevelReply log_level_reply;
+  admin::v1::Version version;
+  // One for each Watch in turn; then, or without any, `status` and nothing more.
+  std::deque<Script> scripts;
+  // Every call but GetStatus and Watch fails with this unless it is kOk; GetStatus with the other.
+  Error error{Code::kOk, ""};
+  Error status_error{Code::kOk, ""};
+
+  // What was asked. Threads: any.
+  std::vector<std::string> asked() const;  // names of methods, in order
+  admin::v1::ShutdownRequest shutdown_request() const;
+  admin::v1::SetDrainingRequest draining_request() const;
+
+ private:
+  class Service;
+  std::unique_ptr<Service> service_;
+};
+
+}  // namespace lastcall

@@ -1,0 +1,216 @@
+// The program lastcallctl itself: where it looks for the socket, what it says when nobody is there,
+// and how it takes a command line.
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <lastcall/base/unique_fd.h>
+#include <spawn.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "ctl_fake_admin.h"
+#include "ctl_samples.h"
+#include "exit_code.h"
+
+namespace lastcall {
+namespace {
+
+using testing::AllOf;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::Not;
+using testing::StartsWith;
+
+std::string Contents(const std::string& path) {
+  std::ostringstream text;
+  text << std::ifstream(path).rdbuf();
+  return text.str();
+}
+
+// What the C functions want: pointers, and null at the end.
+std::vector<char*> Pointers(std::vector<std::string>& strings) {
+  std::vector<char*> pointers;
+  for (std::string& one : strings) pointers.push_back(one.data());
+  pointers.push_back(nullptr);
+  return pointers;
+}
+
+class ProgramTest : public testing::Test {
+ protected:
+  ProgramTest() {
+    std::string folder = testing::TempDir() + "ctl_XXXXXX";
+    folder_ = ::mkdtemp(folder.data());
+    std::filesystem::create_directories(folder_ + "/xdg/lastcall");
+  }
+
+  ~ProgramTest() override {
+    daemons_.clear();
+    std::filesystem::remove_all(folder_);
+  }
+
+  std::string Path(const std::string& name) const { return folder_ + "/" + name; }
+
+  // A daemon that says it has this pid.
+  void StartDaemon(const std::string& name, int pid) {
+    daemons_.push_back(std::make_unique<FakeAdmin>(Path(name)));
+    daemons_.back()->status = ServingStatus();
+    daemons_.back()->status.set_pid(pid);
+  }
+
+  // The exit code; 128 + signal when one killed it.
+  int Run(std::vector<std::string> arguments, std::vector<std::string> environment = {}) {
+    arguments.insert(arguments.begin(), "lastcallctl");
+    posix_spawn_file_actions_t actions;
+    posix_spawn_file_actions_init(&actions);
+    const int flags = O_WRONLY | O_CREAT | O_TRUNC;
+    posix_spawn_file_actions_addopen(&actions, 1, stdout_.c_str(), flags, 0600);
+    posix_spawn_file_actions_addopen(&actions, 2, Path("err").c_str(), flags, 0600);
+    pid_t pid = 0;
+    EXPECT_EQ(::posix_spawn(&pid, LASTCALLCTL, &actions, nullptr, Pointers(arguments).data(),
+                            Pointers(environment).data()),
+              0);
+    posix_spawn_file_actions_destroy(&actions);
+    int status = 0;
+    EXPECT_EQ(::waitpid(pid, &status, 0), pid);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  }
+
+  void UseStdout(const std::string& path) { stdout_ = path; }
+  std::string out() const { return Contents(stdout_); }
+  std::string err() const { return Contents(Path("err")); }
+
+ private:
+  std::string folder_;
+  std::string stdout_ = folder_ + "/out";
+  std::vector<std::unique_ptr<FakeAdmin>> daemons_;
+};
+
+TEST_F(ProgramTest, SocketIsLookedUpInTheOrderOfTheContract) {
+  StartDaemon("option.sock", 1);
+  StartDaemon("xdg/lastcall/admin.sock", 2);
+  StartDaemon("environment.sock", 3);
+  const std::string xdg = "XDG_RUNTIME_DIR=" + Path("xdg");
+  const std::string elsewhere = "XDG_RUNTIME_DIR=" + Path("no-such-folder");
+  const std::string variable = "LASTCALL_SOCKET=" + Path("environment.sock");
+  EXPECT_EQ(Run({"--socket", Path("option.sock"), "status", "--json"}, {xdg, variable}), 0);
+  EXPECT_THAT(out(), HasSubstr(R"("pid":1,)"));
+  EXPECT_EQ(Run({"status", "--json"}, {xdg, variable}), 0);
+  EXPECT_THAT(out(), HasSubstr(R"("pid":2,)"));
+  EXPECT_EQ(Run({"status", "--json"}, {elsewhere, variable}), 0);
+  EXPECT_THAT(out(), HasSubstr(R"("pid":3,)"));
+}
+
+TEST_F(ProgramTest, TheSystemsSocketIsTheLast) {
+  if (std::filesystem::exists("/run/lastcall")) GTEST_SKIP() << "a daemon may run here";
+  EXPECT_EQ(Run({"status"}), kExitUnreachable);
+  EXPECT_THAT(err(), HasSubstr("/run/lastcall/admin.sock (the default)"));
+}
+
+TEST_F(ProgramTest, UnreachableNamesThePathAndTheRemedy) {
+  for (const char* verb : {"status", "servers", "watch", "shutdown", "config", "version"}) {
+    EXPECT_EQ(Run({"--socket", Path("none.sock"), "--json", verb}), kExitUnreachable) << verb;
+    EXPECT_THAT(out(), IsEmpty());
+    EXPECT_THAT(err(), AllOf(StartsWith("lastcallctl: cannot reach lastcalld at "),
+                             HasSubstr(Path("none.sock") + " (given by --socket): there is no"),
+                             HasSubstr("systemctl start lastcalld")));
+  }
+}
+
+TEST_F(ProgramTest, SocketThatWasLeftBehindIsUnreachable) {
+  sockaddr_un address{.sun_family = AF_UNIX};
+  std::strncpy(address.sun_path, Path("old.sock").c_str(), sizeof address.sun_path - 1);
+  UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM, 0));
+  ASSERT_EQ(::bind(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+  fd.Reset();
+  EXPECT_EQ(Run({"status"}, {"LASTCALL_SOCKET=" + Path("old.sock")}), kExitUnreachable);
+  EXPECT_THAT(err(), HasSubstr("(given by LASTCALL_SOCKET): nobody listens there"));
+}
+
+TEST_F(ProgramTest, SocketPathThatIsTooLong) {
+  EXPECT_EQ(Run({"--socket", "/" + std::string(200, 'x'), "status"}), kExitUnreachable);
+  EXPECT_THAT(err(), HasSubstr("at most 107 bytes"));
+}
+
+TEST_F(ProgramTest, MistakesOnTheCommandLine) {
+  const std::vector<std::pair<std::vector<std::string>, std::string>> mistakes{
+      {{}, "a verb is missing"},
+      {{"statsu"}, "there is no verb \"statsu\" (did you mean \"status\"?)"},
+      {{"help"}, "there is no verb \"help\" (did you mean \"--help\"?)"},
+      {{"--jsno"}, "there is no option \"--jsno\""},
+      {{"status", "--jsno"}, "--jsno"},
+      {{"status", "now"}, "now"},
+      {{"drain"}, "SERVER is required"},
+      {{"log-level"}, "LEVEL is required"},
+      {{"wait"}, "serving|stopped is required"},
+      {{"wait", "forever"}, "\"forever\" is neither serving nor stopped"},
+      {{"wait", "serving", "--no-wait"}, "contradict"},
+      {{"--timeout"}, "--timeout"},
+      {{"--timeout", "5", "status"}, "\"5\" is not a duration: the unit is missing"},
+      {{"shutdown", "--grace", "-1s"}, "--grace"},
+      {{"shutdown", "--wait", "--no-wait"}, "--no-wait excludes --wait"},
+      {{"shutdown", "--wait", "--dry-run"}, "--dry-run"},
+  };
+  for (const auto& [arguments, message] : mistakes) {
+    EXPECT_EQ(Run(arguments), kExitUsage) << message;
+    EXPECT_THAT(out(), IsEmpty());
+    EXPECT_THAT(err(), AllOf(StartsWith("lastcallctl: "), HasSubstr(message)));
+  }
+}
+
+TEST_F(ProgramTest, NameOfVerbIsGoodAsNameOfServer) {
+  EXPECT_EQ(Run({"--socket", Path("none.sock"), "drain", "status"}), kExitUnreachable);
+}
+
+TEST_F(ProgramTest, HelpAndVersionNeedNoDaemon) {
+  EXPECT_EQ(Run({"--help"}), 0);
+  EXPECT_THAT(out(), AllOf(HasSubstr("Exit codes: 0 done"), HasSubstr("shutdown"),
+                           HasSubstr("--timeout LENGTH"), Not(HasSubstr("SUBCOMMAND"))));
+  EXPECT_THAT(err(), IsEmpty());
+  EXPECT_EQ(Run({"shutdown", "--help"}), 0);
+  EXPECT_THAT(out(), HasSubstr("--delay LENGTH"));
+  EXPECT_EQ(Run({"--version"}), 0);
+  EXPECT_THAT(out(), StartsWith("lastcallctl "));
+}
+
+TEST_F(ProgramTest, FullDiskIsNoSuccess) {
+  StartDaemon("admin.sock", 1);
+  UseStdout("/dev/full");
+  EXPECT_EQ(Run({"--socket", Path("admin.sock"), "status"}), kExitFailed);
+  EXPECT_EQ(err(), "lastcallctl: cannot write to stdout\n");
+}
+
+TEST_F(ProgramTest, FilesGetNoColours) {
+  StartDaemon("admin.sock", 1);
+  EXPECT_EQ(Run({"--socket", Path("admin.sock"), "status"}, {"TERM=xterm"}), 0);
+  EXPECT_THAT(out(), Not(HasSubstr("\x1b")));
+}
+
+TEST_F(ProgramTest, TerminalsGetColoursUnlessTheyAreUnwanted) {
+  StartDaemon("admin.sock", 1);
+  const UniqueFd terminal(::posix_openpt(O_RDWR | O_NOCTTY));
+  ASSERT_EQ(::grantpt(terminal.get()) | ::unlockpt(terminal.get()), 0);
+  UseStdout(::ptsname(terminal.get()));
+  // Keeps what was written readable once the program has ended.
+  const UniqueFd other_end(::open(::ptsname(terminal.get()), O_RDWR | O_NOCTTY));
+  const auto shown = [&](const std::vector<std::string>& environment) {
+    EXPECT_EQ(Run({"--socket", Path("admin.sock"), "status"}, environment), 0);
+    std::string text(4096, '\0');
+    text.resize(std::max<ssize_t>(::read(terminal.get(), text.data(), text.size()), 0));
+    return text;
+  };
+  EXPECT_THAT(shown({"TERM=xterm"}), HasSubstr("\x1b[32mserving\x1b[0m"));
+  EXPECT_THAT(shown({"TERM=xterm", "NO_COLOR=1"}),
+              AllOf(HasSubstr("serving"), Not(HasSubstr("\x1b"))));
+  EXPECT_THAT(shown({"TERM=dumb"}), AllOf(HasSubstr("serving"), Not(HasSubstr("\x1b"))));
+}
+
+}  // namespace
+}  // namespace lastcall

@@ -1,0 +1,410 @@
+// Messages as text: golden, at 100 columns.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <sstream>
+
+#include "changes.h"
+#include "ctl_samples.h"
+#include "progress.h"
+#include "render.h"
+#include "render_receipt.h"
+
+namespace lastcall {
+namespace {
+
+using admin::v1::Status;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::Not;
+
+const Look kPlainLook;
+
+// Every line fits into `look`.
+void ExpectFits(const std::string& text, const Look& look) {
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);) EXPECT_LE(WidthOf(line), look.width) << line;
+}
+
+TEST(RenderStatusTest, ServingDaemon) {
+  EXPECT_EQ(RenderStatus(ServingStatus(), kPlainLook),
+            R"(lastcalld 0.1.0, pid 812: serving, up 3h12m
+  configuration /etc/lastcall/lastcalld.toml, log level info
+
+PROCESS  STAGE    PID     UP  RESTARTS  NOTE
+main     serving  813  3h12m         0
+reports  serving  820  3h12m         0
+
+SERVER   PROCESS  HEALTH   IN FLIGHT      CALLS  CONNECTIONS  LISTEN
+public   main     serving          3  1,204,811           12  0.0.0.0:50051
+                                                              unix:/run/lastcall/public.sock
+reports  reports  serving          0         17            1  unix:/run/lastcall/reports.sock
+)");
+}
+
+TEST(RenderStatusTest, NoProcessesAndNoServers) {
+  Status status;
+  status.set_stage("starting");
+  status.set_pid(7);
+  status.set_version("0.1.0");
+  status.set_uptime_s(0.25);
+  status.set_log_level("debug");
+  EXPECT_EQ(RenderStatus(status, kPlainLook), R"(lastcalld 0.1.0, pid 7: starting, up 250ms
+  no configuration file, log level debug
+
+no processes
+
+no servers
+)");
+}
+
+TEST(RenderStatusTest, StoppingSaysWhenAndWhoAsked) {
+  Status status = StoppingStatus("grace");
+  v1::Request& late = *status.mutable_plan()->add_requests();
+  late.mutable_cause()->set_kind("admin");
+  late.mutable_cause()->set_pid(912);
+  late.mutable_cause()->set_uid(1000);
+  late.mutable_cause()->set_who("lastcallctl");
+  late.mutable_cause()->set_reason(
+      "the new kernel, which everybody has been waiting for since May");
+  late.set_delay_s(0);
+  late.set_grace_s(60);
+  late.set_at("2026-11-21T02:18:12.500Z");
+  EXPECT_EQ(RenderStatus(status, kPlainLook),
+            R"(lastcalld 0.1.0, pid 812: stopping, stage grace, up 3h12m
+  grace 1.3s ago, cancel in 18.8s, end in 23.8s at the latest
+  asked at 2026-11-21T02:18:10.123Z by SIGTERM from kill (pid 4711, uid 0)
+  asked at 2026-11-21T02:18:12.500Z by admin lastcallctl (pid 912, uid 1000): the new kernel,
+    which everybody has been waiting for since May; delay 0s, grace 1m; changed nothing
+  configuration /etc/lastcall/lastcalld.toml, log level info
+
+PROCESS  STAGE    PID     UP  RESTARTS  NOTE
+main     serving  813  3h12m         0
+reports  serving  820  3h12m         0
+
+SERVER   PROCESS  HEALTH   IN FLIGHT      CALLS  CONNECTIONS  LISTEN
+public   main     serving          3  1,204,811           12  0.0.0.0:50051
+                                                              unix:/run/lastcall/public.sock
+reports  reports  serving          0         17            1  unix:/run/lastcall/reports.sock
+)");
+}
+
+TEST(RenderStatusTest, ProcessesInTroubleAreExplained) {
+  Status status = ServingStatus();
+  status.mutable_processes(0)->set_answering(false);
+  admin::v1::Process& crashed = *status.mutable_processes(1);
+  crashed.set_stage("waiting");
+  crashed.set_pid(0);
+  crashed.set_answering(false);
+  crashed.set_restarts(3);
+  crashed.set_last_exit("killed by SIGSEGV");
+  crashed.set_next_start_in_s(1.53);
+  EXPECT_EQ(RenderStatus(status, kPlainLook), R"(lastcalld 0.1.0, pid 812: serving, up 3h12m
+  configuration /etc/lastcall/lastcalld.toml, log level info
+
+PROCESS  STAGE    PID     UP  RESTARTS  NOTE
+main     serving  813  3h12m         0  does not answer: figures are the last known
+reports  waiting    -      -         3  before: killed by SIGSEGV; next start in 1.5s
+
+SERVER   PROCESS  HEALTH   IN FLIGHT      CALLS  CONNECTIONS  LISTEN
+public   main     serving          3  1,204,811           12  0.0.0.0:50051
+                                                              unix:/run/lastcall/public.sock
+reports  reports  serving          0         17            1  unix:/run/lastcall/reports.sock
+)");
+}
+
+TEST(RenderServersTest, DrainingAndLongNames) {
+  Status status = ServingStatus();
+  admin::v1::Server& server = *status.mutable_servers(0);
+  server.set_name("an-excessively-long-name-for-a-server-that-somebody-generated-0001");
+  server.set_process("main-process-of-the-corporation");
+  server.set_health("NOT_SERVING");
+  server.add_listen("unix:/var/lib/corporation/department/billing/sockets/public-interface.sock");
+  server.mutable_draining()->set_by("root (uid 0), pid 4711");
+  server.mutable_draining()->set_since_s(250.4);
+  server.mutable_draining()->set_reason("load test");
+  const std::string text = RenderServers(status, kPlainLook);
+  ExpectFits(text, kPlainLook);
+  EXPECT_EQ(text,
+            R"(SERVER         PROCESS         HEALTH    IN FLIGHT      CALLS  CONNECTIONS  LISTEN
+an-exc…d-0001  main-pr…ration  draining          3  1,204,811           12  0.0.0.0:50051
+                                                                            unix:/run/la…public.sock
+                                                                            unix:/var/li…erface.sock
+reports        reports         serving           0         17            1  unix:/run/la…eports.sock
+
+an-excessively-long-name-for-a-server-that-somebody-generated-0001: draining for 4m10s, by root
+  (uid 0), pid 4711: load test
+)");
+}
+
+TEST(RenderServersTest, HealthSaysWhatMattersMost) {
+  Status status = ServingStatus();
+  status.mutable_servers(0)->set_accepting(false);
+  status.mutable_servers(1)->set_health("NOT_SERVING");
+  status.mutable_processes(1)->set_answering(false);
+  EXPECT_EQ(RenderServers(status, kPlainLook),
+            R"(SERVER   PROCESS  HEALTH         IN FLIGHT      CALLS  CONNECTIONS  LISTEN
+public   main     not accepting          3  1,204,811           12  0.0.0.0:50051
+                                                                    unix:/run/lastcall/public.sock
+reports  reports  not serving            0         17            1  unix:/run/lastcall/reports.sock
+
+process reports does not answer: its figures are the last known
+)");
+}
+
+TEST(RenderServersTest, OneServerWithItsMethods) {
+  EXPECT_EQ(RenderServer(ServingStatus().servers(0), kPlainLook),
+            R"(public: serving, 3 in flight, 1,204,811 calls so far, 12 connections
+  process  main
+  listen   0.0.0.0:50051
+           unix:/run/lastcall/public.sock
+  plugins  echo, prices
+
+METHOD              IN FLIGHT      CALLS
+/shop.Prices/Watch          3  1,204,811
+)");
+}
+
+TEST(RenderServersTest, FitsIntoNarrowScreens) {
+  const Look narrow{.width = 80};
+  ExpectFits(RenderServers(ServingStatus(), narrow), narrow);
+  ExpectFits(RenderReceipt(ForcedReceipt(), narrow), narrow);
+}
+
+TEST(RenderPlanTest, RepliesToShutdown) {
+  admin::v1::ShutdownReply reply;
+  *reply.mutable_plan() = StoppingStatus("delay").plan();
+  reply.set_moved(true);
+  EXPECT_EQ(RenderShutdownReply(reply, true, kPlainLook), R"(would stop
+  grace in 3.8s, cancel in 18.8s, end in 23.8s at the latest
+  asked at 2026-11-21T02:18:10.123Z by SIGTERM from kill (pid 4711, uid 0)
+)");
+  reply.set_moved(false);
+  reply.mutable_plan()->set_grace_in_s(0);
+  reply.mutable_plan()->clear_cancel_in_s();
+  reply.mutable_plan()->clear_end_in_s();
+  reply.mutable_plan()->clear_requests();
+  EXPECT_EQ(RenderShutdownReply(reply, false, kPlainLook),
+            R"(stopping as planned: an earlier request was at least as near
+  grace now, cancel never, end never
+)");
+}
+
+TEST(RenderReceiptTest, EveryCallFinished) {
+  EXPECT_EQ(RenderReceipt(CleanReceipt(), kPlainLook),
+            R"(lastcalld: stopped in 6.21s, every call finished
+
+asked
+  AT                        FOR            BY
+  2026-11-21T02:18:10.123Z  as configured  SIGTERM from kill (pid 4711, uid 0)
+
+stages
+  STAGE   PLANNED  TOOK  ENDED BY
+  delay        5s    5s  instant
+  grace       20s  1.2s  idle
+  cancel       5s  10ms  done
+
+calls
+  1,204 finished, 0 cancelled
+)");
+}
+
+TEST(RenderReceiptTest, CancelledAndStuck) {
+  const std::string text = RenderReceipt(ForcedReceipt(), kPlainLook);
+  ExpectFits(text, kPlainLook);
+  EXPECT_EQ(text,
+            R"(lastcalld: stopped in 25s, 1002 calls cancelled, prices did not return; exit code 4
+
+asked
+  AT                        FOR                         BY
+  2026-11-21T02:18:10.123Z  as configured               SIGTERM from kill (pid 4711, uid 0)
+  2026-11-21T02:18:12.500Z  grace 1m (changed nothing)  admin lastcallctl (pid 912, uid 1000): new
+                                                        kernel
+
+stages
+  STAGE   PLANNED  TOOK  ENDED BY
+  delay        0s    0s  instant
+  grace    no end   20s  request
+  cancel       5s    5s  instant
+
+calls
+  120 finished, 1,002 cancelled
+
+cancelled
+  METHOD                            PEER                               SERVER     AGE  TOLD TO LEAVE
+  /shop.Prices/Watch                ipv4:127.0.0.1:41022               public  1h2m5s  yes
+  /corporation.dep…treamEverything  ipv6:[2001:db8:8…:370:7334]:50412  public   12.5s  no
+  … and 1,000 more
+
+did not return
+  call /shop.Prices/Watch, for 1h2m10s
+    #0  __GI___poll+0x4f
+    #1  shop::Feed::Next(std::stop_token)+0x81
+    #2  shop::Prices::Watch(grpc::ServerContext*, shop…nst*, grpc::ServerWriter<shop::Price>*)+0x1c2
+  plugin prices: Stop, for 5s
+    no stack: it has no thread of its own
+
+processes
+  PROCESS  PID  OUTCOME
+  main     813  stopped in 25s, 1,002 calls cancelled
+)");
+}
+
+TEST(RenderReceiptTest, WhatProcessesReportIsShownOnce) {
+  v1::Receipt parent = CleanReceipt();
+  *parent.add_processes() = ForcedReceipt();
+  EXPECT_THAT(RenderReceipt(parent, kPlainLook), HasSubstr("ipv4:127.0.0.1:41022"));
+  *parent.mutable_cancelled() = parent.processes(0).cancelled();
+  const std::string text = RenderReceipt(parent, kPlainLook);
+  EXPECT_EQ(text.find("ipv4:127.0.0.1:41022"), text.rfind("ipv4:127.0.0.1:41022"));
+}
+
+TEST(RenderTest, ControlCharactersDoNotReachTheTerminal) {
+  Status status = StoppingStatus("grace");
+  v1::Cause& cause = *status.mutable_plan()->mutable_requests(0)->mutable_cause();
+  cause.set_who("evil\x1b]0;x\x07");
+  cause.set_reason("a\nb \xC2\x9B");
+  status.mutable_servers(0)->set_listen(0, "\x1b[2Jhost");
+  const std::string text = RenderStatus(status, kPlainLook);
+  EXPECT_THAT(text, Not(HasSubstr("\x1b")));
+  EXPECT_THAT(text, HasSubstr("evil?]0;x?"));
+  EXPECT_THAT(text, HasSubstr("a?b ?"));
+  EXPECT_THAT(text, HasSubstr("?[2Jhost"));
+}
+
+TEST(RenderTest, ColoursOnlyWhenAskedFor) {
+  EXPECT_THAT(RenderStatus(ServingStatus(), kPlainLook), Not(HasSubstr("\x1b")));
+  EXPECT_THAT(RenderStatus(ServingStatus(), {.colour = true}), HasSubstr("\x1b[32mserving\x1b[0m"));
+}
+
+TEST(RenderVersionTest, BothSides) {
+  admin::v1::Version version;
+  version.set_lastcall("0.1.0");
+  version.set_grpc("1.51.1");
+  version.set_protobuf("3.21.12");
+  version.set_compiler("GCC 12.2.0");
+  version.set_plugin_abi(1);
+  EXPECT_EQ(RenderVersion(version, "0.2.0"), R"(lastcallctl  0.2.0
+lastcalld    0.1.0
+gRPC         1.51.1
+protobuf     3.21.12
+compiler     GCC 12.2.0
+plugin ABI   1
+)");
+}
+
+TEST(ProgressTest, OneLineForEachStageWithoutTerminal) {
+  std::ostringstream out;
+  Progress progress(out, kPlainLook, false);
+  progress.Show(ServingStatus());
+  progress.Show(StoppingStatus("delay"));
+  progress.Show(StoppingStatus("grace"));
+  progress.Show(StoppingStatus("grace"));
+  Status last = StoppingStatus("cancel");
+  last.mutable_servers(0)->set_calls_in_flight(0);
+  progress.Show(last);
+  progress.Clear();
+  EXPECT_EQ(out.str(), R"(delay: 3.8s left, 23.8s at most in all; 3 in flight (public 3)
+grace: 18.8s left, 23.8s at most in all; 3 in flight (public 3)
+cancel: 23.8s left; nothing in flight
+)");
+}
+
+TEST(ProgressTest, RedrawsInPlaceOnTerminal) {
+  std::ostringstream out;
+  Progress progress(out, kPlainLook, true);
+  progress.Show(StoppingStatus("grace"));
+  EXPECT_EQ(out.str(),
+            "grace  18.8s left, 23.8s at most in all\x1b[K\n  public  3 in flight\x1b[K\n\x1b[J");
+  out.str("");
+  Status idle = StoppingStatus("grace");
+  idle.mutable_servers(0)->set_calls_in_flight(0);
+  progress.Show(idle);
+  EXPECT_EQ(out.str(),
+            "\x1b[2A\rgrace  18.8s left, 23.8s at most in all, nothing in flight\x1b[K\n\x1b[J");
+  out.str("");
+  progress.Clear();
+  EXPECT_EQ(out.str(), "\x1b[1A\r\x1b[J");
+}
+
+TEST(ProgressTest, ManyServersStayOnTheScreen) {
+  Status status = StoppingStatus("grace");
+  for (int i = 0; i < 30; ++i) *status.add_servers() = status.servers(0);
+  const std::vector<std::string> lines = ProgressLines(status, kPlainLook);
+  EXPECT_EQ(lines.size(), 12u);
+  EXPECT_EQ(lines.back(), "  … and 21 servers more");
+}
+
+TEST(ChangesTest, NothingNew) { EXPECT_THAT(Changes(ServingStatus(), ServingStatus()), IsEmpty()); }
+
+TEST(ChangesTest, FiguresCountOnlyWhileStopping) {
+  Status more = ServingStatus();
+  more.mutable_servers(0)->set_calls_in_flight(4);
+  more.mutable_servers(0)->set_calls_total(1'300'000);
+  EXPECT_THAT(Changes(ServingStatus(), more), IsEmpty());
+  Status fewer = StoppingStatus("grace");
+  fewer.mutable_servers(0)->set_calls_in_flight(1);
+  EXPECT_THAT(Changes(StoppingStatus("grace"), fewer), ElementsAre("server public: 1 in flight"));
+}
+
+TEST(ChangesTest, ShutdownIsAskedAndTheStageMoves) {
+  EXPECT_THAT(Changes(ServingStatus(), StoppingStatus("delay")),
+              ElementsAre("shutdown asked by SIGTERM from kill (pid 4711, uid 0): grace in 3.8s, "
+                          "cancel in 18.8s, end in 23.8s at the latest",
+                          "serving → delay"));
+}
+
+TEST(ChangesTest, ProcessCrashesAndComesBack) {
+  Status crashed = ServingStatus();
+  admin::v1::Process& process = *crashed.mutable_processes(1);
+  process.set_stage("waiting");
+  process.set_pid(0);
+  process.set_restarts(1);
+  process.set_last_exit("killed by SIGSEGV");
+  process.set_next_start_in_s(0.1);
+  EXPECT_THAT(Changes(ServingStatus(), crashed),
+              ElementsAre("process reports: serving → waiting",
+                          "process reports: killed by SIGSEGV, restarts 1, next start in 100ms"));
+  Status back = crashed;
+  back.mutable_processes(1)->set_stage("serving");
+  back.mutable_processes(1)->set_pid(900);
+  back.mutable_processes(1)->set_incarnation(2);
+  back.mutable_processes(1)->clear_next_start_in_s();
+  EXPECT_THAT(Changes(crashed, back), ElementsAre("process reports: incarnation 2, pid 900",
+                                                  "process reports: waiting → serving"));
+}
+
+TEST(ChangesTest, ProcessFallsSilent) {
+  Status silent = ServingStatus();
+  silent.mutable_processes(0)->set_answering(false);
+  EXPECT_THAT(Changes(ServingStatus(), silent), ElementsAre("process main: does not answer"));
+  EXPECT_THAT(Changes(silent, ServingStatus()), ElementsAre("process main: answers again"));
+}
+
+TEST(ChangesTest, ServersComeGoDrainAndMove) {
+  Status after = ServingStatus();
+  admin::v1::Server& server = *after.mutable_servers(0);
+  server.set_health("NOT_SERVING");
+  server.set_accepting(false);
+  server.mutable_draining()->set_by("root (uid 0), pid 4711");
+  server.set_listen(0, "0.0.0.0:50052");
+  after.mutable_servers(1)->set_name("bills");
+  after.set_log_level("debug");
+  EXPECT_THAT(
+      Changes(ServingStatus(), after),
+      ElementsAre("log level info → debug", "server reports: gone",
+                  "server public: SERVING → NOT_SERVING", "server public: no longer accepting",
+                  "server public: draining for 0s, by root (uid 0), pid 4711",
+                  "server public: listens on 0.0.0.0:50052, unix:/run/lastcall/public.sock",
+                  "server bills: new"));
+  EXPECT_THAT(Changes(after, ServingStatus()),
+              testing::Contains("server public: no longer draining"));
+}
+
+TEST(ChangesTest, SummaryCounts) {
+  EXPECT_EQ(Summary(ServingStatus()), "serving; 2 processes, 2 servers, 3 calls in flight");
+}
+
+}  // namespace
+}  // namespace lastcall

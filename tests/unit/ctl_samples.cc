@@ -1,0 +1,174 @@
+#include "ctl_samples.h"
+
+namespace lastcall {
+namespace {
+
+using admin::v1::Process;
+using admin::v1::Server;
+using admin::v1::Status;
+
+void AddProcess(Status& status, const std::string& name, int pid) {
+  Process& process = *status.add_processes();
+  process.set_name(name);
+  process.set_stage("serving");
+  process.set_pid(pid);
+  process.set_incarnation(1);
+  process.set_uptime_s(11'530);
+  process.set_answering(true);
+}
+
+Server& AddServer(Status& status, const std::string& name, const std::string& process) {
+  Server& server = *status.add_servers();
+  server.set_name(name);
+  server.set_process(process);
+  server.set_health("SERVING");
+  server.set_accepting(true);
+  return server;
+}
+
+void AddRequest(v1::Request& request) {
+  request.mutable_cause()->set_kind("signal");
+  request.mutable_cause()->set_signal(15);
+  request.mutable_cause()->set_pid(4711);
+  request.mutable_cause()->set_who("kill");
+  request.set_at("2026-11-21T02:18:10.123Z");
+  request.set_moved(true);
+}
+
+void AddStage(v1::Receipt& receipt, const std::string& stage, double planned, double took,
+              const std::string& ended_by) {
+  v1::StageRecord& record = *receipt.add_stages();
+  record.set_stage(stage);
+  record.set_planned_s(planned);
+  record.set_took_s(took);
+  record.set_ended_by(ended_by);
+}
+
+void AddCancelled(v1::Receipt& receipt, const std::string& method, const std::string& peer,
+                  double age, bool told) {
+  v1::CallRecord& call = *receipt.add_cancelled();
+  call.set_server("public");
+  call.set_method(method);
+  call.set_peer(peer);
+  call.set_age_s(age);
+  call.set_told(told);
+}
+
+void AddStuck(v1::Receipt& receipt, const std::string& what, const std::string& name, double age,
+              const std::vector<std::string>& stack) {
+  v1::StuckRecord& record = *receipt.add_stuck();
+  record.set_what(what);
+  record.set_name(name);
+  record.set_age_s(age);
+  for (const std::string& frame : stack) record.add_stack(frame);
+}
+
+void AddLateRequest(v1::Receipt& receipt) {
+  v1::Request& request = *receipt.add_requests();
+  request.mutable_cause()->set_kind("admin");
+  request.mutable_cause()->set_pid(912);
+  request.mutable_cause()->set_uid(1000);
+  request.mutable_cause()->set_who("lastcallctl");
+  request.mutable_cause()->set_reason("new kernel");
+  request.set_at("2026-11-21T02:18:12.500Z");
+  request.set_grace_s(60);
+}
+
+v1::Receipt ProcessReceipt() {
+  v1::Receipt receipt;
+  receipt.set_subject("main");
+  receipt.set_pid(813);
+  receipt.set_exit_code(4);
+  receipt.set_outcome("stopped in 25s, 1,002 calls cancelled");
+  return receipt;
+}
+
+}  // namespace
+
+Status ServingStatus() {
+  Status status;
+  status.set_stage("serving");
+  status.set_pid(812);
+  status.set_version("0.1.0");
+  status.set_uptime_s(11'533.7);
+  status.set_config_file("/etc/lastcall/lastcalld.toml");
+  status.set_log_level("info");
+  AddProcess(status, "main", 813);
+  AddProcess(status, "reports", 820);
+  Server& busy = AddServer(status, "public", "main");
+  busy.add_listen("0.0.0.0:50051");
+  busy.add_listen("unix:/run/lastcall/public.sock");
+  busy.set_calls_in_flight(3);
+  busy.set_calls_total(1'204'811);
+  busy.set_connections(12);
+  busy.add_plugins("echo");
+  busy.add_plugins("prices");
+  admin::v1::Method& method = *busy.add_methods();
+  method.set_name("/shop.Prices/Watch");
+  method.set_in_flight(3);
+  method.set_total(1'204'811);
+  Server& idle = AddServer(status, "reports", "reports");
+  idle.add_listen("unix:/run/lastcall/reports.sock");
+  idle.set_calls_total(17);
+  idle.set_connections(1);
+  return status;
+}
+
+Status StoppingStatus(const std::string& stage) {
+  Status status = ServingStatus();
+  status.set_stage(stage);
+  status.mutable_plan()->set_grace_in_s(stage == "delay" ? 3.84 : -1.25);
+  status.mutable_plan()->set_cancel_in_s(18.75);
+  status.mutable_plan()->set_end_in_s(23.75);
+  AddRequest(*status.mutable_plan()->add_requests());
+  return status;
+}
+
+v1::Receipt CleanReceipt() {
+  v1::Receipt receipt;
+  receipt.set_subject("lastcalld");
+  receipt.set_pid(812);
+  receipt.set_outcome("stopped in 6.21s, every call finished");
+  receipt.set_began("2026-11-21T02:18:10.123Z");
+  receipt.set_took_s(6.21);
+  AddRequest(*receipt.add_requests());
+  AddStage(receipt, "delay", 5, 5.0004, "instant");
+  AddStage(receipt, "grace", 20, 1.2, "idle");
+  AddStage(receipt, "cancel", 5, 0.0098, "done");
+  receipt.set_calls_finished(1204);
+  return receipt;
+}
+
+v1::Receipt ForcedReceipt() {
+  v1::Receipt receipt;
+  receipt.set_subject("lastcalld");
+  receipt.set_pid(812);
+  receipt.set_exit_code(4);
+  receipt.set_outcome("stopped in 25s, 1002 calls cancelled, prices did not return");
+  AddRequest(*receipt.add_requests());
+  AddLateRequest(receipt);
+  AddStage(receipt, "delay", 0, 0, "instant");
+  AddStage(receipt, "grace", -1, 20, "request");
+  AddStage(receipt, "cancel", 5, 5, "instant");
+  receipt.set_calls_finished(120);
+  receipt.set_calls_cancelled(1002);
+  AddCancelled(receipt, "/shop.Prices/Watch", "ipv4:127.0.0.1:41022", 3725, true);
+  AddCancelled(receipt, "/corporation.department.billing.v2.InvoiceReconciliation/StreamEverything",
+               "ipv6:[2001:db8:85a3::8a2e:370:7334]:50412", 12.5, false);
+  AddStuck(receipt, "call", "/shop.Prices/Watch", 3730,
+           {"__GI___poll+0x4f", "shop::Feed::Next(std::stop_token)+0x81",
+            "shop::Prices::Watch(grpc::ServerContext*, shop::Query const*, "
+            "grpc::ServerWriter<shop::Price>*)+0x1c2"});
+  AddStuck(receipt, "plugin", "prices: Stop", 5, {});
+  *receipt.add_processes() = ProcessReceipt();
+  return receipt;
+}
+
+admin::v1::ReceiptEvent EventOf(const v1::Receipt& receipt) {
+  admin::v1::ReceiptEvent event;
+  *event.mutable_receipt() = receipt;
+  event.set_json(R"({"api_version":"lastcall/v1","kind":"Receipt","from":"daemon"})");
+  return event;
+}
+
+}  // namespace lastcall

@@ -1,0 +1,482 @@
+// Every verb against a fake daemon: what it asks, what it prints, its exit code.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include <cstring>
+#include <filesystem>
+#include <sstream>
+#include <thread>
+
+#include "ctl_fake_admin.h"
+#include "ctl_samples.h"
+#include "verbs.h"
+
+namespace lastcall {
+namespace {
+
+using admin::v1::Status;
+using testing::AllOf;
+using testing::ElementsAre;
+using testing::EndsWith;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::StartsWith;
+using Script = FakeAdmin::Script;
+
+// Stands still but for the pauses of `wait serving`, and a jump once something has happened.
+class StillClock final : public Clock {
+ public:
+  Instant Now() const override { return jumped() ? now + std::chrono::hours(1) : now; }
+  WallTime Wall() const override { return WallTime(std::chrono::seconds(1'795'227'490)); }
+
+  Instant now{std::chrono::hours(1)};
+  std::function<bool()> jumped = [] { return false; };
+};
+
+class VerbsTest : public testing::Test {
+ protected:
+  VerbsTest() {
+    std::string folder = testing::TempDir() + "ctl_XXXXXX";
+    folder_ = ::mkdtemp(folder.data());
+    socket_ = folder_ / "admin.sock";
+  }
+
+  ~VerbsTest() override {
+    daemon_.reset();
+    std::filesystem::remove_all(folder_);
+  }
+
+  FakeAdmin& StartDaemon(const Status& status = ServingStatus()) {
+    daemon_.reset();  // it takes its socket with it
+    daemon_ = std::make_unique<FakeAdmin>(socket_);
+    daemon_->status = status;
+    return *daemon_;
+  }
+
+  int Run(std::vector<const char*> arguments) {
+    arguments.insert(arguments.begin(), {"lastcallctl", "--socket", socket_.c_str()});
+    out_.str("");
+    err_.str("");
+    const auto options =
+        ParseOptions(static_cast<int>(arguments.size()), arguments.data(), out_, err_);
+    if (!options) return options.error();
+    const Session::World world{.clock = clock_,
+                               .pause = [this](Duration length) { Pause(length); },
+                               .out = out_,
+                               .err = err_};
+    Session session(*options, world);
+    return RunVerb(session);
+  }
+
+  void Pause(Duration length) {
+    clock_.now += length;
+    if (++pauses_ == start_at_pause_) StartDaemon();
+  }
+
+  std::string out() const { return out_.str(); }
+  std::string err() const { return err_.str(); }
+
+  std::filesystem::path folder_;
+  std::string socket_;
+  StillClock clock_;
+  std::unique_ptr<FakeAdmin> daemon_;
+  std::ostringstream out_;
+  std::ostringstream err_;
+  int pauses_ = 0;
+  int start_at_pause_ = 0;  // 0: never
+};
+
+// A socket on which connections queue up and nobody answers.
+class SilentSocket {
+ public:
+  explicit SilentSocket(const std::string& path) : fd_(::socket(AF_UNIX, SOCK_STREAM, 0)) {
+    sockaddr_un address{.sun_family = AF_UNIX};
+    std::strncpy(address.sun_path, path.c_str(), sizeof address.sun_path - 1);
+    EXPECT_EQ(::bind(fd_.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+    EXPECT_EQ(::listen(fd_.get(), 0), 0);
+  }
+
+  int fd() const { return fd_.get(); }
+
+ private:
+  UniqueFd fd_;
+};
+
+TEST_F(VerbsTest, StatusPrintsForPeopleAndPrograms) {
+  StartDaemon();
+  EXPECT_EQ(Run({"status"}), kExitDone);
+  EXPECT_THAT(out(), HasSubstr("lastcalld 0.1.0, pid 812: serving, up 3h12m"));
+  EXPECT_THAT(err(), IsEmpty());
+  EXPECT_EQ(Run({"status", "--json"}), kExitDone);
+  EXPECT_THAT(out(), AllOf(StartsWith(R"({"api_version":"lastcall/v1","kind":"Status",)"
+                                      R"("stage":"serving","pid":812,)"),
+                           EndsWith("}\n")));
+}
+
+TEST_F(VerbsTest, StatusOfDaemonThatIsNotServing) {
+  for (const char* stage : {"starting", "delay", "grace", "cancel", "stopped"}) {
+    StartDaemon(StoppingStatus(stage));
+    EXPECT_EQ(Run({"status"}), kExitNotServing) << stage;
+    EXPECT_THAT(out(), HasSubstr(stage));
+    EXPECT_EQ(Run({"--json", "status"}), kExitNotServing) << stage;
+    EXPECT_THAT(out(), HasSubstr(R"("kind":"Status")"));
+    EXPECT_THAT(err(), IsEmpty());
+  }
+}
+
+TEST_F(VerbsTest, EveryCodeHasItsExitCode) {
+  const std::vector<std::pair<Code, int>> codes{
+      {Code::kCancelled, kExitFailed},
+      {Code::kUnknown, kExitFailed},
+      {Code::kInvalidArgument, kExitUsage},
+      {Code::kDeadlineExceeded, kExitTimedOut},
+      {Code::kNotFound, kExitNoSuchName},
+      {Code::kAlreadyExists, kExitFailed},
+      {Code::kPermissionDenied, kExitDenied},
+      {Code::kResourceExhausted, kExitFailed},
+      {Code::kFailedPrecondition, kExitRefused},
+      {Code::kAborted, kExitFailed},
+      {Code::kOutOfRange, kExitFailed},
+      {Code::kUnimplemented, kExitFailed},
+      {Code::kInternal, kExitFailed},
+      {Code::kUnavailable, kExitUnreachable},
+      {Code::kDataLoss, kExitFailed},
+      {Code::kUnauthenticated, kExitFailed},
+  };
+  const std::vector<std::vector<const char*>> verbs{
+      {"status"},         {"servers"}, {"drain", "public"}, {"undrain", "public"},    {"config"},
+      {"log-level", "x"}, {"version"}, {"shutdown"},        {"shutdown", "--dry-run"}};
+  FakeAdmin& daemon = StartDaemon();
+  for (const auto& [code, exit_code] : codes) {
+    daemon.error = daemon.status_error = {code, "because"};
+    for (std::vector<const char*> verb : verbs) {
+      // A shutdown whose answer is lost is followed to the end all the same: see below.
+      if (verb.back() == std::string("shutdown") && code == Code::kUnavailable) continue;
+      verb.push_back("--json");
+      EXPECT_EQ(Run(verb), exit_code) << verb.front() << " " << static_cast<int>(code);
+      EXPECT_THAT(out(), IsEmpty());
+      EXPECT_THAT(err(), AllOf(StartsWith("lastcallctl: "), EndsWith("\n")));
+    }
+  }
+}
+
+TEST_F(VerbsTest, RefusalsSayWhatTheDaemonSaid) {
+  StartDaemon().error = {Code::kPermissionDenied, "you are not in lastcall-admin"};
+  EXPECT_EQ(Run({"drain", "public"}), kExitDenied);
+  EXPECT_EQ(err(), "lastcallctl: you are not in lastcall-admin\n");
+}
+
+TEST_F(VerbsTest, ServersAllOrOne) {
+  StartDaemon();
+  EXPECT_EQ(Run({"servers"}), kExitDone);
+  EXPECT_THAT(out(), StartsWith("SERVER "));
+  EXPECT_EQ(Run({"servers", "public"}), kExitDone);
+  EXPECT_THAT(out(), AllOf(StartsWith("public: serving"), HasSubstr("/shop.Prices/Watch")));
+  EXPECT_EQ(Run({"servers", "--json"}), kExitDone);
+  EXPECT_THAT(out(), StartsWith(R"({"api_version":"lastcall/v1","kind":"Servers","servers":[)"
+                                R"({"name":"public",)"));
+  EXPECT_EQ(Run({"servers", "pubilc"}), kExitNoSuchName);
+  EXPECT_EQ(err(), "lastcallctl: there is no server \"pubilc\" (did you mean \"public\"?)\n");
+}
+
+TEST_F(VerbsTest, DrainAndUndrain) {
+  FakeAdmin& daemon = StartDaemon();
+  daemon.draining_reply.set_changed(true);
+  EXPECT_EQ(Run({"drain", "public", "--reason", "load test"}), kExitDone);
+  EXPECT_EQ(out(),
+            "public is draining: its clients are asked to leave, and served until they do\n");
+  EXPECT_EQ(daemon.draining_request().server(), "public");
+  EXPECT_EQ(daemon.draining_request().reason(), "load test");
+  EXPECT_TRUE(daemon.draining_request().draining());
+  EXPECT_EQ(Run({"undrain", "public", "--json"}), kExitDone);
+  EXPECT_FALSE(daemon.draining_request().draining());
+  EXPECT_EQ(out(), R"({"api_version":"lastcall/v1","kind":"Draining","server":"public",)"
+                   R"("draining":false,"changed":true})"
+                   "\n");
+  daemon.draining_reply.set_changed(false);
+  EXPECT_EQ(Run({"undrain", "public"}), kExitDone);
+  EXPECT_EQ(out(), "public is no longer draining (it was so already)\n");
+}
+
+TEST_F(VerbsTest, DrainOfUnknownServerSuggestsOne) {
+  StartDaemon().error = {Code::kNotFound, "there is no server \"publik\""};
+  EXPECT_EQ(Run({"drain", "publik"}), kExitNoSuchName);
+  EXPECT_EQ(err(), "lastcallctl: there is no server \"publik\" (did you mean \"public\"?)\n");
+}
+
+TEST_F(VerbsTest, Config) {
+  FakeAdmin& daemon = StartDaemon();
+  daemon.config.set_toml("[shutdown]\ngrace = \"20s\"\n");
+  daemon.config.set_json(R"({"shutdown":{"grace":"20s"}})");
+  EXPECT_EQ(Run({"config"}), kExitDone);
+  EXPECT_EQ(out(), "[shutdown]\ngrace = \"20s\"\n");
+  EXPECT_EQ(Run({"config", "--json"}), kExitDone);
+  EXPECT_EQ(out(), R"({"api_version":"lastcall/v1","kind":"Config",)"
+                   R"("config":{"shutdown":{"grace":"20s"}}})"
+                   "\n");
+}
+
+TEST_F(VerbsTest, LogLevel) {
+  StartDaemon().log_level_reply.set_previous("info");
+  EXPECT_EQ(Run({"log-level", "debug"}), kExitDone);
+  EXPECT_EQ(out(), "log level debug (was info)\n");
+  EXPECT_EQ(Run({"log-level", "debug", "--json"}), kExitDone);
+  EXPECT_EQ(out(), R"({"api_version":"lastcall/v1","kind":"LogLevel","level":"debug",)"
+                   R"("previous":"info"})"
+                   "\n");
+}
+
+TEST_F(VerbsTest, Version) {
+  StartDaemon().version.set_grpc("1.51.1");
+  EXPECT_EQ(Run({"version"}), kExitDone);
+  EXPECT_THAT(out(), AllOf(StartsWith("lastcallctl  "), HasSubstr("gRPC         1.51.1\n")));
+  EXPECT_EQ(Run({"version", "--json"}), kExitDone);
+  EXPECT_THAT(out(), AllOf(StartsWith(R"({"api_version":"lastcall/v1","kind":"Version",)"
+                                      R"("lastcallctl":")"),
+                           HasSubstr(R"("grpc":"1.51.1")")));
+}
+
+TEST_F(VerbsTest, ShutdownWatchesFirstAndPrintsTheReceipt) {
+  FakeAdmin& daemon = StartDaemon();
+  daemon.scripts = {{FakeAdmin::Send(ServingStatus()), FakeAdmin::AwaitShutdown(),
+                     FakeAdmin::Send(StoppingStatus("grace")),
+                     FakeAdmin::Send(EventOf(CleanReceipt())), FakeAdmin::End()}};
+  EXPECT_EQ(Run({"shutdown", "--delay", "0s", "--grace", "1m30s", "--reason", "new kernel"}),
+            kExitDone);
+  EXPECT_THAT(daemon.asked(), ElementsAre("Watch", "Shutdown"));
+  const admin::v1::ShutdownRequest request = daemon.shutdown_request();
+  EXPECT_TRUE(request.has_delay_s());
+  EXPECT_EQ(request.delay_s(), 0);
+  EXPECT_EQ(request.grace_s(), 90);
+  EXPECT_FALSE(request.has_cancel_s());
+  EXPECT_EQ(request.reason(), "new kernel");
+  EXPECT_FALSE(request.dry_run());
+  EXPECT_THAT(out(), StartsWith("grace: 18.8s left, 23.8s at most in all; 3 in flight (public 3)\n"
+                                "lastcalld: stopped in 6.21s, every call finished\n"));
+}
+
+TEST_F(VerbsTest, ShutdownAsJsonIsTheReceiptVerbatim) {
+  FakeAdmin& daemon = StartDaemon();
+  daemon.scripts = {{FakeAdmin::Send(ServingStatus()), FakeAdmin::AwaitShutdown(),
+                     FakeAdmin::Send(StoppingStatus("grace")),
+                     FakeAdmin::Send(EventOf(CleanReceipt())), FakeAdmin::End()}};
+  EXPECT_EQ(Run({"--json", "shutdown", "--wait"}), kExitDone);
+  EXPECT_EQ(out(), R"({"api_version":"lastcall/v1","kind":"Receipt","from":"daemon"})"
+                   "\n");
+}
+
+TEST_F(VerbsTest, ShutdownThatCancelledCallsFails) {
+  FakeAdmin& daemon = StartDaemon();
+  daemon.scripts = {{FakeAdmin::Send(ServingStatus()), FakeAdmin::AwaitShutdown(),
+                     FakeAdmin::Send(EventOf(ForcedReceipt())), FakeAdmin::End()}};
+  EXPECT_EQ(Run({"shutdown"}), kExitFailed);
+  EXPECT_THAT(out(), HasSubstr("did not return"));
+  EXPECT_THAT(err(), IsEmpty());
+}
+
+TEST_F(VerbsTest, ShutdownWithReceiptEndsWellHoweverTheStreamBreaks) {
+  FakeAdmin& daemon = StartDaemon();
+  daemon.scripts = {{FakeAdmin::Send(ServingStatus()), FakeAdmin::AwaitShutdown(),
+                     FakeAdmin::Send(EventOf(CleanReceipt())),
+                     FakeAdmin::End(Code::kUnavailable, "Socket closed")}};
+  EXPECT_EQ(Run({"shutdown"}), kExitDone);
+}
+
+TEST_F(VerbsTest, ShutdownWithoutReceiptFails) {
+  for (const Code code : {Code::kOk, Code::kUnavailable}) {
+    FakeAdmin& daemon = StartDaemon();
+    daemon.scripts = {{FakeAdmin::Send(ServingStatus()), FakeAdmin::AwaitShutdown(),
+                       FakeAdmin::End(code, "Socket closed")}};
+    EXPECT_EQ(Run({"shutdown"}), kExitFailed);
+    EXPECT_THAT(err(), StartsWith("lastcallctl: lastcalld ended without a receipt ("));
+  }
+}
+
+TEST_F(VerbsTest, ShutdownOfDaemonThatIsEndingAlreadyStillPrintsTheReceipt) {
+  FakeAdmin& daemon = StartDaemon();
+  daemon.error = {Code::kUnavailable, "Socket closed"};
+  daemon.scripts = {{FakeAdmin::Send(StoppingStatus("cancel")), FakeAdmin::AwaitShutdown(),
+                     FakeAdmin::Send(EventOf(CleanReceipt())), FakeAdmin::End()}};
+  EXPECT_EQ(Run({"shutdown"}), kExitDone);
+  EXPECT_THAT(out(), HasSubstr("every call finished"));
+}
+
+TEST_F(VerbsTest, ShutdownGivesUpAtItsTimeOut) {
+  FakeAdmin& daemon = StartDaemon();
+  daemon.scripts = {{FakeAdmin::Send(ServingStatus()), FakeAdmin::AwaitShutdown(),
+                     FakeAdmin::Send(StoppingStatus("grace")), FakeAdmin::Hold()}};
+  clock_.jumped = [this] { return out().find("grace:") != std::string::npos; };
+  EXPECT_EQ(Run({"shutdown", "--timeout", "10m"}), kExitTimedOut);
+  EXPECT_EQ(err(),
+            "lastcallctl: gave up waiting; lastcalld goes on stopping by itself (grace: 18.8s "
+            "left, 23.8s at most in all; 3 in flight (public 3))\n");
+}
+
+TEST_F(VerbsTest, ShutdownThatNobodyWaitsForPrintsThePlan) {
+  FakeAdmin& daemon = StartDaemon();
+  *daemon.shutdown_reply.mutable_plan() = StoppingStatus("delay").plan();
+  daemon.shutdown_reply.set_moved(true);
+  EXPECT_EQ(Run({"shutdown", "--dry-run"}), kExitDone);
+  EXPECT_THAT(out(), StartsWith("would stop\n  grace in 3.8s, "));
+  EXPECT_TRUE(daemon.shutdown_request().dry_run());
+  EXPECT_EQ(Run({"shutdown", "--no-wait"}), kExitDone);
+  EXPECT_THAT(out(), StartsWith("stopping\n"));
+  EXPECT_FALSE(daemon.shutdown_request().dry_run());
+  EXPECT_EQ(Run({"shutdown", "--no-wait", "--json"}), kExitDone);
+  EXPECT_THAT(out(), AllOf(StartsWith(R"({"api_version":"lastcall/v1","kind":"Plan","plan":{)"),
+                           HasSubstr(R"("grace_in_s":3.84,)"), HasSubstr(R"("moved":true)")));
+  EXPECT_THAT(daemon.asked(), ElementsAre("Shutdown", "Shutdown", "Shutdown"));
+}
+
+TEST_F(VerbsTest, WatchPrintsEachChange) {
+  StartDaemon().scripts = {{FakeAdmin::Send(ServingStatus()), FakeAdmin::Send(ServingStatus()),
+                            FakeAdmin::Send(StoppingStatus("delay")),
+                            FakeAdmin::Send(EventOf(CleanReceipt())), FakeAdmin::End()}};
+  EXPECT_EQ(Run({"watch"}), kExitDone);
+  EXPECT_EQ(out(), R"(2026-11-21T02:18:10.000Z  serving; 2 processes, 2 servers, 3 calls in flight
+2026-11-21T02:18:10.000Z  shutdown asked by SIGTERM from kill (pid 4711, uid 0): grace in 3.8s, )"
+                   R"(cancel in 18.8s, end in 23.8s at the latest
+2026-11-21T02:18:10.000Z  serving → delay
+2026-11-21T02:18:10.000Z  stopped in 6.21s, every call finished
+)");
+}
+
+TEST_F(VerbsTest, WatchAsJsonPrintsOneObjectPerEvent) {
+  StartDaemon().scripts = {{FakeAdmin::Send(ServingStatus()),
+                            FakeAdmin::Send(EventOf(CleanReceipt())), FakeAdmin::End()}};
+  EXPECT_EQ(Run({"watch", "--json"}), kExitDone);
+  std::istringstream lines(out());
+  std::string status, receipt, end;
+  std::getline(lines, status);
+  std::getline(lines, receipt);
+  EXPECT_THAT(status,
+              StartsWith(R"({"api_version":"lastcall/v1","kind":"Event",)"
+                         R"("at":"2026-11-21T02:18:10.000Z","status":{"stage":"serving",)"));
+  EXPECT_THAT(
+      receipt,
+      EndsWith(R"("receipt":{"api_version":"lastcall/v1","kind":"Receipt","from":"daemon"}})"));
+  EXPECT_FALSE(std::getline(lines, end));
+}
+
+TEST_F(VerbsTest, WatchThatBreaksIsUnreachable) {
+  StartDaemon().scripts = {
+      {FakeAdmin::Send(ServingStatus()), FakeAdmin::End(Code::kUnavailable, "Socket closed")}};
+  EXPECT_EQ(Run({"watch"}), kExitUnreachable);
+  EXPECT_EQ(err(), "lastcallctl: the connection to lastcalld broke: Socket closed\n");
+}
+
+TEST_F(VerbsTest, WatchThatIsDenied) {
+  StartDaemon().scripts = {{FakeAdmin::End(Code::kPermissionDenied, "you lack lastcall-view")}};
+  EXPECT_EQ(Run({"watch"}), kExitDenied);
+  EXPECT_THAT(out(), IsEmpty());
+}
+
+TEST_F(VerbsTest, WaitServingAtOnce) {
+  StartDaemon();
+  EXPECT_EQ(Run({"wait", "serving"}), kExitDone);
+  EXPECT_EQ(out(), "serving, pid 812\n");
+  EXPECT_EQ(pauses_, 0);
+  EXPECT_EQ(Run({"wait", "serving", "--json"}), kExitDone);
+  EXPECT_THAT(out(), HasSubstr(R"("kind":"Status","stage":"serving")"));
+}
+
+TEST_F(VerbsTest, WaitServingUntilTheStageIsReached) {
+  Status starting = ServingStatus();
+  starting.set_stage("starting");
+  StartDaemon().scripts = {{FakeAdmin::Send(starting), FakeAdmin::Send(starting),
+                            FakeAdmin::Send(ServingStatus()), FakeAdmin::Hold()}};
+  EXPECT_EQ(Run({"wait", "serving"}), kExitDone);
+}
+
+TEST_F(VerbsTest, WaitServingUntilDaemonAppears) {
+  start_at_pause_ = 7;
+  EXPECT_EQ(Run({"wait", "serving", "--timeout", "10s"}), kExitDone);
+  EXPECT_EQ(pauses_, 7);
+}
+
+TEST_F(VerbsTest, WaitServingOutlivesDaemonThatDies) {
+  StartDaemon().scripts = {{FakeAdmin::End(Code::kUnavailable, "Socket closed")},
+                           {FakeAdmin::End()},
+                           {FakeAdmin::Send(ServingStatus()), FakeAdmin::Hold()}};
+  EXPECT_EQ(Run({"wait", "serving"}), kExitDone);
+  EXPECT_EQ(pauses_, 2);
+}
+
+TEST_F(VerbsTest, WaitServingTimesOut) {
+  EXPECT_EQ(Run({"wait", "serving", "--timeout", "1s"}), kExitTimedOut);
+  EXPECT_EQ(pauses_, 20);
+  EXPECT_EQ(err(), "lastcallctl: lastcalld is not serving yet at " + socket_ + "\n");
+}
+
+TEST_F(VerbsTest, WaitServingTimesOutWhileStarting) {
+  Status starting = ServingStatus();
+  starting.set_stage("starting");
+  StartDaemon(starting);
+  EXPECT_EQ(Run({"wait", "serving", "--timeout", "50ms"}), kExitTimedOut);
+}
+
+TEST_F(VerbsTest, WaitServingEndsWhenDaemonStopsInstead) {
+  Status starting = ServingStatus();
+  starting.set_stage("starting");
+  StartDaemon().scripts = {{FakeAdmin::Send(StoppingStatus("grace")), FakeAdmin::Hold()},
+                           {FakeAdmin::Send(starting), FakeAdmin::Send(EventOf(CleanReceipt()))}};
+  EXPECT_EQ(Run({"wait", "serving", "--json"}), kExitNotServing);
+  EXPECT_THAT(out(), IsEmpty());
+  EXPECT_EQ(err(), "lastcallctl: lastcalld is stopping\n");
+  EXPECT_EQ(Run({"wait", "serving"}), kExitNotServing);
+}
+
+TEST_F(VerbsTest, WaitServingIsDenied) {
+  StartDaemon().scripts = {{FakeAdmin::End(Code::kPermissionDenied, "you lack lastcall-view")}};
+  EXPECT_EQ(Run({"wait", "serving"}), kExitDenied);
+}
+
+TEST_F(VerbsTest, WaitStoppedWithoutDaemon) {
+  EXPECT_EQ(Run({"wait", "stopped"}), kExitDone);
+  EXPECT_EQ(out(), "stopped\n");
+  EXPECT_EQ(Run({"wait", "stopped", "--json"}), kExitDone);
+  EXPECT_THAT(out(),
+              StartsWith(R"({"api_version":"lastcall/v1","kind":"Status","stage":"stopped")"));
+}
+
+TEST_F(VerbsTest, WaitStoppedUntilTheReceipt) {
+  StartDaemon().scripts = {{FakeAdmin::Send(ServingStatus()),
+                            FakeAdmin::Send(EventOf(ForcedReceipt())), FakeAdmin::End()}};
+  EXPECT_EQ(Run({"wait", "stopped"}), kExitDone);
+  EXPECT_EQ(out(), "stopped in 25s, 1002 calls cancelled, prices did not return\n");
+}
+
+TEST_F(VerbsTest, WaitStoppedFollowsDaemonThatReexecutes) {
+  StartDaemon().scripts = {{FakeAdmin::End(Code::kUnavailable, "Socket closed")},
+                           {FakeAdmin::Send(EventOf(CleanReceipt())), FakeAdmin::End()}};
+  EXPECT_EQ(Run({"wait", "stopped", "--json"}), kExitDone);
+  EXPECT_THAT(out(), HasSubstr(R"("from":"daemon")"));
+}
+
+TEST_F(VerbsTest, WaitStoppedTimesOut) {
+  StartDaemon();
+  EXPECT_EQ(Run({"wait", "stopped", "--timeout", "50ms"}), kExitTimedOut);
+}
+
+TEST_F(VerbsTest, FrozenDaemonTimesOut) {
+  const SilentSocket silent(socket_);
+  for (const auto& verb : std::vector<std::vector<const char*>>{
+           {"status"}, {"watch"}, {"shutdown"}, {"wait", "serving"}}) {
+    std::vector<const char*> arguments = verb;
+    arguments.insert(arguments.end(), {"--timeout", "20ms"});
+    EXPECT_EQ(Run(arguments), kExitTimedOut) << verb.front();
+  }
+}
+
+TEST_F(VerbsTest, DaemonThatHangsUpIsUnreachable) {
+  const SilentSocket silent(socket_);
+  std::thread hang_up([&] { UniqueFd(::accept(silent.fd(), nullptr, nullptr)); });
+  EXPECT_EQ(Run({"status"}), kExitUnreachable);
+  EXPECT_THAT(err(), StartsWith("lastcallctl: the connection to lastcalld broke: "));
+  hang_up.join();
+}
+
+}  // namespace
+}  // namespace lastcall
