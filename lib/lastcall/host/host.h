@@ -84,6 +84,8 @@ struct HostReport {
   std::vector<ServerReport> servers;
 };
 
+class HostLoop;
+
 class Host {
  public:
   explicit Host(HostOptions options);
@@ -121,8 +123,7 @@ class Host {
   const Receipt& receipt() const;
 
  private:
-  class Loop;
-  std::unique_ptr<Loop> loop_;
+  std::unique_ptr<HostLoop> loop_;
 };
 
 }  // namespace lastcall

@@ -19,7 +19,7 @@ constexpr int kBatch = 64;
 
 }  // namespace
 
-Acceptor::Acceptor(std::vector<UniqueFd> listeners, Callbacks callbacks)
+Acceptor::Acceptor(std::vector<Listener> listeners, Callbacks callbacks)
     : listeners_(std::move(listeners)),
       callbacks_(std::move(callbacks)),
       wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
@@ -51,7 +51,7 @@ void Acceptor::Give(Order order) {
 
 void Acceptor::Run() {
   std::vector<pollfd> watched{{wake_.get(), POLLIN, 0}};
-  for (const UniqueFd& listener : listeners_) watched.push_back({listener.get(), POLLIN, 0});
+  for (const Listener& listener : listeners_) watched.push_back({listener.fd(), POLLIN, 0});
   for (;;) {
     Order order;
     {
@@ -79,7 +79,7 @@ void Acceptor::Run() {
 void Acceptor::AcceptAll(size_t listener) {
   for (int i = 0; i < kBatch; ++i) {
     if (!callbacks_.has_room()) return BackOff("the limit of connections is reached");
-    UniqueFd connection(accept4(listeners_[listener].get(), nullptr, nullptr,
+    UniqueFd connection(accept4(listeners_[listener].fd(), nullptr, nullptr,
                                 SOCK_NONBLOCK | SOCK_CLOEXEC));
     if (connection) {
       callbacks_.accepted(listener, std::move(connection));

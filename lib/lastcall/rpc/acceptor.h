@@ -9,6 +9,7 @@
 #include <vector>
 
 #include <lastcall/base/unique_fd.h>
+#include <lastcall/rpc/listener.h>
 
 namespace lastcall {
 
@@ -25,9 +26,9 @@ class Acceptor {
     std::function<void(const std::string&)> warn;
   };
 
-  Acceptor(std::vector<UniqueFd> listeners, Callbacks callbacks);
-  // Blocks: until the thread has ended. The listening sockets are closed here; other processes'
-  // copies go on.
+  Acceptor(std::vector<Listener> listeners, Callbacks callbacks);
+  // Blocks: until the thread has ended. Then the listeners go; other processes' copies of their
+  // sockets live on.
   ~Acceptor();
 
   // Threads: any. Once Pause has returned, `accepted` is not running and will not be called.
@@ -43,7 +44,7 @@ class Acceptor {
   void AcceptAll(size_t listener);
   void BackOff(const std::string& why);
 
-  const std::vector<UniqueFd> listeners_;
+  const std::vector<Listener> listeners_;
   const Callbacks callbacks_;
   UniqueFd wake_;  // eventfd
 

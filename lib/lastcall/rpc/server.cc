@@ -122,10 +122,8 @@ Result<std::unique_ptr<Server>> Server::Start(ServerOptions options, const Clock
   builder.experimental().SetInterceptorCreators(std::move(guards));
   for (grpc::Service* service : options.services) builder.RegisterService(service);
   grpc.health_service.Register(builder);
-  std::vector<UniqueFd> sockets;
-  for (Listener& listener : options.listeners) {
+  for (const Listener& listener : options.listeners) {
     server->addresses_.push_back(listener.address());
-    sockets.push_back(listener.Release());
     grpc.entrances.push_back(builder.experimental().AddExternalConnectionAcceptor(
         grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD,
         grpc::InsecureServerCredentials()));
@@ -149,7 +147,7 @@ Result<std::unique_ptr<Server>> Server::Start(ServerOptions options, const Clock
   grpc.health_service.Start();
   grpc.retirement = MakePlainRetirement(*grpc.server, grpc.connections);
   grpc.acceptor = std::make_unique<Acceptor>(
-      std::move(sockets),
+      std::move(options.listeners),
       Acceptor::Callbacks{
           .accepted =
               [&grpc, admit = options.admit](size_t listener, UniqueFd fd) {

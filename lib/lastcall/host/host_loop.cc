@@ -1,0 +1,343 @@
+#include "lastcall/host/host_loop.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <utility>
+
+#include "lastcall/host/stack.h"
+
+namespace lastcall {
+namespace {
+
+// Telling to leave is spread over the first half of grace; over this long where grace has no end.
+constexpr Duration kLongestSpread = std::chrono::seconds(30);
+
+constexpr int kCannotBind = 69;
+constexpr int kInternal = 70;
+constexpr int kBadConfiguration = 78;
+
+HostObserver& SilentObserver() {
+  static HostObserver silent;  // has no state
+  return silent;
+}
+
+}  // namespace
+
+void LogToStderr(LogLevel level, std::string_view message) {
+  if (level < LogLevel::kWarning) return;
+  std::fprintf(stderr, "%.*s\n", static_cast<int>(message.size()), message.data());
+}
+
+int ExitCodeFor(const Error& error) {
+  if (IsConfiguration(error.code)) return kBadConfiguration;
+  const bool address = error.code == Code::kAlreadyExists || error.code == Code::kPermissionDenied;
+  return address ? kCannotBind : kInternal;
+}
+
+HostLoop::HostLoop(HostOptions options)
+    : options_(std::move(options)),
+      observer_(options_.observer != nullptr ? *options_.observer : SilentObserver()),
+      log_(options_.log ? options_.log : LogToStderr),
+      lifecycle_(options_.shutdown, clock_.Now()) {}
+
+int HostLoop::Run() {
+  receipt_.subject = options_.name;
+  receipt_.pid = getpid();
+  receipt_.incarnation = options_.incarnation;
+  may_accept_ = options_.accept_when_ready;
+  std::optional<SignalReader> signals;
+  if (options_.signals) {
+    signals.emplace(
+        clock_, [this](const ReceivedSignal& signal) { Post([this, signal] { OnSignal(signal); }); },
+        *options_.signals);
+  }
+  StartSites();
+  while (lifecycle_.stage() != Stage::kStopped) {
+    // What has happened is heard before the clock: after a pause of the process both are due.
+    if (const auto event = inbox_.TakeUntil(std::min(lifecycle_.next_instant(), QuietAt()))) {
+      (*event)();
+      continue;
+    }
+    if (QuietAt() <= clock_.Now()) Apply(lifecycle_.Happened(Happening::kWentQuiet, clock_.Now()));
+    Apply(lifecycle_.Advance(clock_.Now()));
+  }
+  return receipt_.exit_code;
+}
+
+void HostLoop::StartSites() {
+  plugin_thread_.Post([this] {
+    const Site::Surroundings surroundings{
+        clock_, log_, termination_.view(),
+        [this](Request request) {
+          Post([this, request = std::move(request)] {
+            if (!observer_.TakesRequest(request)) OnRequest(request);
+          });
+        },
+        [this] { Post([this] { OnIdle(); }); }};
+    Result<> started;
+    for (const auto& site : sites_) {
+      started = site->Start(plugin_thread_, surroundings, abandon_start_);
+      if (!started) break;
+    }
+    Post([this, started] { OnStarted(started); });
+  });
+}
+
+void HostLoop::OnStarted(const Result<>& started) {
+  started_ = true;
+  if (!started) {
+    start_error_ = started.error();
+    Say(LogLevel::kError, started.error().message);
+    observer_.StartFailed(started.error());
+    // What was started before is stopped in the cancel stage, like after any request.
+    Request request;
+    request.cause = {.kind = Cause::Kind::kProcess, .who = options_.name, .reason = "cannot start"};
+    request.at = clock_.Now();
+    request.wall = clock_.Wall();
+    if (lifecycle_.stage() == Stage::kStarting) OnRequest(std::move(request));
+  }
+  if (lifecycle_.stage() == Stage::kCancel) {
+    BeginRetire(clock_.Now());
+    return;
+  }
+  observer_.Ready();
+  Apply(lifecycle_.Happened(Happening::kBecameReady, clock_.Now()));
+}
+
+void HostLoop::OnSignal(const ReceivedSignal& signal) {
+  const SignalAction action = signal_table_.Decide(signal, lifecycle_.stage());
+  switch (action) {
+    case SignalAction::kDump:
+      return OnDump();
+    case SignalAction::kReload:
+      return Say(LogLevel::kWarning, "SIGHUP: this process has no configuration to reload");
+    case SignalAction::kRefuseReload:
+      return Say(LogLevel::kWarning, "SIGHUP: refused, for a shutdown is under way");
+    default:
+      return OnRequest(RequestOf(signal, action));
+  }
+}
+
+void HostLoop::OnRequest(Request request) {
+  FirstRequest();
+  const std::string who = Describe(request.cause);
+  bool moved = false;
+  const auto changes = lifecycle_.RequestStop(std::move(request), clock_.Now(), &moved);
+  Say(LogLevel::kInfo, "stop requested by " + who + (moved ? "" : "; the plan stays as it was"));
+  Apply(changes);
+}
+
+void HostLoop::OnAdopt(const Plan& plan, std::vector<Ledger::Entry> entries) {
+  FirstRequest();
+  Apply(lifecycle_.Adopt(plan, std::move(entries), clock_.Now()));
+}
+
+void HostLoop::FirstRequest() {
+  if (!lifecycle_.ledger().empty()) return;
+  first_request_ = clock_.Now();
+  receipt_.began = clock_.Wall();
+  if (started_) ended_before_ = Ended();
+}
+
+void HostLoop::OnAccepting(bool accepting) {
+  may_accept_ = accepting;
+  if (!Accepts(lifecycle_.stage())) return;
+  ForEachServer([&](Server& server) { server.Accept(accepting); });
+}
+
+void HostLoop::OnDraining(const std::string& name, bool draining) {
+  for (const auto& site : sites_) {
+    if (site->name() == name) site->set_draining(draining);
+  }
+  UpdateHealth();
+}
+
+void HostLoop::UpdateHealth() {
+  if (!started_ || stopping_plugins_) return;
+  for (const auto& site : sites_) {
+    if (site->server() == nullptr) continue;
+    site->server()->SetServing(lifecycle_.stage() == Stage::kServing && !site->draining());
+  }
+}
+
+void HostLoop::Apply(const Lifecycle::Changes& changes) {
+  for (const Lifecycle::Change& change : changes) Enter(change);
+  termination_.SetPlan(lifecycle_.plan());
+}
+
+void HostLoop::Enter(const Lifecycle::Change& change) {
+  Say(LogLevel::kDebug, "stage " + std::string(Name(change.entered)));
+  // First, so that whoever is woken by the event finds health as it should be.
+  UpdateHealth();
+  termination_.SetPlan(lifecycle_.plan());
+  if (change.entered == Stage::kServing) {
+    ForEachServer([&](Server& server) { server.Accept(may_accept_); });
+  }
+  if (IsStopping(change.entered)) termination_.Reach(change.entered, change.at);
+  if (change.entered == Stage::kGrace) EnterGrace();
+  if (change.entered == Stage::kCancel) EnterCancel();
+  if (change.entered == Stage::kStopped) EnterStopped(change.why);
+  observer_.StageEntered(change.entered);
+}
+
+void HostLoop::EnterGrace() {
+  const Instant now = clock_.Now();
+  const Instant cancel = lifecycle_.plan().cancel;
+  BeginRetire(After(now, cancel == kNever ? kLongestSpread : Duration(cancel - now) / 2));
+  ForEachServer([](Server& server) { server.WatchIdle(); });
+  // As an event, for this is in the middle of a change.
+  Post([this] { OnIdle(); });
+}
+
+void HostLoop::BeginRetire(Instant leave_by) {
+  retiring_ = true;
+  ForEachServer([&](Server& server) {
+    ++not_retired_;
+    server.BeginRetire(leave_by, [this] { Post([this] { OnRetired(); }); });
+    if (lifecycle_.stage() == Stage::kCancel) server.Cancel();
+  });
+  if (not_retired_ == 0 && lifecycle_.stage() == Stage::kCancel) StopPlugins();
+}
+
+void HostLoop::OnIdle() {
+  if (stopping_plugins_ || InFlight() > 0) return;
+  Apply(lifecycle_.Happened(Happening::kWentIdle, clock_.Now()));
+}
+
+void HostLoop::OnRetired() {
+  if (--not_retired_ == 0 && lifecycle_.stage() == Stage::kCancel) StopPlugins();
+}
+
+void HostLoop::EnterCancel() {
+  abandon_start_.store(true);
+  if (!started_) return;  // OnStarted goes on from here
+  ListCancelled();
+  ForEachServer([](Server& server) { server.Cancel(); });
+  if (not_retired_ == 0 && retiring_) StopPlugins();
+}
+
+void HostLoop::StopPlugins() {
+  receipt_.calls_finished = Ended() - ended_before_ - receipt_.calls_cancelled;
+  stopping_plugins_ = true;
+  plugin_thread_.Post([this, by = Deadline(lifecycle_.plan().end)] {
+    for (auto site = sites_.rbegin(); site != sites_.rend(); ++site) (*site)->Stop(plugin_thread_, by);
+    Post([this] { OnPluginsStopped(); });
+  });
+}
+
+void HostLoop::OnPluginsStopped() {
+  Apply(lifecycle_.Happened(Happening::kWasDone, clock_.Now()));
+}
+
+void HostLoop::EnterStopped(Happening why) {
+  if (why == Happening::kInstantPassed) ListStuck();
+  MakeReceipt();
+  observer_.Finished(receipt_);
+  Say(receipt_.exit_code == 0 ? LogLevel::kInfo : LogLevel::kWarning, receipt_.Outcome());
+  if (why != Happening::kInstantPassed) return;
+  // Somebody does not return: nothing may be destroyed under his feet.
+  Say(LogLevel::kWarning, receipt_.ToJson());
+  _exit(Receipt::kForced);
+}
+
+void HostLoop::ListCancelled() {
+  const Instant now = clock_.Now();
+  for (const auto& site : sites_) {
+    if (site->server() == nullptr) continue;
+    const CallRegistry& calls = site->server()->calls();
+    receipt_.calls_cancelled += static_cast<uint64_t>(std::max<int64_t>(0, calls.in_flight()));
+    for (CallInfo& call : calls.Calls(Receipt::kMaxListed - receipt_.cancelled.size())) {
+      receipt_.cancelled.push_back({site->name(), std::move(call.method), std::move(call.peer),
+                                    now - call.began, call.told});
+    }
+  }
+}
+
+void HostLoop::ListStuck() {
+  constexpr size_t kMaxStacks = 20;  // each may take a tenth of a second
+  const Instant now = clock_.Now();
+  if (const auto activity = plugin_thread_.activity()) {
+    receipt_.stuck.push_back({Stuck::What::kPlugin, activity->what, now - activity->since,
+                              StackOf(activity->thread)});
+  }
+  if (!started_ || stopping_plugins_) return;
+  for (const auto& site : sites_) {
+    if (site->server() == nullptr) continue;
+    for (const CallInfo& call : site->server()->calls().Calls(kMaxStacks)) {
+      receipt_.stuck.push_back({Stuck::What::kCall, call.method, now - call.began,
+                                call.thread != 0 ? StackOf(call.thread) : std::vector<std::string>{}});
+    }
+  }
+}
+
+void HostLoop::MakeReceipt() {
+  receipt_.took = clock_.Now() - first_request_;
+  receipt_.requests = lifecycle_.ledger().entries();
+  receipt_.stages = lifecycle_.records();
+  const bool forced = !receipt_.stages.empty() && receipt_.stages.back().stage == Stage::kCancel &&
+                      receipt_.stages.back().ended_by == Happening::kInstantPassed;
+  receipt_.exit_code = forced                         ? Receipt::kForced
+                       : start_error_                 ? ExitCodeFor(*start_error_)
+                       : receipt_.calls_cancelled > 0 ? Receipt::kCallsCancelled
+                                                      : Receipt::kAllFinished;
+}
+
+template <class F>
+void HostLoop::ForEachServer(F action) {
+  if (!started_ || stopping_plugins_) return;
+  for (const auto& site : sites_) {
+    if (site->server() != nullptr) action(*site->server());
+  }
+}
+
+int64_t HostLoop::InFlight() {
+  int64_t in_flight = 0;
+  ForEachServer([&](Server& server) { in_flight += server.calls().in_flight(); });
+  return in_flight;
+}
+
+uint64_t HostLoop::Ended() {
+  uint64_t ended = 0;
+  ForEachServer([&](Server& server) {
+    const auto in_flight = static_cast<uint64_t>(std::max<int64_t>(0, server.calls().in_flight()));
+    ended += server.calls().total() - in_flight;
+  });
+  return ended;
+}
+
+Instant HostLoop::QuietAt() {
+  if (!options_.quiet || lifecycle_.stage() != Stage::kDelay) return kNever;
+  Instant last = lifecycle_.stage_began();
+  ForEachServer([&](Server& server) { last = std::max(last, server.calls().last_began()); });
+  return After(last, *options_.quiet);
+}
+
+HostReport HostLoop::Report() {
+  HostReport report{lifecycle_.stage(), {}};
+  ForEachServer([&](Server& server) {
+    report.servers.push_back({server.name(), server.serving(), server.accepting(),
+                              server.calls().in_flight(), server.calls().total(),
+                              server.CountConnections(), server.calls().methods()});
+  });
+  return report;
+}
+
+void HostLoop::OnDump() {
+  Say(LogLevel::kWarning, "dump: stage " + std::string(Name(lifecycle_.stage())) + ", " +
+                              std::to_string(InFlight()) + " calls in flight");
+  const Instant now = clock_.Now();
+  ForEachServer([&](Server& server) {
+    for (const CallInfo& call : server.calls().Calls(100)) {
+      Say(LogLevel::kWarning, "dump: " + server.name() + " " + call.method + " from " + call.peer +
+                                  " for " + FormatDuration(now - call.began));
+    }
+  });
+  for (const ThreadStack& thread : AllStacks()) {
+    Say(LogLevel::kWarning, "dump: thread " + std::to_string(thread.id) + " " + thread.name);
+    for (const std::string& frame : thread.frames) Say(LogLevel::kWarning, "dump:   " + frame);
+  }
+}
+
+}  // namespace lastcall

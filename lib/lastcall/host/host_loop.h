@@ -1,0 +1,93 @@
+// The inside of Host: one thread that everything is told to.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <lastcall/event/inbox.h>
+#include <lastcall/host/host.h>
+#include <lastcall/host/plugin_thread.h>
+#include <lastcall/host/site.h>
+
+namespace lastcall {
+
+// Everything becomes an event in the inbox; the thread in Run reads it, and it alone touches what is
+// below. Methods named On… run there.
+class HostLoop {
+ public:
+  explicit HostLoop(HostOptions options);
+
+  void Add(HostServer server) { sites_.push_back(std::make_unique<Site>(std::move(server))); }
+  void Post(std::function<void()> event) { inbox_.Post(std::move(event)); }
+  Termination termination() const { return termination_.view(); }
+  const Receipt& receipt() const { return receipt_; }
+  const Clock& clock() const { return clock_; }
+
+  int Run();
+  void OnRequest(Request request);
+  void OnAdopt(const Plan& plan, std::vector<Ledger::Entry> entries);
+  void OnAccepting(bool accepting);
+  void OnDraining(const std::string& server, bool draining);
+  HostReport Report();
+  void OnDump();
+
+ private:
+  void OnSignal(const ReceivedSignal& signal);
+  void OnStarted(const Result<>& started);
+  void OnIdle();
+  void OnRetired();
+  void OnPluginsStopped();
+
+  void Apply(const Lifecycle::Changes& changes);
+  void Enter(const Lifecycle::Change& change);
+  void EnterGrace();
+  void EnterCancel();
+  void EnterStopped(Happening why);
+  void FirstRequest();
+  void StartSites();
+  void BeginRetire(Instant leave_by);
+  void StopPlugins();
+  void UpdateHealth();
+  void ListCancelled();
+  void ListStuck();
+  void MakeReceipt();
+  template <class F>
+  void ForEachServer(F action);
+  int64_t InFlight();
+  uint64_t Ended();
+  Instant QuietAt();
+  void Say(LogLevel level, const std::string& message) { log_(level, message); }
+
+  const SteadyClock clock_;
+  const HostOptions options_;
+  HostObserver& observer_;
+  const Log log_;
+  Inbox<std::function<void()>> inbox_;
+  TerminationSource termination_;
+  SignalTable signal_table_;
+  Lifecycle lifecycle_;
+  std::vector<std::unique_ptr<Site>> sites_;  // the plugin thread's while it starts and stops them
+  std::atomic<bool> abandon_start_{false};
+  bool started_ = false;   // the plugin thread is done with starting
+  bool stopping_plugins_ = false;
+  bool may_accept_ = false;
+  bool retiring_ = false;
+  size_t not_retired_ = 0;
+  std::optional<Error> start_error_;
+  Instant first_request_{};
+  uint64_t ended_before_ = 0;  // calls that had ended when the first request came
+  Receipt receipt_;
+  PluginThread plugin_thread_{clock_};
+};
+
+// The exit code of a host that could not start.
+int ExitCodeFor(const Error& error);
+
+// Warnings and errors to stderr, for hosts that were given no log.
+void LogToStderr(LogLevel level, std::string_view message);
+
+}  // namespace lastcall
