@@ -212,10 +212,10 @@ void HostLoop::OnRetired() {
 
 void HostLoop::EnterCancel() {
   abandon_start_.store(true);
-  if (!started_) return;  // OnStarted goes on from here
+  if (!retiring_) return;  // it was starting: OnStarted goes on from here
   ListCancelled();
   ForEachServer([](Server& server) { server.Cancel(); });
-  if (not_retired_ == 0 && retiring_) StopPlugins();
+  if (not_retired_ == 0) StopPlugins();
 }
 
 void HostLoop::StopPlugins() {
@@ -256,18 +256,23 @@ void HostLoop::ListCancelled() {
 }
 
 void HostLoop::ListStuck() {
-  constexpr size_t kMaxStacks = 20;  // each may take a tenth of a second
+  constexpr size_t kMaxStuck = 100;
   const Instant now = clock_.Now();
+  // This is past the last instant: names are certain, stacks are taken as far as a moment goes.
+  const Instant enough = now + std::chrono::milliseconds(100);
+  const auto stack_of = [&](pid_t thread) {
+    return thread != 0 && clock_.Now() < enough ? StackOf(thread) : std::vector<std::string>{};
+  };
   if (const auto activity = plugin_thread_.activity()) {
-    receipt_.stuck.push_back({Stuck::What::kPlugin, activity->what, now - activity->since,
-                              StackOf(activity->thread)});
+    receipt_.stuck.push_back(
+        {Stuck::What::kPlugin, activity->what, now - activity->since, stack_of(activity->thread)});
   }
   if (!started_ || stopping_plugins_) return;
   for (const auto& site : sites_) {
     if (site->server() == nullptr) continue;
-    for (const CallInfo& call : site->server()->calls().Calls(kMaxStacks)) {
-      receipt_.stuck.push_back({Stuck::What::kCall, call.method, now - call.began,
-                                call.thread != 0 ? StackOf(call.thread) : std::vector<std::string>{}});
+    for (const CallInfo& call : site->server()->calls().Calls(kMaxStuck)) {
+      receipt_.stuck.push_back(
+          {Stuck::What::kCall, call.method, now - call.began, stack_of(call.thread)});
     }
   }
 }

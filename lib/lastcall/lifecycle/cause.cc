@@ -33,14 +33,13 @@ std::string CommandOf(pid_t pid) {
 std::string Describe(const Cause& cause) {
   std::string text(cause.kind == Cause::Kind::kSignal ? SignalName(cause.signal)
                                                       : std::string(Name(cause.kind)));
+  const bool known = cause.pid > 0 || !cause.who.empty();
+  if (known && cause.kind == Cause::Kind::kSignal) text += " from";
+  if (!cause.who.empty()) text += " " + cause.who;
   if (cause.pid > 0) {
-    if (cause.kind == Cause::Kind::kSignal) text += " from";
-    text += cause.who.empty() ? "" : " " + cause.who;
-    text += cause.who.empty() ? " pid " : " (pid ";
-    text += std::to_string(cause.pid) + ", uid " + std::to_string(cause.uid);
-    text += cause.who.empty() ? "" : ")";
-  } else if (!cause.who.empty()) {
-    text += " " + cause.who;
+    const std::string ids =
+        "pid " + std::to_string(cause.pid) + ", uid " + std::to_string(cause.uid);
+    text += cause.who.empty() ? " " + ids : " (" + ids + ")";
   }
   if (!cause.reason.empty()) text += ": " + cause.reason;
   return text;

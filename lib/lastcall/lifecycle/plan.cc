@@ -56,7 +56,7 @@ Plan Resolve(const Request& request, const Budget& configured, Stage stage) {
 
 bool Ledger::Add(Request request, Stage stage) {
   const Plan before = plan_;
-  if (request.skip) {
+  if (request.skip && IsStopping(stage)) {
     EndedEarly(stage, request.at);
   } else {
     plan_ = Minimum(plan_, Resolve(request, configured_, stage));

@@ -31,7 +31,9 @@ struct Request {
   std::optional<Duration> delay;
   std::optional<Duration> grace;
   std::optional<Duration> cancel;
-  bool skip = false;  // ends the stage that is current now; the lengths above are not used
+  // Ends the stage that is current now; the lengths above are not used. Where none is to be skipped,
+  // for nobody has asked for a stop yet, it is a request like any other.
+  bool skip = false;
 };
 
 // When the stages begin. grace <= cancel <= end.

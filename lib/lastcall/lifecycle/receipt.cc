@@ -83,14 +83,16 @@ void WriteFields(JsonWriter& json, const Receipt& receipt) {
 }  // namespace
 
 std::string Receipt::Outcome() const {
-  std::string text = "stopped in " + FormatDuration(took) + ", ";
-  if (!failure.empty()) text += failure + ", ";
-  if (calls_cancelled == 0) {
-    text += failure.empty() && stuck.empty() ? "every call finished" : "no call cancelled";
-  } else {
-    text += std::to_string(calls_cancelled) + (calls_cancelled == 1 ? " call" : " calls");
-    text += " cancelled";
-  }
+  std::string text = "stopped in " + FormatDuration(took);
+  if (!failure.empty()) text += ", " + failure;
+  if (calls_cancelled > 0) {
+    text += ", " + std::to_string(calls_cancelled);
+    text += calls_cancelled == 1 ? " call cancelled" : " calls cancelled";
+  } else if (failure.empty() && stuck.empty()) {
+    text += ", every call finished";
+  } else if (failure.empty() || (exit_code != kCallsCancelled && exit_code != kForced)) {
+    text += ", no call cancelled";
+  }  // else nobody knows: a process that crashed took its count with it
   for (const Stuck& one : stuck) text += ", " + one.name + " did not return";
   return text;
 }

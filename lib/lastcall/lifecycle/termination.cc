@@ -1,5 +1,6 @@
 #include "lastcall/lifecycle/termination.h"
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 
@@ -42,7 +43,10 @@ TerminationSource::TerminationSource() : state_(std::make_shared<Termination::St
 void TerminationSource::SetPlan(const Plan& plan) {
   for (const Stage stage : {Stage::kGrace, Stage::kCancel, Stage::kStopped}) {
     auto& one = state_->at(stage);
-    if (!one.latch.IsSet()) one.instant.store(plan.BeginOf(stage), std::memory_order_release);
+    if (one.latch.IsSet()) continue;
+    // Whoever reads it may rely on it: it never moves back.
+    const Instant sooner = std::min(one.instant.load(std::memory_order_relaxed), plan.BeginOf(stage));
+    one.instant.store(sooner, std::memory_order_release);
   }
 }
 

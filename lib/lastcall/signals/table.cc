@@ -1,6 +1,15 @@
 #include "lastcall/signals/table.h"
 
 namespace lastcall {
+namespace {
+
+std::string SenderOf(const ReceivedSignal& signal) {
+  if (signal.code == SI_KERNEL) return "the kernel";
+  // "docker stop" comes from outside the container, where this pid namespace has no name for it.
+  return signal.pid > 0 ? CommandOf(signal.pid) : "outside the container";
+}
+
+}  // namespace
 
 SignalAction SignalTable::Decide(const ReceivedSignal& signal, Stage stage) {
   switch (signal.number) {
@@ -29,7 +38,7 @@ Request RequestOf(const ReceivedSignal& signal, SignalAction action) {
   request.cause.signal = signal.number;
   request.cause.pid = signal.pid;
   request.cause.uid = signal.uid;
-  request.cause.who = signal.pid > 0 ? CommandOf(signal.pid) : "the kernel";
+  request.cause.who = SenderOf(signal);
   request.at = signal.at;
   request.wall = signal.wall;
   request.skip = action == SignalAction::kSkip;

@@ -21,7 +21,7 @@ namespace lastcall {
 // A signal as it was received.
 struct ReceivedSignal {
   int number = 0;
-  pid_t pid = 0;  // of the sender; 0: the kernel
+  pid_t pid = 0;  // of the sender; 0: the kernel, or a process outside the pid namespace
   uid_t uid = 0;
   int code = 0;  // si_code of sigaction(2)
   Instant at{};
@@ -34,7 +34,7 @@ inline constexpr std::array kHandledSignals{SIGTERM, SIGINT, SIGQUIT, SIGHUP, SI
 enum class SignalAction {
   kShutdown,     // enter the request
   kSkip,         // enter a request that skips the current stage
-  kMerge,        // a repeat that came at once: enter it, it moves nothing
+  kMerge,        // a repeat that came at once: enter it; of a SIGINT, the delay goes all the same
   kReload,
   kRefuseReload, // stopping: log it
   kDump,

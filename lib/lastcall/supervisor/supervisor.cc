@@ -124,7 +124,7 @@ void Supervisor::OnExited(size_t member, uint32_t incarnation, const ExitStatus&
 void Supervisor::Failed(State& state, const ExitStatus& status) {
   const bool first_start = lifecycle_.stage() == Stage::kStarting;
   const Duration lived =
-      state.phase == Phase::kStarting ? Duration::zero() : clock_.Now() - state.phase_began;
+      state.phase == Phase::kStarting ? Duration::zero() : clock_.Now() - state.incarnation_began;
   state.last_failure = !state.start_error.empty() ? state.start_error
                        : state.killed ? "not ready within " + FormatDuration(options_.ready)
                                       : Describe(status);
