@@ -1,0 +1,82 @@
+#!/usr/bin/python3
+"""How long stopping takes, against what was planned.
+
+    PYTHONPATH=build/release/python:tests/process LASTCALL_BUILD=build/release bench/stop.py [ROUNDS]
+
+idle     SIGTERM to an idle daemon with a connected client, delay 0: until the last of its processes is gone
+cancel   a call of 60 s, grace 0.5 s: how much later than planned its client sees the end
+forced   a handler that ignores everything, grace 0.2 s, cancel 1 s: until the tree is gone, beyond the plan
+"""
+
+import os
+import select
+import signal
+import statistics
+import sys
+import time
+
+
+from echo_pb2 import EchoRequest, SlowRequest
+from harness import Daemon
+
+
+def gone(pids):
+    """Waits for the end of all and returns the instant."""
+    descriptors = [os.pidfd_open(pid) for pid in pids]
+    for descriptor in descriptors:
+        poller = select.poll()
+        poller.register(descriptor, select.POLLIN)
+        poller.poll(30_000)
+        os.close(descriptor)
+    return time.monotonic()
+
+
+def idle():
+    with Daemon() as daemon:
+        echo = daemon.echo()
+        echo.Unary(EchoRequest(text="connected"))
+        pids = [daemon.pid, *daemon.hosts]
+        began = time.monotonic()
+        daemon.signal(signal.SIGTERM)
+        took = gone(pids) - began
+        assert daemon.wait() == 0
+        return took
+
+
+def cancel():
+    with Daemon(shutdown={"grace": "500ms", "cancel": "2s"}) as daemon:
+        ended = []
+        call = daemon.echo().Slow.future(SlowRequest(delay_ms=60_000))
+        call.add_done_callback(lambda _: ended.append(time.monotonic()))
+        while daemon.server()["calls_in_flight"] == 0:
+            pass
+        began = time.monotonic()
+        daemon.signal(signal.SIGTERM)
+        assert daemon.wait() == 3
+        call.exception()
+        return ended[0] - began - 0.5
+
+
+def forced():
+    with Daemon(shutdown={"grace": "200ms", "cancel": "1s"}) as daemon:
+        call = daemon.echo().Stubborn.future(SlowRequest(delay_ms=60_000))
+        while daemon.server()["calls_in_flight"] == 0:
+            pass
+        pids = [daemon.pid, *daemon.hosts]
+        began = time.monotonic()
+        daemon.signal(signal.SIGTERM)
+        took = gone(pids) - began
+        assert daemon.wait() == 4
+        call.cancel()
+        return took - 1.2
+
+
+def main(rounds):
+    print(f"{'ms':8} {'min':>8} {'median':>8} {'max':>8}   of {rounds}")
+    for measure in (idle, cancel, forced):
+        figures = sorted(1e3 * measure() for _ in range(rounds))
+        print(f"{measure.__name__:8} {figures[0]:8.1f} {statistics.median(figures):8.1f} {figures[-1]:8.1f}")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 10)
