@@ -37,6 +37,11 @@ tl::unexpected<Error> FailWith(const grpc::Status& status) {
                                                    : status.error_message());
 }
 
+// Who asks, for the daemon's log and receipt; see admin.proto.
+void IntroduceTo(grpc::ClientContext& context) {
+  context.AddMetadata("lastcall-pid", std::to_string(getpid()));
+}
+
 }  // namespace
 
 // A channel made from a connected descriptor never reconnects, so that a daemon that is gone is an
@@ -56,6 +61,7 @@ class AdminClient::State {
                                                          Reply*),
                      const Request& request, Deadline by) {
     grpc::ClientContext context;
+    IntroduceTo(context);
     context.set_deadline(GrpcDeadline(by, clock_));
     Reply reply;
     const grpc::Status status = ((*stub_).*method)(&context, request, &reply);

@@ -1,5 +1,7 @@
 #include "options.h"
 
+#include <lastcall/base/spelling.h>
+
 #include <CLI/CLI.hpp>
 
 #include "exit_code.h"
@@ -129,9 +131,9 @@ std::string Explain(const CLI::App& app, const CLI::ParseError& error) {
   if (rest.empty()) return "a verb is missing";
   const std::string quoted = "\"" + Printable(rest.front()) + "\"";
   if (rest.front().starts_with('-')) return "there is no option " + quoted;
-  std::vector<std::string> known{"--help"};
+  std::vector<std::string> known;
   for (const CLI::App* verb : app.get_subcommands({})) known.push_back(verb->get_name());
-  return "there is no verb " + quoted + DidYouMean(rest.front(), known);
+  return "there is no verb " + quoted + "; " + SpellingHint(rest.front(), known);
 }
 
 }  // namespace
@@ -146,6 +148,7 @@ tl::expected<Options, int> ParseOptions(int argc, const char* const* argv, std::
   app.get_formatter()->column_width(28);
   app.get_formatter()->label("SUBCOMMAND", "VERB");
   app.get_formatter()->label("Subcommands", "Verbs");
+  app.get_formatter()->label("Excludes", "not with");
   AddGlobals(app, &options);
   AddVerbs(app, &options);
   app.footer(kFooter);

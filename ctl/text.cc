@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 
 namespace lastcall {
 namespace {
@@ -32,22 +31,6 @@ std::string_view Escape(Colour colour) {
     case Colour::kRed: return "\x1b[31m";
   }
   return "";
-}
-
-// Levenshtein's: how many letters must be added, dropped or replaced.
-size_t Distance(std::string_view a, std::string_view b) {
-  std::vector<size_t> row(b.size() + 1);
-  std::iota(row.begin(), row.end(), 0);
-  for (size_t i = 0; i < a.size(); ++i) {
-    size_t diagonal = row[0];
-    row[0] = i + 1;
-    for (size_t j = 0; j < b.size(); ++j) {
-      const size_t replaced = diagonal + (a[i] == b[j] ? 0 : 1);
-      diagonal = row[j + 1];
-      row[j + 1] = std::min({replaced, row[j] + 1, row[j + 1] + 1});
-    }
-  }
-  return row.back();
 }
 
 }  // namespace
@@ -145,24 +128,6 @@ std::string Grouped(double count) {
 std::string Counted(double count, std::string_view noun) {
   const bool sibilant = noun.ends_with("s");
   return Grouped(count) + " " + std::string(noun) + (count == 1 ? "" : sibilant ? "es" : "s");
-}
-
-std::string Nearest(std::string_view word, const std::vector<std::string>& candidates) {
-  std::string nearest;
-  size_t best = std::max<size_t>(2, word.size() / 3) + 1;
-  for (const std::string& candidate : candidates) {
-    const size_t distance = Distance(word, candidate);
-    if (distance < best && distance < candidate.size()) {
-      best = distance;
-      nearest = candidate;
-    }
-  }
-  return nearest;
-}
-
-std::string DidYouMean(std::string_view word, const std::vector<std::string>& candidates) {
-  const std::string nearest = Nearest(word, candidates);
-  return nearest.empty() ? "" : " (did you mean \"" + nearest + "\"?)";
 }
 
 }  // namespace lastcall

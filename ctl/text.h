@@ -40,9 +40,4 @@ std::string Grouped(double count);
 // "1 call", "3 calls".
 std::string Counted(double count, std::string_view noun);
 
-// The candidate that `word` was probably meant to be; empty when none is near.
-std::string Nearest(std::string_view word, const std::vector<std::string>& candidates);
-// " (did you mean \"status\"?)", or nothing.
-std::string DidYouMean(std::string_view word, const std::vector<std::string>& candidates);
-
 }  // namespace lastcall

@@ -1,6 +1,7 @@
 #include "verbs.h"
 
 #include <lastcall/base/json.h>
+#include <lastcall/base/spelling.h>
 
 #include "json_output.h"
 #include "render.h"
@@ -69,7 +70,7 @@ int RunServers(Session& session) {
   const std::vector<std::string> names = NamesOf(*status);
   if (!name.empty() && !Select(name, &*status)) {
     return session.Fail(kExitNoSuchName,
-                        "there is no server \"" + name + "\"" + DidYouMean(name, names));
+                        "there is no server \"" + name + "\"; " + SpellingHint(name, names));
   }
   if (session.options().json) {
     session.out() << WithKind("Servers", ServersJson(*status)) << "\n";
@@ -81,22 +82,13 @@ int RunServers(Session& session) {
   return kExitDone;
 }
 
-// The daemon's refusal, with the name that was probably meant.
-int FailDraining(Session& session, Error error) {
-  if (error.code == Code::kNotFound) {
-    const Result<Status> status = Ask(session, &AdminClient::GetStatus);
-    if (status) error.message += DidYouMean(session.options().server, NamesOf(*status));
-  }
-  return session.Fail(error);
-}
-
 int RunSetDraining(Session& session, bool draining) {
   admin::v1::SetDrainingRequest request;
   request.set_server(session.options().server);
   request.set_draining(draining);
   request.set_reason(session.options().reason);
   const auto reply = Ask(session, &AdminClient::SetDraining, request);
-  if (!reply) return FailDraining(session, reply.error());
+  if (!reply) return session.Fail(reply.error());
   if (session.options().json) {
     JsonWriter json;
     json.BeginObject().Key("server").String(request.server()).Key("draining").Boolean(draining);
@@ -117,7 +109,8 @@ int RunConfig(Session& session) {
   if (!config) return session.Fail(config.error());
   if (session.options().json) {
     JsonWriter json;
-    json.BeginObject().Key("config").Raw(config->json()).EndObject();
+    json.BeginObject().Key("config").Raw(config->json().empty() ? "null" : config->json());
+    json.EndObject();
     session.out() << WithKind("Config", json.text()) << "\n";
   } else {
     // As it is, so that it can become a file.

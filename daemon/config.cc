@@ -191,6 +191,7 @@ void ConfigLoader::ReadProcesses() {
 }
 
 ProcessConfig ConfigLoader::ReadProcess(Section section, const std::string& name) {
+  constexpr int64_t kMostReplicas = 1000;
   static const std::vector<std::pair<std::string, RestartPolicy>> kPolicies = {
       {"always", RestartPolicy::kAlways},
       {"on-failure", RestartPolicy::kOnFailure},
@@ -200,7 +201,7 @@ ProcessConfig ConfigLoader::ReadProcess(Section section, const std::string& name
   process.place = section.place();
   section.Choice("restart", kPolicies, process.restart);
   uint32_t replicas = 1;
-  section.Integer("replicas", 1, INT32_MAX, replicas);
+  section.Integer("replicas", 1, kMostReplicas, replicas);
   if (replicas != 1) {
     section.Refuse("replicas", std::to_string(replicas) +
                                    " replicas are not supported by this version; write 1");

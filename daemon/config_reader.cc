@@ -4,6 +4,7 @@
 #include <array>
 #include <charconv>
 
+#include <lastcall/base/json.h>
 #include <lastcall/base/spelling.h>
 
 namespace lastcall {
@@ -42,8 +43,9 @@ std::optional<uint64_t> ParseBytes(std::string_view text) {
   return std::nullopt;
 }
 
-bool Within(Duration length, const LengthRange& range) {
-  if (length == kForever) return range.infinity;
+bool Within(Duration length, std::string_view text, const LengthRange& range) {
+  // "999999d" is kForever as well, and was not meant so.
+  if (length == kForever) return range.infinity && text == "infinity";
   if (length == Duration::zero() && range.zero) return true;
   return length >= range.least && length <= range.most;
 }
@@ -72,7 +74,7 @@ std::string_view TypeName(const toml::node& node) {
 
 std::string KeyText(std::string_view key) {
   const bool bare = !key.empty() && key.find_first_not_of(kBareLetters) == key.npos;
-  return bare ? std::string(key) : Quoted(key);
+  return bare ? std::string(key) : JsonWriter().String(key).text();  // the escapes are the same
 }
 
 bool HasControl(std::string_view text) {
@@ -187,7 +189,7 @@ void Section::Length(std::string_view key, const LengthRange& range, Duration& o
   const auto length = ParseDuration(text->get());
   if (!length) {
     Refuse(key, length.error().message);
-  } else if (!Within(*length, range)) {
+  } else if (!Within(*length, text->get(), range)) {
     Refuse(key, Quoted(text->get()) + " is out of range; write a duration from " +
                     FormatDuration(range.least) + " to " + FormatDuration(range.most) +
                     (range.zero ? ", or \"0s\"" : "") +

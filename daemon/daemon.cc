@@ -306,7 +306,9 @@ void Daemon::AddServers(admin::v1::Status& status) {
     const auto drained = supervisor_->draining().find(config.name);
     if (drained != supervisor_->draining().end()) {
       admin::v1::Draining& draining = *server.mutable_draining();
-      draining.set_by(Describe(drained->second.by));
+      Cause by = drained->second.by;
+      by.reason.clear();  // told apart
+      draining.set_by(Describe(by));
       draining.set_since_s(ToSeconds(clock_.Now() - drained->second.since));
       draining.set_reason(drained->second.by.reason);
     }

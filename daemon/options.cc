@@ -48,13 +48,17 @@ std::string Explain(const CLI::App& app, const CLI::ParseError& error) {
     const std::string name = first.substr(0, first.find('='));
     return "unknown option " + name + "; " + SpellingHint(name, kNames);
   }
-  std::string text = error.what();
+  std::string text = error.what();  // of a value that is missing: "--config: 1 required …"
+  if (dynamic_cast<const CLI::ArgumentMismatch*>(&error) != nullptr) {
+    text = text.substr(0, text.find(':')) + " needs a value";
+  }
   std::replace(text.begin(), text.end(), '\n', ' ');
   return text + "; see lastcalld --help";
 }
 
-std::string Contradiction(const Options& options, bool configured) {
-  if (!options.plugins.empty() && configured) {
+std::string Contradiction(const Options& options, const std::vector<std::string>& configs) {
+  if (configs.size() > 1) return "--config was given twice; name one file";
+  if (!options.plugins.empty() && !configs.empty()) {
     return "--config and --plugin exclude each other; name the plugin in the configuration";
   }
   if (!options.plugins.empty() && options.check) {
@@ -63,7 +67,7 @@ std::string Contradiction(const Options& options, bool configured) {
   if (options.plugins.empty() && !options.listen.empty()) {
     return "--listen needs --plugin; with a configuration write listen in [server.NAME]";
   }
-  if (configured && options.config.empty()) return "--config needs the path of a file";
+  if (!configs.empty() && configs.front().empty()) return "--config needs the path of a file";
   return "";
 }
 
@@ -73,7 +77,8 @@ tl::expected<Options, std::string> Parse(int argc, const char* const* argv) {
   Options options;
   CLI::App app;
   app.set_help_flag("");
-  const auto* config = app.add_option("--config", options.config);
+  std::vector<std::string> configs;
+  app.add_option("--config", configs)->allow_extra_args(false);
   app.add_flag("--check", options.check);
   app.add_option("--plugin", options.plugins);
   app.add_option("--listen", options.listen);
@@ -92,9 +97,9 @@ tl::expected<Options, std::string> Parse(int argc, const char* const* argv) {
     options.text = "lastcalld " LASTCALL_VERSION "\n";
     return options;
   }
-  const std::string wrong = Contradiction(options, config->count() > 0);
+  const std::string wrong = Contradiction(options, configs);
   if (!wrong.empty()) return tl::unexpected(wrong);
-  if (config->count() == 0 && options.plugins.empty()) options.config = kDefaultConfig;
+  if (options.plugins.empty()) options.config = configs.empty() ? kDefaultConfig : configs.front();
   return options;
 }
 

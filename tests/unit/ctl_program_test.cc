@@ -19,6 +19,7 @@
 #include "ctl_fake_admin.h"
 #include "ctl_samples.h"
 #include "exit_code.h"
+#include "temp_folder.h"
 
 namespace lastcall {
 namespace {
@@ -45,18 +46,9 @@ std::vector<char*> Pointers(std::vector<std::string>& strings) {
 
 class ProgramTest : public testing::Test {
  protected:
-  ProgramTest() {
-    std::string folder = testing::TempDir() + "ctl_XXXXXX";
-    folder_ = ::mkdtemp(folder.data());
-    std::filesystem::create_directories(folder_ + "/xdg/lastcall");
-  }
+  ProgramTest() { std::filesystem::create_directories(Path("xdg/lastcall")); }
 
-  ~ProgramTest() override {
-    daemons_.clear();
-    std::filesystem::remove_all(folder_);
-  }
-
-  std::string Path(const std::string& name) const { return folder_ + "/" + name; }
+  std::string Path(const std::string& name) const { return folder_ / name; }
 
   // A daemon that says it has this pid.
   void StartDaemon(const std::string& name, int pid) {
@@ -88,8 +80,8 @@ class ProgramTest : public testing::Test {
   std::string err() const { return Contents(Path("err")); }
 
  private:
-  std::string folder_;
-  std::string stdout_ = folder_ + "/out";
+  TempFolder folder_;
+  std::string stdout_ = folder_ / "out";
   std::vector<std::unique_ptr<FakeAdmin>> daemons_;
 };
 
@@ -142,8 +134,8 @@ TEST_F(ProgramTest, SocketPathThatIsTooLong) {
 TEST_F(ProgramTest, MistakesOnTheCommandLine) {
   const std::vector<std::pair<std::vector<std::string>, std::string>> mistakes{
       {{}, "a verb is missing"},
-      {{"statsu"}, "there is no verb \"statsu\" (did you mean \"status\"?)"},
-      {{"help"}, "there is no verb \"help\" (did you mean \"--help\"?)"},
+      {{"statsu"}, "there is no verb \"statsu\"; did you mean \"status\"?"},
+      {{"help"}, "there is no verb \"help\"; known are status, servers, "},
       {{"--jsno"}, "there is no option \"--jsno\""},
       {{"status", "--jsno"}, "--jsno"},
       {{"status", "now"}, "now"},

@@ -60,16 +60,6 @@ TEST(TextTest, NumbersAreGroupedAndCounted) {
   EXPECT_EQ(Counted(2, "process"), "2 processes");
 }
 
-TEST(TextTest, FindsTheNameThatWasMeant) {
-  const std::vector<std::string> names{"status", "servers", "shutdown", "drain", "undrain"};
-  EXPECT_EQ(Nearest("statsu", names), "status");
-  EXPECT_EQ(Nearest("shutdwon", names), "shutdown");
-  EXPECT_EQ(Nearest("drian", names), "drain");
-  EXPECT_EQ(Nearest("explode", names), "");
-  EXPECT_EQ(DidYouMean("server", names), " (did you mean \"servers\"?)");
-  EXPECT_EQ(DidYouMean("x", {"ab"}), "");
-}
-
 TEST(TableTest, AlignsAndLeavesNoTrailingBlanks) {
   TextTable table({{"NAME"}, {"COUNT", Align::kRight}, {"NOTE"}});
   table.Add({{"größe"}, {"7"}, {"first\nsecond"}});

@@ -5,12 +5,12 @@
 #include <sys/un.h>
 
 #include <cstring>
-#include <filesystem>
 #include <sstream>
 #include <thread>
 
 #include "ctl_fake_admin.h"
 #include "ctl_samples.h"
+#include "temp_folder.h"
 #include "verbs.h"
 
 namespace lastcall {
@@ -37,17 +37,6 @@ class StillClock final : public Clock {
 
 class VerbsTest : public testing::Test {
  protected:
-  VerbsTest() {
-    std::string folder = testing::TempDir() + "ctl_XXXXXX";
-    folder_ = ::mkdtemp(folder.data());
-    socket_ = folder_ / "admin.sock";
-  }
-
-  ~VerbsTest() override {
-    daemon_.reset();
-    std::filesystem::remove_all(folder_);
-  }
-
   FakeAdmin& StartDaemon(const Status& status = ServingStatus()) {
     daemon_.reset();  // it takes its socket with it
     daemon_ = std::make_unique<FakeAdmin>(socket_);
@@ -78,8 +67,8 @@ class VerbsTest : public testing::Test {
   std::string out() const { return out_.str(); }
   std::string err() const { return err_.str(); }
 
-  std::filesystem::path folder_;
-  std::string socket_;
+  TempFolder folder_;
+  std::string socket_ = folder_ / "admin.sock";
   StillClock clock_;
   std::unique_ptr<FakeAdmin> daemon_;
   std::ostringstream out_;
@@ -178,7 +167,7 @@ TEST_F(VerbsTest, ServersAllOrOne) {
   EXPECT_THAT(out(), StartsWith(R"({"api_version":"lastcall/v1","kind":"Servers","servers":[)"
                                 R"({"name":"public",)"));
   EXPECT_EQ(Run({"servers", "pubilc"}), kExitNoSuchName);
-  EXPECT_EQ(err(), "lastcallctl: there is no server \"pubilc\" (did you mean \"public\"?)\n");
+  EXPECT_EQ(err(), "lastcallctl: there is no server \"pubilc\"; did you mean \"public\"?\n");
 }
 
 TEST_F(VerbsTest, DrainAndUndrain) {
@@ -200,10 +189,10 @@ TEST_F(VerbsTest, DrainAndUndrain) {
   EXPECT_EQ(out(), "public is no longer draining (it was so already)\n");
 }
 
-TEST_F(VerbsTest, DrainOfUnknownServerSuggestsOne) {
-  StartDaemon().error = {Code::kNotFound, "there is no server \"publik\""};
+TEST_F(VerbsTest, DrainOfUnknownServer) {
+  StartDaemon().error = {Code::kNotFound, "no server \"publik\"; there are: public, reports"};
   EXPECT_EQ(Run({"drain", "publik"}), kExitNoSuchName);
-  EXPECT_EQ(err(), "lastcallctl: there is no server \"publik\" (did you mean \"public\"?)\n");
+  EXPECT_EQ(err(), "lastcallctl: no server \"publik\"; there are: public, reports\n");
 }
 
 TEST_F(VerbsTest, Config) {
