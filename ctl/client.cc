@@ -2,6 +2,7 @@
 
 #include <grpcpp/create_channel_posix.h>
 #include <grpcpp/grpcpp.h>
+#include <unistd.h>
 
 #include "lastcall/admin/v1/admin.grpc.pb.h"
 

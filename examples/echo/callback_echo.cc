@@ -45,10 +45,8 @@ class CountingStream final : public grpc::ServerWriteReactor<CallbackReply>,
       : context_(context), call_(Call::Of(*context)), request_(request) {}
 
   void OnWriteDone(bool ok) override {
-    const std::lock_guard lock(mutex_);
-    const auto pause = std::chrono::milliseconds(ok && !cut_short_ ? request_.interval_ms() : 0);
-    // A new one each time: the callback of the last may still be on its way out.
-    alarm_.emplace().Set(std::chrono::system_clock::now() + pause, [this](bool) { Next(); });
+    if (!ok) return Finish(grpc::Status::CANCELLED);
+    if (!BeginPause()) Next();
   }
   void OnCancel() override { CutShort(); }
   void OnDone() override { self_.reset(); }
@@ -60,6 +58,17 @@ class CountingStream final : public grpc::ServerWriteReactor<CallbackReply>,
     if (number_ >= request_.count()) return Finish(grpc::Status::OK);
     reply_ = Reply(request_, number_++);
     StartWrite(&reply_);
+  }
+
+  // False: there is nothing to wait for.
+  bool BeginPause() {
+    const std::lock_guard lock(mutex_);
+    if (cut_short_ || request_.interval_ms() <= 0) return false;
+    const auto until =
+        std::chrono::system_clock::now() + std::chrono::milliseconds(request_.interval_ms());
+    // A new alarm each time: the callback of the last may still be on its way out.
+    alarm_.emplace().Set(until, [this](bool) { Next(); });
+    return true;
   }
 
   // Ends the pause, so that Next looks why.

@@ -9,8 +9,9 @@ import callback_echo_pb2_grpc
 import reflection_pb2
 import reflection_pb2_grpc
 from echo_pb2 import EchoRequest, SlowRequest
+from clients import Health
 from google.protobuf import descriptor_pb2
-from harness import Daemon, Health
+from harness import Daemon
 
 
 class EchoTest(unittest.TestCase):
@@ -112,7 +113,7 @@ class EchoTest(unittest.TestCase):
         for channel in self.each_kind():
             watch = Health(channel).watch()
             next(watch)
-            self.assertEqual(self.daemon.server()["calls_in_flight"], 0)
+            self.assertEqual(self.daemon.server().calls_in_flight, 0)
 
     def test_reflection(self):
         request = reflection_pb2.ServerReflectionRequest

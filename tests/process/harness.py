@@ -11,28 +11,26 @@ import contextlib
 import json
 import os
 import pathlib
+import resource
 import shutil
 import signal
 import subprocess
 import tempfile
-import threading
-import time
 
 import grpc
 
 import echo_pb2
 import echo_pb2_grpc
-from grpc_stubs.health.v1 import health_pb2
+from clients import PATIENCE, Call, wait_until
+from lastcall.admin.v1 import admin_pb2, admin_pb2_grpc
 
-BUILD = pathlib.Path(os.environ["LASTCALL_BUILD"])
+BUILD = pathlib.Path(os.environ["LASTCALL_BUILD"]).resolve()
 BIN = BUILD / "bin"
 PLUGINS = BUILD / "plugins"
 SANITIZED = bool(os.environ.get("LASTCALL_SANITIZE"))
 
-# How late a planned instant may be noticed on a busy machine, in seconds.
-SLACK = 2.0
-# How long anything at all may take before a test gives up.
-PATIENCE = 60.0
+# Tests crash processes on purpose.
+resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
 
 
 def toml(value):
@@ -54,17 +52,6 @@ def sections(prefix, table):
     return lines
 
 
-def wait_until(condition, what, timeout=PATIENCE):
-    """Waits for something that only a look from outside can tell."""
-    deadline = time.monotonic() + timeout
-    while time.monotonic() < deadline:
-        value = condition()
-        if value:
-            return value
-        time.sleep(0.01)
-    raise AssertionError(f"not within {timeout} s: {what}")
-
-
 def alive(pid):
     try:
         with open(f"/proc/{pid}/stat", encoding="utf-8") as stat:
@@ -73,28 +60,37 @@ def alive(pid):
         return False
 
 
-def children(pid):
-    """The living processes whose parent is `pid`."""
-    found = []
-    for entry in pathlib.Path("/proc").iterdir():
-        if not entry.name.isdigit():
-            continue
-        with contextlib.suppress(OSError, IndexError):
-            if (entry / "stat").read_text().rsplit(")", 1)[1].split()[1] == str(pid):
-                found.append(int(entry.name))
-    return found
+def environment_of(pid):
+    """The variables that a process was started with."""
+    with open(f"/proc/{pid}/environ", "rb") as environ:
+        entries = environ.read().split(b"\0")
+    return dict(entry.decode().partition("=")[::2] for entry in entries if entry)
 
 
 class Daemon:
-    """One lastcalld. `servers`: by name, what their section says over the defaults below."""
+    """One lastcalld.
 
-    def __init__(self, servers=None, wait=True, env=None, **config):
+    servers: by name, what their section says over the defaults below.
+    args: of the command line, instead of a configuration.
+    env: what its environment has besides ours; None takes a variable away.
+    """
+
+    # In the environment of the daemon and whatever it starts: tells them from everybody else's.
+    MARK = "LASTCALL_TEST_FOLDER"
+
+    def __init__(self, servers=None, wait=True, env=None, args=None, **config):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="lastcall-test-"))
         self.socket = self.folder / "admin.sock"
         self.config = self.folder / "lastcalld.toml"
-        self.env = {**os.environ, **(env or {})}
+        self.args = args or ["--config", str(self.config)]
         self.wait_serving = wait
-        self.hosts = set()
+        self.process = None
+        self.pid = 0
+        # A sanitizer would make an exit of a crash.
+        quiet = {f"{each}_OPTIONS": "handle_segv=0:" + os.environ.get(f"{each}_OPTIONS", "")
+                 for each in ("ASAN", "TSAN")} if SANITIZED else {}
+        merged = {**os.environ, **quiet, self.MARK: str(self.folder), **(env or {})}
+        self.env = {key: value for key, value in merged.items() if value is not None}
         self.write_config(servers or {"public": {}}, config)
 
     def write_config(self, servers, config):
@@ -127,31 +123,37 @@ class Daemon:
                 print(self.log())
                 self.__exit__()
                 raise
-            self.note_hosts()
         return self
 
     def start(self):
         self.log_file = open(self.folder / "log", "ab")  # closed with the daemon
         self.process = subprocess.Popen(
-            [BIN / "lastcalld", "--config", self.config],
+            [BIN / "lastcalld", *self.args],
             stdin=subprocess.DEVNULL, stdout=self.log_file, stderr=self.log_file, env=self.env)
         self.pid = self.process.pid
 
     def __exit__(self, *_):
-        self.note_hosts()
-        for pid in {self.pid, *self.hosts}:
-            if alive(pid):
+        # Stopped ones too; again, for a supervisor may just be starting another host.
+        for _ in range(3):
+            for pid in self.processes():
                 with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGCONT)
                     os.kill(pid, signal.SIGKILL)
         self.process.wait()
         self.log_file.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def note_hosts(self):
-        """Remembers the children that there are, to see later that they are gone."""
-        self.hosts |= set(children(self.pid))
-        return self.hosts
+    def processes(self):
+        """Every living process of this daemon: itself and its hosts, orphans too."""
+        found = []
+        for entry in pathlib.Path("/proc").iterdir():
+            with contextlib.suppress(OSError, ValueError):
+                pid = int(entry.name)
+                if environment_of(pid).get(self.MARK) == str(self.folder) and alive(pid):
+                    found.append(pid)
+        return found
+
+    def hosts(self):
+        return [pid for pid in self.processes() if pid != self.pid]
 
     # What a user does.
 
@@ -166,17 +168,26 @@ class Daemon:
     def json(self, *args):
         return json.loads(self.ctl("--json", *args).stdout)
 
+    def admin(self):
+        """Stubs of the admin service, for what lastcallctl would be too slow."""
+        channel = grpc.insecure_channel(
+            f"unix:{self.socket}", options=(("grpc.use_local_subchannel_pool", 1),))
+        return admin_pb2_grpc.AdminStub(channel)
+
     def status(self):
-        return self.json("status")
+        return self.admin().GetStatus(admin_pb2.GetStatusRequest(), timeout=10)
 
     def server(self, name="public"):
-        return next(each for each in self.status()["servers"] if each["name"] == name)
+        return next(each for each in self.status().servers if each.name == name)
+
+    def process_status(self, name="main"):
+        return next(each for each in self.status().processes if each.name == name)
 
     def process_pid(self, name="main"):
-        return next(each["pid"] for each in self.status()["processes"] if each["name"] == name)
+        return self.process_status(name).pid
 
     def address(self, name="public", kind="tcp"):
-        for address in self.server(name)["listen"]:
+        for address in self.server(name).listen:
             if address.startswith("unix:") == (kind == "unix"):
                 return address
         raise AssertionError(f"server {name} has no {kind} address")
@@ -188,6 +199,20 @@ class Daemon:
 
     def echo(self, **kwargs):
         return echo_pb2_grpc.EchoStub(self.channel(**kwargs))
+
+    def slow(self, seconds, leave=False, method="Slow", **kwargs):
+        """Begins a call that takes so long; `leave`: it ends early when told to."""
+        request = echo_pb2.SlowRequest(delay_ms=int(seconds * 1000))
+        if leave:
+            request.on_leave = echo_pb2.SlowRequest.FINISH_EARLY
+        return Call(getattr(self.echo(**kwargs), method), request)
+
+    def await_calls(self, count, method="Slow", name="public"):
+        """Waits until so many calls of the method are with their handlers."""
+        def there():
+            return sum(each.in_flight for each in self.server(name).methods
+                       if each.name.endswith("/" + method)) == count
+        wait_until(there, f"{count} calls of {method} are in flight")
 
     def signal(self, number):
         os.kill(self.pid, number)
@@ -201,75 +226,17 @@ class Daemon:
     def log(self):
         return (self.folder / "log").read_text(encoding="utf-8", errors="replace")
 
+    def wait_log(self, text):
+        wait_until(lambda: text in self.log(), f"the log says {text!r}")
+
     def receipt(self):
         return json.loads((self.folder / "state" / "receipt.json").read_text(encoding="utf-8"))
 
+    def stage(self, name):
+        """What the receipt says of a stage; None: it was none of this shutdown's."""
+        return next((each for each in self.receipt()["stages"] if each["stage"] == name), None)
+
     def assert_nothing_left(self):
-        wait_until(lambda: not any(alive(pid) for pid in self.hosts), "every host is gone", 5)
+        wait_until(lambda: not self.processes(), "every process is gone", 5)
         left = [path.name for path in self.folder.glob("*.sock*")]
         assert not left, f"sockets left behind: {left}"
-
-
-class Health:
-    """grpc.health.v1 without stubs, whose module would hide grpcio."""
-
-    def __init__(self, channel):
-        def method(kind, name, request, reply):
-            return getattr(channel, kind)(
-                f"/grpc.health.v1.Health/{name}",
-                request_serializer=request.SerializeToString, response_deserializer=reply.FromString)
-
-        check = (health_pb2.HealthCheckRequest, health_pb2.HealthCheckResponse)
-        self._check = method("unary_unary", "Check", *check)
-        self._watch = method("unary_stream", "Watch", *check)
-        self._list = method("unary_unary", "List",
-                            health_pb2.HealthListRequest, health_pb2.HealthListResponse)
-
-    @staticmethod
-    def _name(response):
-        return health_pb2.HealthCheckResponse.ServingStatus.Name(response.status)
-
-    def check(self, service=""):
-        return self._name(self._check(health_pb2.HealthCheckRequest(service=service), timeout=10))
-
-    def watch(self, service="", timeout=PATIENCE):
-        """An iterator over names of statuses."""
-        stream = self._watch(health_pb2.HealthCheckRequest(service=service), timeout=timeout)
-        return map(self._name, stream)
-
-    def list(self):
-        reply = self._list(health_pb2.HealthListRequest(), timeout=10)
-        return {service: self._name(status) for service, status in reply.statuses.items()}
-
-
-class Busy:
-    """Calls Unary without a pause in threads of its own; counts what became of the calls."""
-
-    def __init__(self, daemon, threads=2, **kwargs):
-        self.daemon = daemon
-        self.ok = []      # when each good answer came
-        self.failed = []  # (when, code, details)
-        self.ending = threading.Event()
-        self.threads = [threading.Thread(target=self._run, args=(daemon.channel(**kwargs),))
-                        for _ in range(threads)]
-
-    def _run(self, channel):
-        echo = echo_pb2_grpc.EchoStub(channel)
-        while not self.ending.is_set():
-            try:
-                echo.Unary(echo_pb2.EchoRequest(text="busy"), timeout=30)
-                self.ok.append(time.monotonic())
-            except grpc.RpcError as error:
-                self.failed.append((time.monotonic(), error.code(), error.details()))
-                time.sleep(0.01)
-
-    def __enter__(self):
-        for thread in self.threads:
-            thread.start()
-        wait_until(lambda: self.ok, "the first busy call is answered")
-        return self
-
-    def __exit__(self, *_):
-        self.ending.set()
-        for thread in self.threads:
-            thread.join()

@@ -168,8 +168,8 @@ TEST(LoaderTest, SaysWhyAPluginWasNotLoaded) {
 // protobuf would abort.
 TEST(LoaderTest, RefusesFilesThatTheProcessHasAlready) {
   Open(kPlugins / "echo.so");
-  const auto copy = std::filesystem::temp_directory_path() /
-                    ("loader_test." + std::to_string(getpid()) + ".so");
+  const auto copy =
+      std::filesystem::temp_directory_path() / ("loader_test." + std::to_string(getpid()) + ".so");
   std::filesystem::copy_file(kPlugins / "echo.so", copy,
                              std::filesystem::copy_options::overwrite_existing);
   EXPECT_THAT(RefusalOf(copy), HasSubstr("it brings the file echo.proto, which this process has "

@@ -1,8 +1,8 @@
 #include "lastcall/plugin/manifest.h"
 
 #include <elf.h>
-#include <google/protobuf/descriptor.pb.h>
 #include <gmock/gmock.h>
+#include <google/protobuf/descriptor.pb.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -88,8 +88,8 @@ TEST_F(ManifestTest, TellsWhatAPluginBringsAndWasBuiltWith) {
   EXPECT_THAT(manifest->build_id, MatchesRegex("[0-9a-f]{40}"));
   EXPECT_THAT(manifest->files, ElementsAre("echo.proto"));
   EXPECT_THAT(manifest->services, ElementsAre("lastcall.example.Echo"));
-  EXPECT_THAT(manifest->symbols, AllOf(Contains("lastcall.example.Echo"),
-                                       Contains("lastcall.example.SlowRequest")));
+  EXPECT_THAT(manifest->symbols,
+              AllOf(Contains("lastcall.example.Echo"), Contains("lastcall.example.SlowRequest")));
   EXPECT_THAT(manifest->needed_files, IsEmpty());
 }
 
@@ -105,7 +105,8 @@ TEST_F(ManifestTest, SurvivesStripAndGcSectionsAndTellsWhatItNeeds) {
   const auto manifest = ReadManifest(kWrongPlugins / "needy.so");
   ASSERT_TRUE(manifest) << manifest.error().message;
   EXPECT_THAT(manifest->files, ElementsAre("needy.proto"));
-  EXPECT_THAT(manifest->needed_files, ElementsAre("common.proto"));  // not protobuf's timestamp.proto
+  EXPECT_THAT(manifest->needed_files,
+              ElementsAre("common.proto"));  // not protobuf's timestamp.proto
 }
 
 TEST_F(ManifestTest, SaysWhatAFileIsInsteadOfAPlugin) {
@@ -115,7 +116,8 @@ TEST_F(ManifestTest, SaysWhatAFileIsInsteadOfAPlugin) {
     std::string path;
     std::string message;
   } cases[] = {
-      {Path("none.so"), "cannot open the plugin " + Path("none.so") + ": No such file or directory"},
+      {Path("none.so"),
+       "cannot open the plugin " + Path("none.so") + ": No such file or directory"},
       {Path("folder"), Path("folder") + " is a folder, not a plugin"},
       {Path("fifo"), Path("fifo") + " is not a regular file, so it is not a plugin"},
       {Write(""), "is not an ELF file; a plugin is a shared object made by lastcall_add_plugin()"},
@@ -135,8 +137,9 @@ TEST_F(ManifestTest, RefusesOtherMachinesAndOtherKindsOfElf) {
                 header.e_machine = header.e_machine == EM_AARCH64 ? EM_X86_64 : EM_AARCH64;
               })),
               HasSubstr("it.so is built for "));
-  EXPECT_THAT(RefusalOf(EchoWithHeader([](auto& header) { header.e_ident[EI_CLASS] = ELFCLASS32; })),
-              HasSubstr("32 bits; this host is"));
+  EXPECT_THAT(
+      RefusalOf(EchoWithHeader([](auto& header) { header.e_ident[EI_CLASS] = ELFCLASS32; })),
+      HasSubstr("32 bits; this host is"));
   EXPECT_THAT(RefusalOf(EchoWithHeader([](auto& header) { header.e_type = ET_REL; })),
               HasSubstr("is not a shared object"));
   EXPECT_THAT(RefusalOf(EchoWithHeader([](auto& header) { header.e_phnum = 0; })),
@@ -268,9 +271,9 @@ TEST(ClashesTest, NameEveryPairThatBringsTheSameFile) {
 TEST(ClashesTest, FindTheSameNamesInFilesOfOtherNames) {
   const auto a = Bringing("/a.so", {"shop/x.proto"}, {"shop.X", "shop.Y", "shop.Z", "shop.A"});
   const auto b = Bringing("/b.so", {"x.proto"}, {"shop.X", "shop.Y", "shop.Z"});
-  EXPECT_THAT(
-      Clashes({{"a", a}, {"b", b}}),
-      ElementsAre(std::string("plugins a and b both define shop.X, shop.Y and 1 more") + kRemedies));
+  EXPECT_THAT(Clashes({{"a", a}, {"b", b}}),
+              ElementsAre(std::string("plugins a and b both define shop.X, shop.Y and 1 more") +
+                          kRemedies));
 }
 
 TEST(ClashesTest, KnowAPluginThatTwoServersName) {

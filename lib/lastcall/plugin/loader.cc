@@ -122,8 +122,9 @@ Result<PluginLibrary> PluginLibrary::Open(const std::string& path) {
   if (!IsLoaded(absolute)) {
     if (const std::string what = AlreadyHere(*manifest); !what.empty()) {
       return Refuse(path, "it brings " + what +
-                              ", which this process has already and can have only "
-                              "once; give its server another process (process = \"…\")");
+                              ", which this process has already and can have only once; give its "
+                              "server another process (process = \"…\"), or leave out what is the "
+                              "host's own");
     }
   }
   void* library = dlopen(absolute.c_str(), RTLD_NOW | RTLD_LOCAL);

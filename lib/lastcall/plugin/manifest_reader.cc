@@ -120,8 +120,8 @@ Result<> ManifestReader::CheckHeader() {
   const auto& own = __ehdr_start;
   if (header_.e_machine != own.e_machine || header_.e_ident[EI_CLASS] != own.e_ident[EI_CLASS] ||
       header_.e_ident[EI_DATA] != own.e_ident[EI_DATA]) {
-    return Refuse("is built for " + Target(header_.e_machine, header_.e_ident) +
-                  "; this host is " + Target(own.e_machine, own.e_ident));
+    return Refuse("is built for " + Target(header_.e_machine, header_.e_ident) + "; this host is " +
+                  Target(own.e_machine, own.e_ident));
   }
   if (header_.e_type != ET_DYN) {
     return Refuse(

@@ -1,9 +1,9 @@
 // A program that hosts a plugin itself: hosts PLUGIN ADDRESS. It stops as soon as it is ready.
-#include <cstdio>
-#include <string>
-
 #include <lastcall/host/host.h>
 #include <lastcall/plugin/loader.h>
+
+#include <cstdio>
+#include <string>
 
 namespace {
 

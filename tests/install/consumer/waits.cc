@@ -1,7 +1,7 @@
 // A program that needs the core alone.
-#include <cstdio>
-
 #include <lastcall/lifecycle/termination.h>
+
+#include <cstdio>
 
 int main() {
   lastcall::TerminationSource source;
