@@ -16,7 +16,7 @@ import sys
 import time
 
 
-from echo_pb2 import EchoRequest, SlowRequest
+from echo_pb2 import EchoRequest
 from harness import Daemon
 
 
@@ -35,7 +35,7 @@ def idle():
     with Daemon() as daemon:
         echo = daemon.echo()
         echo.Unary(EchoRequest(text="connected"))
-        pids = [daemon.pid, *daemon.hosts]
+        pids = [daemon.pid, *daemon.hosts()]
         began = time.monotonic()
         daemon.signal(signal.SIGTERM)
         took = gone(pids) - began
@@ -45,29 +45,23 @@ def idle():
 
 def cancel():
     with Daemon(shutdown={"grace": "500ms", "cancel": "2s"}) as daemon:
-        ended = []
-        call = daemon.echo().Slow.future(SlowRequest(delay_ms=60_000))
-        call.add_done_callback(lambda _: ended.append(time.monotonic()))
-        while daemon.server()["calls_in_flight"] == 0:
-            pass
+        call = daemon.slow(60)
+        daemon.await_calls(1)
         began = time.monotonic()
         daemon.signal(signal.SIGTERM)
         assert daemon.wait() == 3
-        call.exception()
-        return ended[0] - began - 0.5
+        return call.wait().ended - began - 0.5
 
 
 def forced():
     with Daemon(shutdown={"grace": "200ms", "cancel": "1s"}) as daemon:
-        call = daemon.echo().Stubborn.future(SlowRequest(delay_ms=60_000))
-        while daemon.server()["calls_in_flight"] == 0:
-            pass
-        pids = [daemon.pid, *daemon.hosts]
+        daemon.slow(60, method="Stubborn")
+        daemon.await_calls(1, method="Stubborn")
+        pids = [daemon.pid, *daemon.hosts()]
         began = time.monotonic()
         daemon.signal(signal.SIGTERM)
         took = gone(pids) - began
         assert daemon.wait() == 4
-        call.cancel()
         return took - 1.2
 
 

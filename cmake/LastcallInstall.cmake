@@ -1,11 +1,11 @@
-# What is installed and where, and the package that find_package(lastcall) finds. Included last, when
-# every target is known.
+# What is installed and where, and the package that find_package(lastcall) finds. Included last,
+# when every target is known.
 include(CMakePackageConfigHelpers)
 
 set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/lastcall)
 
-# The project's own static libraries that `targets` are linked from, proto libraries above all: users
-# of a static library must link them too.
+# lastcall_linked_from(RESULT TARGET …): the project's other static libraries that the targets are
+# linked from, proto libraries above all: who links the targets must link them too.
 function(lastcall_linked_from result)
   set(found)
   set(queue ${ARGN})
@@ -63,8 +63,8 @@ if(TARGET lastcall-host)
 endif()
 
 install(DIRECTORY DESTINATION lib/lastcall/plugins)
-install(DIRECTORY ${PROJECT_SOURCE_DIR}/proto/lastcall DESTINATION ${CMAKE_INSTALL_DATADIR}/lastcall/proto
-        FILES_MATCHING PATTERN "*.proto")
+install(DIRECTORY ${PROJECT_SOURCE_DIR}/proto/lastcall
+        DESTINATION ${CMAKE_INSTALL_DATADIR}/lastcall/proto FILES_MATCHING PATTERN "*.proto")
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/etc/ DESTINATION ${CMAKE_INSTALL_SYSCONFDIR}/lastcall
         FILES_MATCHING PATTERN "*.toml")
 # systemd reads these folders below /usr/lib and /usr/local/lib, whatever the multiarch LIBDIR is.

@@ -24,7 +24,8 @@ endif()
 # target_link_libraries(prices PRIVATE …).
 function(lastcall_add_plugin)
   cmake_parse_arguments(PARSE_ARGV 0 ARG "" "NAME;PROTO_ROOT" "SOURCES;PROTOS;IMPORT_DIRS")
-  if(NOT ARG_NAME MATCHES "^[A-Za-z0-9_][A-Za-z0-9_.-]*$" OR NOT ARG_SOURCES OR ARG_UNPARSED_ARGUMENTS)
+  if(NOT ARG_NAME MATCHES "^[A-Za-z0-9_][A-Za-z0-9_.-]*$" OR NOT ARG_SOURCES
+     OR ARG_UNPARSED_ARGUMENTS)
     message(FATAL_ERROR "usage: lastcall_add_plugin(NAME name SOURCES file… [PROTOS file…] "
                         "[PROTO_ROOT dir] [IMPORT_DIRS dir…])")
   endif()
@@ -52,8 +53,8 @@ endfunction()
 # lastcall_add_protos(NAME shop_protos SHARED PROTOS shop/common.proto … [PROTO_ROOT DIR]
 #                     [IMPORT_DIRS DIR …])
 #
-# The shared library shop_protos with the messages and stubs of PROTOS, for plugins that use the same
-# ones: they import them (IMPORT_DIRS) and link it (target_link_libraries).
+# The shared library shop_protos with the messages and stubs of PROTOS, for plugins that use the
+# same ones: they import them (IMPORT_DIRS) and link it (target_link_libraries).
 function(lastcall_add_protos)
   cmake_parse_arguments(PARSE_ARGV 0 ARG "SHARED" "NAME;PROTO_ROOT" "PROTOS;IMPORT_DIRS")
   if(NOT ARG_NAME OR NOT ARG_SHARED OR NOT ARG_PROTOS OR ARG_UNPARSED_ARGUMENTS)
@@ -69,13 +70,13 @@ function(lastcall_add_protos)
   target_link_libraries(${ARG_NAME} PUBLIC gRPC::grpc++ protobuf::libprotobuf)
 endfunction()
 
-# lastcall_export_sdk(TARGET): lets the executable TARGET load plugins: all of the SDK is linked into
-# it, used or not, and exported for them. Our lastcall-host is such a program.
+# lastcall_export_sdk(TARGET): lets the executable TARGET load plugins: all of the SDK is linked
+# into it, used or not, and exported for them. Our lastcall-host is such a program.
 function(lastcall_export_sdk target)
   set(libraries lastcall::core lastcall::rpc lastcall::plugin)
   target_link_libraries(${target} PRIVATE ${libraries})
-  # As options these come first and once; where CMake repeats them, nothing is left to take. With its
-  # own WHOLE_ARCHIVE each repetition would define everything again.
+  # As options these come first and once; where CMake repeats them, nothing is left to take. With
+  # its own WHOLE_ARCHIVE each repetition would define everything again.
   list(TRANSFORM libraries REPLACE "(.+)" "$<TARGET_FILE:\\1>")
   target_link_options(${target} PRIVATE LINKER:--push-state,--whole-archive ${libraries}
                                         LINKER:--pop-state)

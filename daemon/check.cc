@@ -1,8 +1,11 @@
 #include "daemon/check.h"
 
+#include <algorithm>
+#include <filesystem>
 #include <map>
 #include <utility>
 
+#include <lastcall/base/spelling.h>
 #include <lastcall/plugin/manifest.h>
 
 namespace lastcall {
@@ -10,12 +13,28 @@ namespace {
 
 using Named = std::vector<std::pair<std::string, Manifest>>;
 
+// What to do about a plugin that is not there: its folder says what was meant.
+std::string MissingHint(const std::string& path) {
+  namespace fs = std::filesystem;
+  std::vector<std::string> there;
+  std::error_code error;
+  for (fs::directory_iterator entry(fs::path(path).parent_path(), error), end;
+       !error && entry != end; entry.increment(error)) {
+    if (entry->path().extension() == ".so") there.push_back(entry->path().stem());
+  }
+  std::sort(there.begin(), there.end());
+  if (there.empty()) return "; its folder has no plugins, install them there or name another";
+  return "; " + SpellingHint(fs::path(path).stem().string(), there);
+}
+
 void CheckOne(const ServerConfig& server, const PluginSpec& plugin, Named& fitting,
               std::vector<ConfigProblem>& problems) {
   const std::string what = "server \"" + server.name + "\", plugin \"" + plugin.name + "\": ";
   const auto manifest = ReadManifest(plugin.path);
   if (!manifest) {
-    problems.push_back({plugin.place, what + manifest.error().message});
+    const bool missing = manifest.error().code == Code::kNotFound;
+    problems.push_back({plugin.place, what + manifest.error().message +
+                                          (missing ? MissingHint(plugin.path) : "")});
     return;
   }
   const auto mismatches = Mismatches(*manifest, HostManifest());

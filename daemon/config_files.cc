@@ -51,7 +51,8 @@ toml::table ParseFile(const std::string& file, Problems& problems) {
     std::string_view why = error.description();
     if (why.starts_with(kPreface)) why.remove_prefix(kPreface.size());
     problems.Add({file, at.line, at.column},
-                 "not valid TOML: " + std::string(why) + "; texts need quotes; all of the syntax is at https://toml.io");
+                 "not valid TOML: " + std::string(why) +
+                     "; texts need quotes; all of the syntax is at https://toml.io");
     return {};
   }
 }

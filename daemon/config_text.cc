@@ -22,7 +22,7 @@ struct Node {
 
   template <class T>
   Node& Set(std::string key, T value) {
-    children.emplace_back(std::move(key), Node{Scalar(std::move(value)), {}});
+    children.emplace_back(std::move(key), Node()).second.scalar.emplace(std::move(value));
     return *this;
   }
   Node& Set(std::string key, uint32_t value) { return Set(std::move(key), int64_t{value}); }

@@ -17,7 +17,8 @@ endfunction()
 
 file(REMOVE_RECURSE ${WORK})
 # DESTDIR: what goes to absolute folders must not end up in the machine that runs the test.
-run(${CMAKE_COMMAND} -E env DESTDIR=${WORK}/staging ${CMAKE_COMMAND} --install ${BUILD} --prefix /usr)
+run(${CMAKE_COMMAND} -E env DESTDIR=${WORK}/staging
+    ${CMAKE_COMMAND} --install ${BUILD} --prefix /usr)
 set(prefix ${WORK}/moved)
 file(RENAME ${WORK}/staging/usr ${prefix})
 

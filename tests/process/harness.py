@@ -73,16 +73,18 @@ class Daemon:
     servers: by name, what their section says over the defaults below.
     args: of the command line, instead of a configuration.
     env: what its environment has besides ours; None takes a variable away.
+    spawn: more for subprocess.Popen.
     """
 
     # In the environment of the daemon and whatever it starts: tells them from everybody else's.
     MARK = "LASTCALL_TEST_FOLDER"
 
-    def __init__(self, servers=None, wait=True, env=None, args=None, **config):
+    def __init__(self, servers=None, wait=True, env=None, args=None, spawn=None, **config):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="lastcall-test-"))
         self.socket = self.folder / "admin.sock"
         self.config = self.folder / "lastcalld.toml"
         self.args = args or ["--config", str(self.config)]
+        self.spawn = spawn or {}
         self.wait_serving = wait
         self.process = None
         self.pid = 0
@@ -128,8 +130,9 @@ class Daemon:
     def start(self):
         self.log_file = open(self.folder / "log", "ab")  # closed with the daemon
         self.process = subprocess.Popen(
-            [BIN / "lastcalld", *self.args],
-            stdin=subprocess.DEVNULL, stdout=self.log_file, stderr=self.log_file, env=self.env)
+            [BIN / "lastcalld", *self.args], env=self.env,
+            **{"stdin": subprocess.DEVNULL, "stdout": self.log_file, "stderr": self.log_file,
+               **self.spawn})
         self.pid = self.process.pid
 
     def __exit__(self, *_):

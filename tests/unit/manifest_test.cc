@@ -14,6 +14,7 @@
 
 #include "lastcall/plugin/descriptor_names.h"
 #include "lastcall/plugin/plugin.h"
+#include "temp_folder.h"
 
 namespace lastcall {
 namespace {
@@ -31,21 +32,12 @@ using testing::UnorderedElementsAre;
 const std::filesystem::path kPlugins = LASTCALL_PLUGINS;
 const std::filesystem::path kWrongPlugins = LASTCALL_WRONG_PLUGINS;
 
-// A folder of its own, and plugins altered in it.
+// Plugins, altered in a folder of their own.
 class ManifestTest : public testing::Test {
  protected:
-  ManifestTest() {
-    std::string name = (std::filesystem::temp_directory_path() / "manifest_test.XXXXXX").string();
-    folder_ = mkdtemp(name.data());
-  }
-  ~ManifestTest() override { std::filesystem::remove_all(folder_); }
+  std::string Path(const std::string& name) const { return folder_ / name; }
 
-  std::string Path(std::string_view name) const { return (folder_ / name).string(); }
-
-  std::string Write(const std::string& bytes) const {
-    std::ofstream(Path("it.so"), std::ios::binary) << bytes;
-    return Path("it.so");
-  }
+  std::string Write(const std::string& bytes) const { return folder_.Write("it.so", bytes); }
 
   static std::string Bytes(const std::filesystem::path& file) {
     std::ifstream in(file, std::ios::binary);
@@ -72,7 +64,7 @@ class ManifestTest : public testing::Test {
     return manifest ? "read" : manifest.error().message;
   }
 
-  std::filesystem::path folder_;
+  const TempFolder folder_;
 };
 
 TEST_F(ManifestTest, TellsWhatAPluginBringsAndWasBuiltWith) {
@@ -156,13 +148,17 @@ TEST_F(ManifestTest, RefusesDamagedManifests) {
       {"abi=1\n", "abx=1\n", "its manifest lacks abi"},
       {"\nname=echo", "\nname=\x1b[5m", "its manifest has a line that is not key=value"},
       {"\nname=echo", "\nname:echo", "its manifest has a line that is not key=value"},
-      {{"\2\0\0\0Lastcall\0", 13}, {"\1\0\0\0Lastcall\0", 13}, "it has two manifests"},
       {"echo.proto\x12", "echo.proto\x7f", "the .proto files in its manifest cannot be read"},
   };
   for (const auto& each : cases) {
     EXPECT_THAT(RefusalOf(EchoWith(each.from, each.to)),
                 AllOf(StartsWith(Path("it.so") + " is damaged: "), HasSubstr(each.message)));
   }
+}
+
+TEST_F(ManifestTest, RefusesTwoPluginsInOneFile) {
+  EXPECT_THAT(RefusalOf(kWrongPlugins / "twins.so"),
+              HasSubstr("twins.so is damaged: it has two manifests"));
 }
 
 // Every cut is refused, also those behind the notes: loading such a file would end the process.
@@ -176,6 +172,17 @@ TEST_F(ManifestTest, RefusesFilesThatAreCutOffAnywhere) {
     ASSERT_FALSE(ReadManifest(path)) << "cut off at " << length << " of " << whole;
     if (length == 0) break;
   }
+}
+
+TEST_F(ManifestTest, RefusesCutOffFilesThatHaveNoSections) {
+  const std::string path = EchoWithHeader([](auto& header) {
+    header.e_shoff = 0;
+    header.e_shnum = 0;
+    header.e_shstrndx = 0;
+  });
+  ASSERT_TRUE(ReadManifest(path));
+  std::filesystem::resize_file(path, 16384);
+  EXPECT_THAT(RefusalOf(path), HasSubstr("is damaged: it is cut off within a segment"));
 }
 
 // No byte of the headers and notes can make the reader crash. Run it under ASan.
@@ -334,7 +341,8 @@ TEST(DescriptorNamesTest, RefusesWhatIsHostile) {
   std::string empty_files;
   for (int i = 0; i < 1000; ++i) empty_files += std::string("\x0a\0", 2);
   EXPECT_FALSE(ReadDescriptorNames(empty_files));
-  EXPECT_FALSE(ReadDescriptorNames("\x0a\x7fshort"));
+  EXPECT_TRUE(ReadDescriptorNames("\x0a\x03\x0a\x01z"));
+  EXPECT_FALSE(ReadDescriptorNames("\x0a\x04\x0a\x01z"));           // says it is longer than it is
   EXPECT_FALSE(ReadDescriptorNames(std::string(100'000, '\x0b')));  // groups within groups
 }
 

@@ -41,7 +41,7 @@ bool ForEachField(std::string_view message, Take take) {
     uint32_t size = 0;
     if (!in.ReadVarint32(&size)) return false;
     const auto begin = static_cast<size_t>(in.CurrentPosition());
-    if (size > message.size() - begin || !in.Skip(static_cast<int>(size))) return false;
+    if (!in.Skip(static_cast<int>(size))) return false;  // also when it goes beyond the end
     if (!take(WireFormatLite::GetTagFieldNumber(tag), message.substr(begin, size))) return false;
   }
   return in.ConsumedEntireMessage();

@@ -76,12 +76,13 @@ auto Guard(const std::string& subject, Run run) -> Result<decltype(run())> {
   } catch (const ConfigError& error) {
     return Fail(Code::kInvalidArgument, subject + ": " + error.what());
   } catch (const std::exception& error) {
-    return Fail(Code::kFailedPrecondition, subject + ": " + error.what());
+    // Not the configuration's fault: a database that is away now may be back at the next start.
+    return Fail(Code::kInternal, subject + ": " + error.what());
   } catch (...) {
     const std::type_info* type = abi::__cxa_current_exception_type();
-    return Fail(Code::kFailedPrecondition,
-                subject + ": it threw " + (type != nullptr ? Demangle(type->name()) : "something") +
-                    ", which is no std::exception and says nothing");
+    return Fail(Code::kInternal, subject + ": it threw " +
+                                     (type != nullptr ? Demangle(type->name()) : "something") +
+                                     ", which is no std::exception and says nothing");
   }
 }
 

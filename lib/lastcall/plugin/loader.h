@@ -27,7 +27,7 @@ class PluginLibrary {
   const PluginEntry& entry() const { return *entry_; }
 
   // Makes one instance. Fails: kInvalidArgument for a ConfigError of the plugin's constructor,
-  // kFailedPrecondition for whatever else it throws; both name the plugin.
+  // kInternal for whatever else it throws; both name the plugin.
   Result<std::unique_ptr<Plugin>> Create(PluginHost& host) const;
 
   // The plugin's own Check, if it has one. Fails: as Create.

@@ -90,7 +90,9 @@ void Acceptor::AcceptAll(size_t listener) {
       starved_ = false;
       return;
     }
-    if (error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM) {
+    // EINVAL: somebody who shares the socket has shut it down.
+    if (error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM ||
+        error == EINVAL) {
       return BackOff("cannot accept: " + ErrnoText(error));
     }
     // ECONNABORTED and whatever the network reports through accept(2): the next may be well.

@@ -36,9 +36,9 @@ Shard& ShardOf(const void* context) {
 
 }  // namespace
 
-void LiveCall::Started(std::string peer, pid_t thread) {
+void LiveCall::Started(pid_t thread) {
   std::lock_guard lock(mutex_);
-  peer_ = std::move(peer);
+  started_ = true;
   thread_ = thread;
 }
 
@@ -47,12 +47,13 @@ void LiveCall::TellToLeave() { Signal(true); }
 void LiveCall::ClientGone() { Signal(false); }
 
 void LiveCall::Signal(bool leaving) {
-  if (leaving) leaving_.store(true, std::memory_order_release);
   std::vector<std::function<void()>> callbacks;
   std::stop_source stop(std::nostopstate);
   {
     std::lock_guard lock(mutex_);
-    if (ended_ || std::exchange(signalled_, true)) return;
+    if (ended_) return;
+    if (leaving) leaving_.store(true, std::memory_order_release);
+    if (std::exchange(signalled_, true)) return;
     callbacks.swap(callbacks_);
     stop = stop_;
   }
@@ -135,7 +136,9 @@ Instant LiveCall::cancel_instant() const {
 
 CallInfo LiveCall::info() const {
   std::lock_guard lock(mutex_);
-  return {name_, peer_, began_, leaving(), thread_};
+  // Asked for only here: it would cost every call two copies of a string.
+  const bool knows_peer = started_ && !returned_;
+  return {name_, knows_peer ? context_->peer() : "", began_, leaving(), thread_};
 }
 
 CallRegistry::CallRegistry(const Clock& clock, Termination termination,

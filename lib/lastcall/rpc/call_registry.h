@@ -50,7 +50,7 @@ class LiveCall {
       : registry_(registry), context_(context), method_(method), name_(name), began_(began) {}
 
   // The handler is about to run; `thread` is 0 when it has none of its own.
-  void Started(std::string peer, pid_t thread);
+  void Started(pid_t thread);
   void TellToLeave();
   void ClientGone();
   // The handler has returned; the context is about to go.
@@ -81,7 +81,7 @@ class LiveCall {
   std::atomic<bool> leaving_{false};
 
   mutable std::mutex mutex_;
-  std::string peer_;
+  bool started_ = false;
   pid_t thread_ = 0;
   bool returned_ = false;
   bool ended_ = false;

@@ -36,7 +36,7 @@ class Guarded final : public grpc::experimental::Interceptor {
                                 InterceptionHookPoints::POST_RECV_INITIAL_METADATA)) {
       started_ = true;
       thread_ = HandlerThread(context_);
-      call_->Started(context_->peer(), thread_);
+      call_->Started(thread_);
     }
     methods->Proceed();
   }

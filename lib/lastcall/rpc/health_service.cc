@@ -126,7 +126,9 @@ class HealthService::Core {
 
   void Register(grpc::ServerBuilder& builder) {
     builder.RegisterService(&service_);
-    queue_ = builder.AddCompletionQueue();
+    // As one that is rarely polled: otherwise gRPC makes our thread the poller of the whole server,
+    // and every call pays a switch from it to its handler (a third more CPU, measured).
+    queue_ = builder.AddCompletionQueue(false);
   }
 
   void Start() {
@@ -146,7 +148,7 @@ class HealthService::Core {
   }
 
   void Stop() {
-    if (queue_ == nullptr) return;
+    if (queue_ == nullptr || std::exchange(stopped_, true)) return;
     if (!started_) {
       queue_->Shutdown();
       Run();
@@ -245,6 +247,7 @@ class HealthService::Core {
   std::unique_ptr<grpc::ServerCompletionQueue> queue_;
   std::thread thread_;
   bool started_ = false;
+  bool stopped_ = false;
 
   std::mutex mutex_;
   bool ending_ = false;
@@ -256,5 +259,6 @@ HealthService::~HealthService() { core_->Stop(); }
 void HealthService::Register(grpc::ServerBuilder& builder) { core_->Register(builder); }
 void HealthService::Start() { core_->Start(); }
 void HealthService::EndStreams() { core_->EndStreams(); }
+void HealthService::Stop() { core_->Stop(); }
 
 }  // namespace lastcall

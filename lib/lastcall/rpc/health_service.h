@@ -13,7 +13,6 @@ namespace lastcall {
 class HealthService {
  public:
   explicit HealthService(HealthBoard& board);
-  // Order: after the server has shut down.
   ~HealthService();
 
   void Register(grpc::ServerBuilder& builder);
@@ -21,6 +20,9 @@ class HealthService {
   // Ends every Watch, after its last status; later ones end at once. Otherwise they would hold the
   // server's shutdown.
   void EndStreams();
+  // Ends its thread. Order: after the server has shut down and before it is destroyed: gRPC looks at
+  // the server when it takes the last requests from the queue.
+  void Stop();
 
  private:
   class Core;

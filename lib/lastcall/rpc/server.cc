@@ -168,6 +168,7 @@ Server::~Server() {
   // The retirement first: it is a thread inside Shutdown.
   grpc_->retirement = nullptr;
   if (grpc_->server != nullptr) grpc_->server->Shutdown();
+  grpc_->health_service.Stop();
   grpc_->acceptor = nullptr;
 }
 

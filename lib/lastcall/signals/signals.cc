@@ -30,15 +30,17 @@ struct Note {
   uid_t uid;
 };
 
-// A signal handler has no argument of its own, hence the one global; -1 while nobody reads.
-std::atomic<int> note_pipe{-1};
+// A signal handler has no argument of its own, hence the globals.
+std::atomic<int> note_pipe{-1};    // -1 while nobody reads
+std::atomic<int> note_writers{0};  // handlers that may be using it
 
 void WriteNote(int number, siginfo_t* info, void*) {
   const int saved = errno;
   const Note note{number, info->si_code, info->si_pid, info->si_uid};
-  // A full pipe holds hundreds of unread signals; one more would say nothing new.
-  [[maybe_unused]] const ssize_t ignored =
-      write(note_pipe.load(std::memory_order_relaxed), &note, sizeof(note));
+  ++note_writers;
+  // A full pipe holds thousands of unread signals; one more would say nothing new.
+  [[maybe_unused]] const ssize_t ignored = write(note_pipe.load(), &note, sizeof(note));
+  --note_writers;
   errno = saved;
 }
 
@@ -79,8 +81,9 @@ class SignalReader::WaitSource final : public Source {
       : clock_(clock), receive_(std::move(receive)), thread_([this] { Read(); }) {}
 
   ~WaitSource() override {
-    // Queued to this one thread, with a value that nobody outside can know.
-    pthread_sigqueue(thread_.native_handle(), SIGUSR1, sigval{.sival_ptr = this});
+    ending_.store(true);
+    // To this one thread. Should it be lost, for one is pending there already, that one wakes it too.
+    pthread_kill(thread_.native_handle(), SIGUSR1);
     thread_.join();
   }
 
@@ -92,15 +95,17 @@ class SignalReader::WaitSource final : public Source {
       siginfo_t info{};
       const int number = sigwaitinfo(&set, &info);
       if (number < 0) continue;  // EINTR: stopped and continued, or a debugger
-      if (info.si_code == SI_QUEUE && info.si_pid == getpid() && info.si_value.sival_ptr == this) {
-        return;
+      const bool ending = ending_.load();
+      if (!ending || number != SIGUSR1) {
+        receive_(Received(clock_, number, info.si_code, info.si_pid, info.si_uid));
       }
-      receive_(Received(clock_, number, info.si_code, info.si_pid, info.si_uid));
+      if (ending) return;
     }
   }
 
   const Clock& clock_;
   const Receive receive_;
+  std::atomic<bool> ending_{false};
   std::thread thread_;
 };
 
@@ -113,16 +118,17 @@ class SignalReader::HandlerSource final : public Source {
     read_end_.Reset(ends[0]);
     write_end_.Reset(ends[1]);
     fcntl(ends[1], F_SETFL, O_NONBLOCK);
-    note_pipe.store(ends[1], std::memory_order_relaxed);
+    note_pipe.store(ends[1]);
     thread_ = std::thread([this] { Read(); });
     for (const int signal : kHandledSignals) Install(signal);
   }
 
   ~HandlerSource() override {
     for (const auto& [signal, action] : before_) sigaction(signal, &action, nullptr);
-    note_pipe.store(-1, std::memory_order_relaxed);
-    const Note end{};
-    [[maybe_unused]] const ssize_t ignored = write(write_end_.get(), &end, sizeof(end));
+    note_pipe.store(-1);
+    // A handler in another thread may be about to write; its descriptor must not be another's then.
+    while (note_writers.load() > 0) std::this_thread::yield();
+    write_end_.Reset();  // what is in the pipe is read, then its end
     if (thread_.joinable()) thread_.join();
   }
 
@@ -143,7 +149,7 @@ class SignalReader::HandlerSource final : public Source {
     for (;;) {
       const ssize_t size = read(read_end_.get(), &note, sizeof(note));
       if (size < 0 && errno == EINTR) continue;
-      if (size != sizeof(note) || note.number == 0) return;
+      if (size != sizeof(note)) return;
       receive_(Received(clock_, note.number, note.code, note.pid, note.uid));
     }
   }

@@ -58,8 +58,10 @@ void Supervisor::BeginStart(State& state) {
   ++state.incarnation;
   state.stage = Stage::kStarting;
   state.start_error.clear();
+  state.bad_configuration = false;
   state.killed = false;
   state.incarnation_began = clock_.Now();
+  state.accepting_since = kNever;
   SetPhase(state, Phase::kStarting, After(clock_.Now(), options_.ready));
   state.member.process->BeginStart(state.incarnation);
 }
@@ -71,19 +73,27 @@ bool Supervisor::IsCurrent(size_t member, uint32_t incarnation) const {
 void Supervisor::OnReady(size_t member, uint32_t incarnation) {
   if (!IsCurrent(member, incarnation)) return;
   State& state = members_[member];
-  if (state.phase != Phase::kStarting) return;
+  if (state.phase != Phase::kStarting || state.killed) return;
   SetPhase(state, Phase::kRunning);
-  state.stage = Stage::kServing;
-  state.member.process->Accept();
+  state.stage = std::max(state.stage, Stage::kServing);
+  // At the first start all begin together: when one of them cannot, no call of another must end.
+  if (lifecycle_.stage() == Stage::kServing) Accept(state);
   log_(LogLevel::kInfo, "process " + state.member.name + " is ready (incarnation " +
                             std::to_string(incarnation) + ")");
   Settle();
 }
 
+void Supervisor::Accept(State& state) {
+  state.accepting_since = clock_.Now();
+  state.member.process->Accept();
+}
+
 void Supervisor::OnStartFailed(size_t member, uint32_t incarnation, const Error& error) {
   if (!IsCurrent(member, incarnation)) return;
-  members_[member].start_error = error.message;
-  members_[member].bad_configuration = IsConfiguration(error.code);
+  State& state = members_[member];
+  if (state.phase != Phase::kStarting && state.phase != Phase::kStopping) return;
+  state.start_error = error.message;
+  state.bad_configuration = IsConfiguration(error.code);
 }
 
 void Supervisor::OnStage(size_t member, uint32_t incarnation, Stage stage) {
@@ -98,7 +108,9 @@ void Supervisor::OnStage(size_t member, uint32_t incarnation, Stage stage) {
 
 void Supervisor::OnReceipt(size_t member, uint32_t incarnation, Receipt receipt) {
   if (!IsCurrent(member, incarnation)) return;
-  members_[member].receipt = std::move(receipt);
+  State& state = members_[member];
+  if (state.phase == Phase::kWaiting || state.phase == Phase::kDown) return;
+  state.receipt = std::move(receipt);
 }
 
 void Supervisor::OnExited(size_t member, uint32_t incarnation, const ExitStatus& status) {
@@ -107,12 +119,7 @@ void Supervisor::OnExited(size_t member, uint32_t incarnation, const ExitStatus&
   if (state.phase == Phase::kWaiting || state.phase == Phase::kDown) return;
   state.stage = Stage::kStopped;
   if (IsStopping(lifecycle_.stage())) {
-    if (!state.receipt) {
-      state.receipt = Receipt{.subject = state.member.name, .incarnation = incarnation};
-      state.receipt->exit_code = state.killed ? Receipt::kForced : Receipt::kCallsCancelled;
-      state.receipt->failure =
-          state.killed ? "did not end in time and was killed" : Describe(status);
-    }
+    Ended(state, status);
     SetPhase(state, Phase::kDown);
   } else {
     Failed(state, status);
@@ -120,11 +127,34 @@ void Supervisor::OnExited(size_t member, uint32_t incarnation, const ExitStatus&
   Settle();
 }
 
+// A process has ended that was to end. Its receipt is its own, if it wrote one, and what it could not
+// know of its end.
+void Supervisor::Ended(State& state, const ExitStatus& status) {
+  const bool silent = !state.receipt;
+  if (silent) {
+    state.receipt = Receipt{.subject = state.member.name, .incarnation = state.incarnation};
+  }
+  Receipt& receipt = *state.receipt;
+  // One that had ended already was not killed, though it was tried: this process may have been stopped
+  // for a while, and hear of the end late.
+  if (state.killed && status.signal == SIGKILL) {
+    receipt.exit_code = Receipt::kForced;
+    receipt.failure = "did not end in time and was killed";
+  } else if (status.signal != 0 || (silent && status.code != 0)) {
+    receipt.failure =
+        state.start_error.empty() ? Describe(status) : "could not start: " + state.start_error;
+    // Its calls died with it, if it ever took any.
+    const bool had_calls = silent && state.accepting_since != kNever;
+    if (had_calls) receipt.exit_code = Receipt::kCallsCancelled;
+  }
+}
+
 // A process has ended that nobody had asked to.
 void Supervisor::Failed(State& state, const ExitStatus& status) {
   const bool first_start = lifecycle_.stage() == Stage::kStarting;
-  const Duration lived =
-      state.phase == Phase::kStarting ? Duration::zero() : clock_.Now() - state.incarnation_began;
+  const Duration lived = state.accepting_since == kNever
+                             ? Duration::zero()
+                             : Duration(clock_.Now() - state.accepting_since);
   state.last_failure = !state.start_error.empty() ? state.start_error
                        : state.killed ? "not ready within " + FormatDuration(options_.ready)
                                       : Describe(status);
@@ -229,6 +259,7 @@ void Supervisor::Settle() {
       if (std::all_of(members_.begin(), members_.end(), [](const State& state) {
             return state.phase == Phase::kRunning;
           })) {
+        for (State& state : members_) Accept(state);
         Apply(lifecycle_.Happened(Happening::kBecameReady, now));
       }
       break;
@@ -329,11 +360,12 @@ Receipt Supervisor::MakeReceipt() {
   receipt.requests = lifecycle_.ledger().entries();
   receipt.stages = lifecycle_.records();
   for (State& state : members_) {
-    if (!state.receipt && state.phase != Phase::kDown) {
-      state.receipt = Receipt{.subject = state.member.name,
-                              .incarnation = state.incarnation,
-                              .exit_code = Receipt::kForced,
-                              .failure = "was killed and is not gone yet"};
+    if (state.phase != Phase::kDown) {
+      if (!state.receipt) {
+        state.receipt = Receipt{.subject = state.member.name, .incarnation = state.incarnation};
+      }
+      state.receipt->exit_code = Receipt::kForced;
+      state.receipt->failure = "was killed and is not gone yet";
     }
     if (!state.receipt) continue;
     Receipt& one = *state.receipt;
@@ -347,7 +379,10 @@ Receipt Supervisor::MakeReceipt() {
     if (!one.failure.empty() && receipt.failure.empty()) {
       receipt.failure = "process " + one.subject + " " + one.failure;
     }
-    receipt.exit_code = std::max(receipt.exit_code, std::min(one.exit_code, Receipt::kForced));
+    // The codes of a process that could not start (again) say nothing of its calls.
+    if (one.exit_code <= Receipt::kForced) {
+      receipt.exit_code = std::max(receipt.exit_code, one.exit_code);
+    }
     receipt.processes.push_back(std::move(one));
   }
   if (start_error_) {

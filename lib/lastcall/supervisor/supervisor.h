@@ -72,6 +72,7 @@ class Supervisor {
     Stage stage = Stage::kStarting;  // of the incarnation, as it reported
     Instant phase_began{};
     Instant incarnation_began{};
+    Instant accepting_since = kNever;  // kNever: it was not told to take connections yet
     Instant until = kNever;  // when its phase ends by itself: not ready in time, or starting again
     uint32_t restarts = 0;
     std::string last_failure;   // why the incarnation before ended
@@ -117,7 +118,9 @@ class Supervisor {
   void Settle();
   void Apply(const Lifecycle::Changes& changes);
   void EnterStopped(Happening why);
+  void Accept(State& state);
   void Failed(State& state, const ExitStatus& status);
+  void Ended(State& state, const ExitStatus& status);
   void Finish();
   Receipt MakeReceipt();
   bool IsCurrent(size_t member, uint32_t incarnation) const;

@@ -1,0 +1,246 @@
+// The effective configuration as text: TOML that reads as the same again, and JSON with the same.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "daemon/config.h"
+#include "temp_folder.h"
+
+namespace lastcall {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+
+void ExpectSameLimits(const Limits& a, const Limits& b) {
+  EXPECT_EQ(a.connections, b.connections);
+  EXPECT_EQ(a.streams, b.streams);
+  EXPECT_EQ(a.message, b.message);
+  EXPECT_EQ(a.threads, b.threads);
+  EXPECT_EQ(a.keepalive, b.keepalive);
+  EXPECT_EQ(a.keepalive_timeout, b.keepalive_timeout);
+  EXPECT_EQ(a.handshake, b.handshake);
+}
+
+void ExpectSamePlugin(const PluginSpec& a, const PluginSpec& b) {
+  EXPECT_EQ(a.name, b.name);
+  EXPECT_EQ(a.path, b.path);
+  ASSERT_EQ(a.values.size(), b.values.size());
+  for (const auto& [key, value] : a.values) {
+    ASSERT_TRUE(b.values.contains(key)) << key;
+    EXPECT_EQ(value.value, b.values.at(key).value) << key;
+  }
+}
+
+void ExpectSameServer(const ServerConfig& a, const ServerConfig& b) {
+  EXPECT_EQ(a.name, b.name);
+  EXPECT_EQ(a.process, b.process);
+  EXPECT_EQ(a.reflection, b.reflection);
+  ASSERT_EQ(a.listen.size(), b.listen.size());
+  for (size_t i = 0; i < a.listen.size(); ++i) {
+    EXPECT_EQ(a.listen[i].kind, b.listen[i].kind);
+    EXPECT_EQ(a.listen[i].host, b.listen[i].host);
+    EXPECT_EQ(a.listen[i].port, b.listen[i].port);
+    EXPECT_EQ(a.listen[i].path, b.listen[i].path);
+    EXPECT_EQ(a.listen[i].mode, b.listen[i].mode);
+    EXPECT_EQ(a.listen[i].group, b.listen[i].group);
+  }
+  ASSERT_EQ(a.plugins.size(), b.plugins.size());
+  for (size_t i = 0; i < a.plugins.size(); ++i) ExpectSamePlugin(a.plugins[i], b.plugins[i]);
+  ExpectSameLimits(a.limits, b.limits);
+}
+
+// Everything but places and files.
+void ExpectSame(const Config& a, const Config& b) {
+  EXPECT_EQ(a.plugin_dir, b.plugin_dir);
+  EXPECT_EQ(a.state_dir, b.state_dir);
+  EXPECT_EQ(a.shutdown.delay, b.shutdown.delay);
+  EXPECT_EQ(a.shutdown.grace, b.shutdown.grace);
+  EXPECT_EQ(a.shutdown.cancel, b.shutdown.cancel);
+  EXPECT_EQ(a.quiet, b.quiet);
+  EXPECT_EQ(a.ready, b.ready);
+  EXPECT_EQ(a.settle, b.settle);
+  EXPECT_EQ(a.reload_grace, b.reload_grace);
+  EXPECT_EQ(a.keep, b.keep);
+  EXPECT_EQ(a.admin_socket, b.admin_socket);
+  EXPECT_EQ(a.operators, b.operators);
+  EXPECT_EQ(a.observers, b.observers);
+  EXPECT_EQ(a.log_level, b.log_level);
+  ASSERT_EQ(a.servers.size(), b.servers.size());
+  for (size_t i = 0; i < a.servers.size(); ++i) ExpectSameServer(a.servers[i], b.servers[i]);
+  ASSERT_EQ(a.processes.size(), b.processes.size());
+  for (size_t i = 0; i < a.processes.size(); ++i) {
+    EXPECT_EQ(a.processes[i].name, b.processes[i].name);
+    EXPECT_EQ(a.processes[i].restart, b.processes[i].restart);
+  }
+}
+
+class ConfigTextTest : public testing::Test {
+ protected:
+  Config Load(const std::string& toml) {
+    auto config = LoadConfig(folder_.Write("lastcalld.toml", toml));
+    if (config) return *config;
+    ADD_FAILURE() << Format(config.error()) << toml;
+    return {};
+  }
+  // As another machine would read it: in another folder.
+  Config LoadElsewhere(const std::string& toml) {
+    auto config = LoadConfig(folder_.Write("elsewhere/other.toml", toml));
+    if (config) return *config;
+    ADD_FAILURE() << Format(config.error()) << toml;
+    return {};
+  }
+  void ExpectRoundTrip(const Config& config) {
+    const std::string toml = ToToml(config);
+    const Config again = LoadElsewhere(toml);
+    ExpectSame(config, again);
+    EXPECT_EQ(ToToml(again), toml);
+    EXPECT_EQ(ToJson(again), ToJson(config));
+  }
+
+  TempFolder folder_;
+};
+
+constexpr char kSmall[] = "[server.a]\nlisten = [\"127.0.0.1:0\"]\nplugins = [\"echo\"]\n";
+
+constexpr char kRich[] = R"(
+plugin_dir = "plugins"
+[shutdown]
+delay = "1234ms"
+grace = "infinity"
+cancel = "1d1ns"
+quiet = "1500us"
+[reload]
+ready = "61s"
+settle = "1h0.5s"
+grace = "100h"
+keep = 9
+[admin]
+socket = "admin \"quoted\" é.sock"
+operators = []
+observers = ["a", "b"]
+[log]
+level = "trace"
+[server.zebra]
+listen = ["*:1", "[::1]:2", "0.0.0.0:3", "unix:run/z.sock?group=shop", "unix:/y?mode=600"]
+plugins = ["echo", "./sub/my.plugin.so"]
+reflection = true
+[server.zebra.limits]
+connections = 0
+streams = 7
+message = "1GiB"
+threads = 12
+keepalive = "1.5s"
+keepalive_timeout = "0s"
+handshake = "1d"
+[server.zebra.config.echo]
+text = "tab\t quote\" back\\slash é\u0001"
+"odd \"key\"" = "x"
+big = -9223372036854775808
+on = false
+off = true
+number = 0.1
+whole = 3.0
+huge = 1e300
+tiny = -1e-9
+infinite = inf
+list = ["a", "", "c\n"]
+empty = []
+a-x = 1
+a.b = 2
+a.c.d = 3
+[server.zebra.config."my.plugin"]
+key = 1
+[server."dotted.name"]
+listen = ["127.0.0.1:0"]
+plugins = ["echo"]
+process = "own.process"
+[process."own.process"]
+restart = "never"
+[process.main]
+restart = "on-failure"
+)";
+
+TEST_F(ConfigTextTest, SmallConfigurationReadsTheSameAgain) { ExpectRoundTrip(Load(kSmall)); }
+
+TEST_F(ConfigTextTest, RichConfigurationReadsTheSameAgain) { ExpectRoundTrip(Load(kRich)); }
+
+TEST_F(ConfigTextTest, DevelopmentConfigurationReadsAsAFile) {
+  const auto config = DevelopmentConfig({"./echo.so"}, {"unix:dev.sock", "*:0"}, "run");
+  ASSERT_TRUE(config) << Format(config.error());
+  ExpectRoundTrip(*config);
+}
+
+TEST_F(ConfigTextTest, TomlIsWrittenForPeople) {
+  const Config config = Load(std::string("shutdown.delay = \"90s\"\nplugin_dir = \"/p\"\n") +
+                             kSmall + "[server.a.config.echo]\nupstream = { host = \"h\" }\n");
+  EXPECT_EQ(ToToml(config), R"(plugin_dir = "/p"
+state_dir = "/var/lib/lastcall"
+
+[shutdown]
+delay = "1m30s"
+grace = "20s"
+cancel = "5s"
+
+[reload]
+ready = "30s"
+settle = "2s"
+grace = "10m"
+keep = 3
+
+[admin]
+socket = "/run/lastcall/admin.sock"
+operators = ["lastcall-admin"]
+observers = ["lastcall-view"]
+
+[log]
+level = "info"
+
+[server.a]
+listen = ["127.0.0.1:0"]
+plugins = ["echo"]
+process = "main"
+reflection = false
+
+[server.a.limits]
+connections = 10000
+streams = 100
+message = 4194304
+threads = 0
+keepalive = "1m"
+keepalive_timeout = "10s"
+handshake = "10s"
+
+[server.a.config.echo.upstream]
+host = "h"
+
+[process.main]
+restart = "always"
+)");
+}
+
+TEST_F(ConfigTextTest, JsonHasTheSameTables) {
+  const Config config =
+      Load(std::string(kSmall) +
+           "[server.a.config.echo]\nupstream = { host = \"h\" }\nx = 0.5\ny = nan\n"
+           "l = [\"a\"]\n");
+  EXPECT_EQ(ToJson(config),
+            R"({"plugin_dir":"/usr/lib/lastcall/plugins","state_dir":"/var/lib/lastcall",)"
+            R"("shutdown":{"delay":"0s","grace":"20s","cancel":"5s"},)"
+            R"("reload":{"ready":"30s","settle":"2s","grace":"10m","keep":3},)"
+            R"("admin":{"socket":"/run/lastcall/admin.sock","operators":["lastcall-admin"],)"
+            R"("observers":["lastcall-view"]},"log":{"level":"info"},)"
+            R"("server":{"a":{"listen":["127.0.0.1:0"],"plugins":["echo"],"process":"main",)"
+            R"("reflection":false,"limits":{"connections":10000,"streams":100,"message":4194304,)"
+            R"("threads":0,"keepalive":"1m","keepalive_timeout":"10s","handshake":"10s"},)"
+            R"("config":{"echo":{"l":["a"],"upstream":{"host":"h"},"x":0.5,"y":null}}}},)"
+            R"("process":{"main":{"restart":"always"}}})");
+}
+
+TEST_F(ConfigTextTest, PluginByPathKeepsItsPath) {
+  const Config config = Load("[server.a]\nlisten = [\"127.0.0.1:0\"]\nplugins = [\"./e.so\"]\n");
+  EXPECT_THAT(ToToml(config), HasSubstr("plugins = [\"" + folder_.path() + "/e.so\"]"));
+  EXPECT_THAT(ToToml(config), Not(HasSubstr("./e.so")));
+}
+
+}  // namespace
+}  // namespace lastcall

@@ -1,0 +1,161 @@
+// Listening TCP sockets: what they are, and when and how they are refused.
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <fstream>
+
+#include "listener_fixture.h"
+
+namespace lastcall {
+namespace {
+
+using testing::AllOf;
+using testing::EndsWith;
+using testing::HasSubstr;
+using testing::MatchesRegex;
+using testing::StartsWith;
+
+uint16_t PortOf(const Listener& listener) {
+  return std::stoi(listener.address().substr(listener.address().rfind(':') + 1));
+}
+
+// Connects to `port` of the loopback address of `family`. 0, or errno.
+int Connect(int family, uint16_t port) {
+  const UniqueFd fd(socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (!fd) return errno;
+  sockaddr_in four{};
+  four.sin_family = AF_INET;
+  four.sin_port = htons(port);
+  four.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  sockaddr_in6 six{};
+  six.sin6_family = AF_INET6;
+  six.sin6_port = htons(port);
+  six.sin6_addr = in6addr_loopback;
+  const int result = family == AF_INET
+                         ? connect(fd.get(), reinterpret_cast<sockaddr*>(&four), sizeof(four))
+                         : connect(fd.get(), reinterpret_cast<sockaddr*>(&six), sizeof(six));
+  return result == 0 ? 0 : errno;
+}
+
+bool HasIpv6() {
+  const auto probe = Listener::Bind(Parse("[::1]:0"));
+  return probe.has_value();
+}
+
+TEST(TcpListenerTest, HasWhatItsHeaderPromises) {
+  const auto listener = Listener::Bind(Parse("127.0.0.1:0"));
+  ASSERT_TRUE(listener) << listener.error().message;
+  const int fd = listener->fd();
+  EXPECT_THAT(listener->address(), MatchesRegex("127\\.0\\.0\\.1:[1-9][0-9]*"));
+  EXPECT_EQ(Option(fd, SOL_SOCKET, SO_ACCEPTCONN), 1);
+  EXPECT_EQ(Option(fd, SOL_SOCKET, SO_REUSEADDR), 1);
+  EXPECT_EQ(Option(fd, IPPROTO_TCP, TCP_NODELAY), 1);
+  EXPECT_TRUE(fcntl(fd, F_GETFL) & O_NONBLOCK);
+  EXPECT_TRUE(fcntl(fd, F_GETFD) & FD_CLOEXEC);
+  EXPECT_EQ(Connect(AF_INET, PortOf(*listener)), 0);
+}
+
+TEST(TcpListenerTest, StarIsOneSocketForBothFamilies) {
+  const auto listener = Listener::Bind(Parse("*:0"));
+  ASSERT_TRUE(listener) << listener.error().message;
+  EXPECT_EQ(Connect(AF_INET, PortOf(*listener)), 0);
+  if (!HasIpv6()) GTEST_SKIP() << "this machine has no IPv6";
+  EXPECT_THAT(listener->address(), StartsWith("[::]:"));
+  EXPECT_EQ(Connect(AF_INET6, PortOf(*listener)), 0);
+}
+
+TEST(TcpListenerTest, AllOfIpv6LeavesIpv4ToOthers) {
+  if (!HasIpv6()) GTEST_SKIP() << "this machine has no IPv6";
+  const auto six = Listener::Bind(Parse("[::]:0"));
+  ASSERT_TRUE(six) << six.error().message;
+  const uint16_t port = PortOf(*six);
+  EXPECT_EQ(Connect(AF_INET6, port), 0);
+  EXPECT_EQ(Connect(AF_INET, port), ECONNREFUSED);
+  const auto four = Listener::Bind(Parse("0.0.0.0:" + std::to_string(port)));
+  EXPECT_TRUE(four) << four.error().message;
+}
+
+TEST(TcpListenerTest, NameIsLookedUp) {
+  const auto listener = Listener::Bind(Parse("localhost:0"));
+  ASSERT_TRUE(listener) << listener.error().message;
+  EXPECT_THAT(listener->address(), MatchesRegex("(127\\.0\\.0\\.1|\\[::1\\]):[1-9][0-9]*"));
+}
+
+TEST(TcpListenerTest, AddressInUseNamesItsHolder) {
+  const auto first = Listener::Bind(Parse("127.0.0.1:0"));
+  ASSERT_TRUE(first) << first.error().message;
+  const auto second = Listener::Bind(Parse(first->address()));
+  ASSERT_FALSE(second);
+  EXPECT_EQ(second.error().code, Code::kAlreadyExists);
+  EXPECT_THAT(
+      second.error().message,
+      AllOf(StartsWith("cannot listen on " + first->address() + ": the address is in use by "),
+            HasSubstr(OwnName()), EndsWith("; stop that process, or choose another port")));
+}
+
+TEST(TcpListenerTest, HolderOnAllAddressesIsNamedToo) {
+  const auto first = Listener::Bind(Parse("*:0"));
+  ASSERT_TRUE(first) << first.error().message;
+  const auto second = Listener::Bind(Parse("127.0.0.1:" + std::to_string(PortOf(*first))));
+  ASSERT_FALSE(second);
+  EXPECT_EQ(second.error().code, Code::kAlreadyExists);
+  EXPECT_THAT(second.error().message, HasSubstr(OwnName()));
+}
+
+TEST(TcpListenerTest, PortIsFreeAgainAtOnce) {
+  auto first = Listener::Bind(Parse("127.0.0.1:0"));
+  ASSERT_TRUE(first) << first.error().message;
+  const std::string address = first->address();
+  // A connection that we close first stays in TIME_WAIT.
+  const UniqueFd client(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_in name{};
+  name.sin_family = AF_INET;
+  name.sin_port = htons(PortOf(*first));
+  name.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  ASSERT_EQ(connect(client.get(), reinterpret_cast<sockaddr*>(&name), sizeof(name)), 0);
+  UniqueFd(accept(first->fd(), nullptr, nullptr)).Reset();
+  first->Release().Reset();
+  const auto second = Listener::Bind(Parse(address));
+  EXPECT_TRUE(second) << second.error().message;
+}
+
+TEST(TcpListenerTest, AddressOfAnotherMachineIsRefused) {
+  const auto listener = Listener::Bind(Parse("192.0.2.1:0"));  // for documentation, RFC 5737
+  ASSERT_FALSE(listener);
+  EXPECT_EQ(listener.error().code, Code::kInvalidArgument);
+  EXPECT_EQ(listener.error().message,
+            "cannot listen on 192.0.2.1:0: this machine has no such address; choose one that `ip "
+            "address` shows, or \"*\" for all");
+}
+
+TEST(TcpListenerTest, LowPortNeedsACapability) {
+  int first_free = 0;
+  std::ifstream("/proc/sys/net/ipv4/ip_unprivileged_port_start") >> first_free;
+  if (first_free < 2) GTEST_SKIP() << "every port is free for all here";
+  const Unprivileged nobody;
+  const auto listener = Listener::Bind(Parse("127.0.0.1:1"));
+  ASSERT_FALSE(listener);
+  EXPECT_EQ(listener.error().code, Code::kPermissionDenied);
+  EXPECT_EQ(listener.error().message,
+            "cannot listen on 127.0.0.1:1: ports below 1024 need the capability "
+            "CAP_NET_BIND_SERVICE; grant it (AmbientCapabilities= in the unit), or choose another "
+            "port");
+}
+
+TEST(TcpListenerTest, UnknownNameIsRefused) {
+  // A name that is none anywhere, so that nobody is asked: a label has 63 letters at most.
+  const std::string name(64, 'x');
+  const auto listener = Listener::Bind(Parse(name + ":0"));
+  ASSERT_FALSE(listener);
+  EXPECT_THAT(listener.error().message, AllOf(StartsWith("cannot listen on " + name + ":0: "),
+                                              EndsWith("write the address itself")));
+}
+
+}  // namespace
+}  // namespace lastcall

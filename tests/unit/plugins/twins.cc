@@ -1,0 +1,3 @@
+#include <lastcall/plugin/manifest_note.h>
+
+LASTCALL_MANIFEST("twin")

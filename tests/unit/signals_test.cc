@@ -1,0 +1,274 @@
+// Real signals to this very process, through both forms of the reader.
+#include "lastcall/signals/signals.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <map>
+#include <set>
+#include <thread>
+
+#include "await_asleep.h"
+#include "lastcall/base/unique_fd.h"
+#include "lastcall/event/inbox.h"
+#include "lastcall/event/latch.h"
+
+namespace lastcall {
+namespace {
+
+using namespace std::chrono_literals;
+using Form = SignalReader::Form;
+
+sigset_t Handled() {
+  sigset_t set;
+  sigemptyset(&set);
+  for (const int signal : kHandledSignals) sigaddset(&set, signal);
+  return set;
+}
+
+bool IsPending(int signal) {
+  sigset_t pending;
+  sigpending(&pending);
+  return sigismember(&pending, signal) == 1;
+}
+
+// Each test begins with nothing blocked, nothing pending and every handled signal ignored, and leaves
+// the process as it found it.
+class SignalsTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    const sigset_t handled = Handled();
+    pthread_sigmask(SIG_UNBLOCK, &handled, &mask_before_);
+    for (const int signal : kHandledSignals) Ignore(signal);
+    Ignore(SIGPIPE);
+  }
+
+  void TearDown() override {
+    reader_.reset();
+    // Ignoring a signal drops what is pending of it.
+    for (const int signal : kHandledSignals) Ignore(signal);
+    for (const auto& [signal, action] : before_) sigaction(signal, &action, nullptr);
+    pthread_sigmask(SIG_SETMASK, &mask_before_, nullptr);
+  }
+
+  void Read(Form form) {
+    if (form == Form::kWait) BlockSignals();
+    reader_ = std::make_unique<SignalReader>(
+        clock_, [this](const ReceivedSignal& signal) { received_.Post(signal); }, form);
+  }
+  ReceivedSignal Next() { return *received_.TakeUntil(kNever); }
+
+  // Ends the reader while its thread is in `receive`, which `release` lets go on.
+  void EndWhileBusy(Latch& release) {
+    std::atomic<pid_t> ender{0};
+    std::jthread thread([&] {
+      ender = gettid();
+      reader_.reset();
+    });
+    AwaitAsleep(ender);
+    release.Set();
+  }
+
+  SteadyClock clock_;
+  Inbox<ReceivedSignal> received_;
+  std::unique_ptr<SignalReader> reader_;
+
+ private:
+  void Ignore(int signal) {
+    struct sigaction ignore {}, before {};
+    ignore.sa_handler = SIG_IGN;
+    sigaction(signal, &ignore, &before);
+    before_.try_emplace(signal, before);
+  }
+
+  sigset_t mask_before_{};
+  std::map<int, struct sigaction> before_;
+};
+
+class SignalReaderTest : public SignalsTest, public testing::WithParamInterface<Form> {};
+
+INSTANTIATE_TEST_SUITE_P(Forms, SignalReaderTest, testing::Values(Form::kWait, Form::kHandler),
+                         [](const auto& form) -> std::string {
+                           return form.param == Form::kWait ? "Wait" : "Handler";
+                         });
+
+TEST_P(SignalReaderTest, EveryHandledSignalIsSeenWithItsSender) {
+  Read(GetParam());
+  for (const int signal : kHandledSignals) {
+    const Instant before = clock_.Now();
+    kill(getpid(), signal);
+    const ReceivedSignal received = Next();
+    EXPECT_EQ(received.number, signal);
+    EXPECT_EQ(received.pid, getpid());
+    EXPECT_EQ(received.uid, getuid());
+    EXPECT_EQ(received.code, SI_USER);
+    EXPECT_GE(received.at, before);
+    EXPECT_LE(received.at, clock_.Now());
+    EXPECT_NE(received.wall, WallTime{});
+  }
+}
+
+TEST_P(SignalReaderTest, TheSenderIsTheProcessThatSentIt) {
+  Read(GetParam());
+  const pid_t child = fork();
+  if (child == 0) {
+    sigqueue(getppid(), SIGTERM, {});
+    _exit(0);
+  }
+  const ReceivedSignal received = Next();
+  EXPECT_EQ(received.pid, child);
+  EXPECT_EQ(received.code, SI_QUEUE);
+  waitpid(child, nullptr, 0);
+}
+
+TEST_P(SignalReaderTest, AThousandSignalsForABusyReceiverHoldNobodyUp) {
+  if (GetParam() == Form::kWait) BlockSignals();
+  Latch release;
+  std::atomic<int> count{0};
+  reader_ = std::make_unique<SignalReader>(
+      clock_,
+      [&](const ReceivedSignal& signal) {
+        release.Wait();
+        ++count;
+        received_.Post(signal);
+      },
+      GetParam());
+  for (int i = 0; i < 1000; ++i) kill(getpid(), kHandledSignals[i % kHandledSignals.size()]);
+  release.Set();
+  // The kernel merges what is pending of one number; the handlers' pipe holds each.
+  std::set<int> seen;
+  while (seen.size() < kHandledSignals.size()) seen.insert(Next().number);
+  if (GetParam() == Form::kHandler) {
+    while (count < 1000) Next();
+  }
+  reader_.reset();
+}
+
+TEST_P(SignalReaderTest, EndsWhileSignalsArrive) {
+  if (GetParam() == Form::kWait) BlockSignals();
+  std::atomic<bool> enough{false};
+  std::atomic<int> sent{0};
+  std::jthread sender([&] {
+    for (size_t i = 0; !enough; ++i, ++sent) {
+      kill(getpid(), kHandledSignals[i % kHandledSignals.size()]);
+    }
+  });
+  for (int round = 0; round < 200; ++round) {
+    const int before = sent;
+    Read(GetParam());
+    while (sent < before + 3) std::this_thread::yield();
+    reader_.reset();
+    // A handler that was late would write into whatever has its descriptor's number now.
+    int ends[2];
+    ASSERT_EQ(pipe2(ends, O_NONBLOCK | O_CLOEXEC), 0);
+    const UniqueFd read_end(ends[0]), write_end(ends[1]);
+    while (sent < before + 6) std::this_thread::yield();
+    char byte;
+    EXPECT_EQ(read(read_end.get(), &byte, 1), -1);
+  }
+  enough = true;
+}
+
+TEST_P(SignalReaderTest, AReaderCanFollowAnother) {
+  for (int i = 0; i < 3; ++i) {
+    Read(GetParam());
+    kill(getpid(), SIGINT);
+    EXPECT_EQ(Next().number, SIGINT);
+    reader_.reset();
+  }
+}
+
+TEST_F(SignalsTest, BlockSignalsBlocksEachHandledSignalAndIgnoresSigpipe) {
+  signal(SIGPIPE, SIG_DFL);
+  EXPECT_FALSE(SignalsAreBlocked());
+  BlockSignals();
+  EXPECT_TRUE(SignalsAreBlocked());
+  struct sigaction action {};
+  sigaction(SIGPIPE, nullptr, &action);
+  EXPECT_EQ(action.sa_handler, SIG_IGN);
+  for (const int signal : kHandledSignals) {
+    sigset_t one;
+    sigemptyset(&one);
+    sigaddset(&one, signal);
+    pthread_sigmask(SIG_UNBLOCK, &one, nullptr);
+    EXPECT_FALSE(SignalsAreBlocked()) << signal;
+    pthread_sigmask(SIG_BLOCK, &one, nullptr);
+  }
+}
+
+TEST_F(SignalsTest, WithoutAWaitingReaderASignalStaysPending) {
+  Read(Form::kWait);
+  kill(getpid(), SIGTERM);
+  EXPECT_EQ(Next().number, SIGTERM);
+  reader_.reset();
+  kill(getpid(), SIGTERM);
+  EXPECT_TRUE(IsPending(SIGTERM));
+  // The next reader finds it.
+  Read(Form::kWait);
+  EXPECT_EQ(Next().number, SIGTERM);
+}
+
+// The kernel keeps one SIGUSR1 for a thread at most: the reader's own notice may be dropped.
+TEST_F(SignalsTest, AWaitingReaderEndsThoughANoticeIsPendingAlready) {
+  BlockSignals();
+  Latch release;
+  std::atomic<pid_t> reader_thread{0};
+  reader_ = std::make_unique<SignalReader>(clock_, [&](const ReceivedSignal& signal) {
+    reader_thread = gettid();
+    received_.Post(signal);
+    release.Wait();
+  });
+  kill(getpid(), SIGTERM);
+  Next();
+  syscall(SYS_tgkill, getpid(), reader_thread.load(), SIGUSR1);
+  EndWhileBusy(release);
+}
+
+TEST_F(SignalsTest, AHandlerReaderPutsTheHandlersBack) {
+  static std::atomic<int> hits;
+  hits = 0;
+  struct sigaction own {};
+  own.sa_handler = [](int) { ++hits; };
+  own.sa_flags = SA_NODEFER;
+  sigaddset(&own.sa_mask, SIGWINCH);
+  for (const int signal : kHandledSignals) sigaction(signal, &own, nullptr);
+  Read(Form::kHandler);
+  kill(getpid(), SIGTERM);
+  EXPECT_EQ(Next().number, SIGTERM);
+  EXPECT_EQ(hits, 0);
+  reader_.reset();
+  for (const int signal : kHandledSignals) {
+    struct sigaction now {};
+    sigaction(signal, nullptr, &now);
+    EXPECT_EQ(now.sa_handler, own.sa_handler) << signal;
+    EXPECT_EQ(now.sa_flags & SA_NODEFER, SA_NODEFER) << signal;
+    EXPECT_EQ(sigismember(&now.sa_mask, SIGWINCH), 1) << signal;
+  }
+  raise(SIGTERM);
+  EXPECT_EQ(hits, 1);
+}
+
+// More notes than the pipe holds; the one that says "end" has no room there either.
+TEST_F(SignalsTest, AHandlerReaderEndsWithItsPipeFull) {
+  Latch release;
+  reader_ = std::make_unique<SignalReader>(
+      clock_,
+      [&](const ReceivedSignal& signal) {
+        release.Wait();
+        received_.Post(signal);
+      },
+      Form::kHandler);
+  errno = 0;
+  for (int i = 0; i < 10'000; ++i) raise(SIGUSR1);
+  EXPECT_EQ(errno, 0);  // as the interrupted code must find it
+  EndWhileBusy(release);
+  EXPECT_EQ(Next().number, SIGUSR1);
+}
+
+}  // namespace
+}  // namespace lastcall
