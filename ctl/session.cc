@@ -17,6 +17,8 @@ Deadline Session::AnswerBy() const {
 }
 
 tl::expected<AdminClient, int> Session::TryConnect() {
+  // Again at each attempt: which socket is the right one depends on which are there.
+  socket_ = FindSocket(options_.socket);
   auto connection = ConnectTo(socket_.path, AnswerBy().Remaining(clock().Now()));
   if (!connection) return tl::unexpected(connection.error());
   return AdminClient(std::move(*connection), clock());

@@ -85,7 +85,10 @@ tl::expected<UniqueFd, int> ConnectTo(const std::string& path, Duration patience
 }
 
 Error ExplainConnect(const SocketPath& socket, int errno_value) {
-  const Code code = errno_value == EAGAIN ? Code::kDeadlineExceeded : Code::kUnavailable;
+  const bool denied = errno_value == EACCES || errno_value == EPERM;
+  const Code code = denied                  ? Code::kPermissionDenied
+                    : errno_value == EAGAIN ? Code::kDeadlineExceeded
+                                            : Code::kUnavailable;
   return {code, "cannot reach lastcalld at " + socket.path + " (" + socket.origin +
                     "): " + Remedy(errno_value)};
 }

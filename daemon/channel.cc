@@ -37,6 +37,8 @@ UniqueFd ToMemfd(const std::string& bytes) {
 std::optional<std::string> FromMemfd(int fd) {
   struct stat status {};
   if (fstat(fd, &status) != 0 || status.st_size > kMaxMessage) return std::nullopt;
+  // What fits a packet is never sent so: it was cut short, or is no memfd at all.
+  if (status.st_size <= static_cast<off_t>(kMaxInline)) return std::nullopt;
   std::string bytes(static_cast<size_t>(status.st_size), '\0');
   size_t done = 0;
   while (done < bytes.size()) {

@@ -19,6 +19,8 @@ namespace {
 constexpr auto kQueryPatience = std::chrono::milliseconds(500);
 // How often watchers see the calls in flight while stopping.
 constexpr auto kRefresh = std::chrono::milliseconds(200);
+// How far a stop without end is promised to systemd at a time.
+constexpr auto kPromise = std::chrono::seconds(30);
 // How long admin callers have to read their last answer.
 constexpr auto kAdminGrace = std::chrono::seconds(1);
 
@@ -73,12 +75,14 @@ void Daemon::MakeProcesses() {
     options.program = host_program_;
     options.shutdown = config_.shutdown;
     options.quiet = config_.quiet;
+    options.ready = config_.ready;
     options.log = log_;
     options.log_level = [this] { return std::string(Name(logger_.level())); };
     options.draining = [this](const std::string& server) {
       return supervisor_->draining().contains(server);
     };
     options.request_stop = [this](Request request) { supervisor_->OnRequest(std::move(request)); };
+    options.reported = [this] { Changed(); };
     Supervisor::Member member{.name = process.name, .restart = process.restart};
     for (size_t i = 0; i < config_.servers.size(); ++i) {
       if (config_.servers[i].process != process.name) continue;
@@ -144,17 +148,26 @@ void Daemon::StageEntered(Stage stage) {
       break;
     case Stage::kDelay:
     case Stage::kGrace:
-    case Stage::kCancel: {
+    case Stage::kCancel:
       // From the first request on there is no way back.
-      const Instant end = supervisor_->lifecycle().plan().end;
       systemd_.Stopping("stopping: " + std::string(Name(stage)));
-      if (end != kNever) systemd_.ExtendTimeout(end - clock_.Now() + kAdminGrace);
+      PromiseEnd();
       break;
-    }
     default:
       break;
   }
   if (IsStopping(stage) && stage != Stage::kStopped) BeginRefresh();
+}
+
+// systemd kills what is not over when it was promised. A stop without end is promised bit by bit: as
+// long as this loop runs, it does not hang.
+void Daemon::PromiseEnd() {
+  const Instant now = clock_.Now();
+  const Instant end = supervisor_->lifecycle().plan().end;
+  const Instant until = After(end == kNever ? now : end, end == kNever ? kPromise : kAdminGrace);
+  if (end == kNever ? promised_ - now > kPromise / 2 : until <= promised_) return;
+  promised_ = until;
+  systemd_.ExtendTimeout(until - now);
 }
 
 std::string Daemon::Summary() const {
@@ -189,11 +202,12 @@ void Daemon::Publish() {
   hub_.Publish(MakeStatus());
 }
 
-// While stopping, watchers see the calls in flight go down.
+// While stopping, watchers see the calls in flight go down, and systemd that it goes on.
 void Daemon::BeginRefresh() {
   refresh_.expires_after(kRefresh);
   refresh_.async_wait([this](const boost::system::error_code& error) {
     if (error || over_) return;
+    PromiseEnd();
     if (hub_.HasWatchers()) {
       for (const auto& process : processes_) process->BeginQuery([this] { Changed(); });
       Changed();

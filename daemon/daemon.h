@@ -52,6 +52,7 @@ class Daemon final : private SupervisorObserver, private AdminBackend {
   void MakeProcesses();
   void ArmTimer();
   void BeginRefresh();
+  void PromiseEnd();
   void Publish();
   void KeepReceipt(const Receipt& receipt);
   void EndAdmin();
@@ -72,6 +73,7 @@ class Daemon final : private SupervisorObserver, private AdminBackend {
   boost::asio::steady_timer timer_{loop_};    // the supervisor's next instant
   boost::asio::steady_timer refresh_{loop_};  // of the watchers' view while stopping
   Instant armed_ = kNever;
+  Instant promised_{};  // to systemd: when the stop is over
   bool publish_pending_ = false;
   bool over_ = false;
 

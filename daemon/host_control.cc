@@ -102,12 +102,15 @@ void HostControl::Obey() {
 
 void HostControl::Obey(const ToHost& order) {
   switch (order.message_case()) {
+    // What changes a server is followed by a report, for whoever watches.
     case ToHost::kAccept:
-      return host_->SetAccepting(true);
+      host_->SetAccepting(true);
+      return Report(0);
     case ToHost::kStop:
       return host_->Adopt(PlanOf(order.stop()), RequestsOf(order.stop()));
     case ToHost::kSetDraining:
-      return host_->SetDraining(order.set_draining().server(), order.set_draining().draining());
+      host_->SetDraining(order.set_draining().server(), order.set_draining().draining());
+      return Report(0);
     case ToHost::kSetLogLevel:
       return logger_.SetLevel(LogLevelNamed(order.set_log_level().level()).value_or(LogLevel::kInfo));
     case ToHost::kQuery:

@@ -18,8 +18,12 @@ using worker::v1::FromHost;
 using worker::v1::ToHost;
 using boost::asio::posix::stream_descriptor;
 
-// The host ends itself a little before the supervisor would kill it, so that its receipt arrives.
+// The host ends itself a little before the supervisor would kill it, so that its last words arrive.
 constexpr Duration kMargin = std::chrono::milliseconds(200);
+
+// How long a query may be open before its process is said not to answer: a little less than a status
+// waits for it.
+constexpr Duration kYoung = std::chrono::milliseconds(400);
 
 Plan ForHost(Plan plan) {
   if (plan.end != kNever) plan.end -= std::min(kMargin, (plan.end - plan.cancel) / 4);
@@ -107,6 +111,11 @@ ToHost HostProcess::Configuration(uint32_t incarnation) const {
   configure.set_grace_s(ToSeconds(options_.shutdown.grace));
   configure.set_cancel_s(ToSeconds(options_.shutdown.cancel));
   if (options_.quiet) configure.set_quiet_s(ToSeconds(*options_.quiet));
+  const Instant ready_by = After(std::chrono::steady_clock::now(), options_.ready);
+  if (ready_by != kNever) {
+    const Duration margin = std::min(kMargin, options_.ready / 4);
+    configure.set_ready_by_ns((ready_by - margin).time_since_epoch().count());
+  }
   for (size_t i = 0; i < options_.servers.size(); ++i) {
     const ServerConfig& server = *options_.servers[i];
     worker::v1::ServerSpec& spec = *configure.add_servers();
@@ -223,6 +232,7 @@ void HostProcess::Handle(const FromHost& message) {
     case FromHost::kReport:
       report_ = message.report();
       if (report_.query_id() == last_query_) Answer();
+      if (report_.query_id() == 0) options_.reported();
       return supervisor_->OnStage(member_, incarnation_,
                                   StageNamed(report_.stage()).value_or(Stage::kStarting));
     case FromHost::kShutdownRequested: {
@@ -298,9 +308,14 @@ void HostProcess::BeginQuery(std::function<void()> answered) {
   asking_.push_back(std::move(answered));
   // A process that does not answer is asked no second time.
   if (asking_.size() > 1) return;
+  asked_ = std::chrono::steady_clock::now();
   ToHost message;
   message.mutable_query()->set_id(++last_query_);
   Send(std::move(message));
+}
+
+bool HostProcess::answering() const {
+  return asking_.empty() || std::chrono::steady_clock::now() - asked_ < kYoung;
 }
 
 void HostProcess::Answer() {

@@ -30,9 +30,11 @@ class HostProcess final : public Process {
     std::string program;  // lastcall-host
     Budget shutdown;
     std::optional<Duration> quiet;
+    Duration ready = kForever;  // how long a start may take
     std::function<std::string()> log_level;
     std::function<bool(const std::string& server)> draining;
     std::function<void(Request)> request_stop;  // by a plugin
+    std::function<void()> reported;             // there is a report that nobody asked for
     Log log;
   };
 
@@ -56,7 +58,7 @@ class HostProcess final : public Process {
 
   pid_t pid() const { return pid_; }
   // Whether the last query was answered, or is young.
-  bool answering() const { return asking_.empty(); }
+  bool answering() const;
   // The last one that came from the current incarnation.
   const worker::v1::Report& report() const { return report_; }
 
@@ -85,6 +87,7 @@ class HostProcess final : public Process {
   std::shared_ptr<Life> life_;  // null between incarnations
   worker::v1::Report report_;
   uint32_t last_query_ = 0;
+  Instant asked_{};  // when the query began that is open
   std::vector<std::function<void()>> asking_;
 };
 

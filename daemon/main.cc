@@ -1,14 +1,12 @@
 // lastcalld: reads its options and configuration, binds, supervises, and returns the exit code of the
 // contract.
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
-#include <climits>
-#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <iostream>
-#include <map>
 
 #include "daemon/check.h"
 #include "daemon/config.h"
@@ -35,13 +33,21 @@ void RaiseDescriptorLimit() {
   setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-// Where lastcalld --plugin keeps its admin socket, and where lastcallctl looks first.
-std::string RuntimeDir() {
+// Where lastcalld --plugin keeps its admin socket, and where lastcallctl looks first. Ours alone,
+// also where the folder above it is everybody's.
+Checked<std::string> MakeRuntimeDir() {
   const char* runtime = std::getenv("XDG_RUNTIME_DIR");
-  const std::string base = runtime != nullptr && *runtime != '\0'
-                               ? std::string(runtime)
-                               : "/tmp/lastcall-" + std::to_string(getuid());
-  return base + "/lastcall";
+  const bool given = runtime != nullptr && *runtime != '\0';
+  const std::string path =
+      given ? std::string(runtime) + "/lastcall" : "/tmp/lastcall-" + std::to_string(getuid());
+  mkdir(path.c_str(), 0700);
+  struct stat status {};
+  const bool ours = lstat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode) &&
+                    status.st_uid == getuid() && (status.st_mode & 022) == 0;
+  if (ours) return path;
+  return tl::unexpected(std::vector<ConfigProblem>{
+      {{}, path + " is no folder of ours alone, for the admin socket; remove it, or set "
+                  "XDG_RUNTIME_DIR to a folder of yours"}});
 }
 
 // Beside lastcalld in a build tree, in libexec where it is installed.
@@ -54,10 +60,9 @@ std::string HostProgram() {
 
 Checked<Config> Load(const Options& options) {
   if (options.plugins.empty()) return LoadConfig(options.config);
-  const std::string runtime = RuntimeDir();
-  std::error_code ignored;
-  std::filesystem::create_directories(runtime, ignored);
-  return DevelopmentConfig(options.plugins, options.listen, runtime);
+  const auto runtime = MakeRuntimeDir();
+  if (!runtime) return tl::unexpected(runtime.error());
+  return DevelopmentConfig(options.plugins, options.listen, *runtime);
 }
 
 int Main(int argc, char** argv) {

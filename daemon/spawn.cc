@@ -6,8 +6,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
 #include <csignal>
+#include <string_view>
 
 namespace lastcall {
 namespace {
@@ -32,6 +35,21 @@ class Attributes {
   posix_spawnattr_t attributes_;
 };
 
+// What systemd told this process alone: see sd_notify(3), sd_watchdog_enabled(3), sd_listen_fds(3).
+constexpr std::array<std::string_view, 6> kOurs{"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID",
+                                                "LISTEN_FDS",    "LISTEN_PID",    "LISTEN_FDNAMES"};
+
+std::vector<char*> ChildEnvironment() {
+  std::vector<char*> entries;
+  for (char** entry = environ; *entry != nullptr; ++entry) {
+    const std::string_view text(*entry);
+    const std::string_view name = text.substr(0, text.find('='));
+    if (std::find(kOurs.begin(), kOurs.end(), name) == kOurs.end()) entries.push_back(*entry);
+  }
+  entries.push_back(nullptr);
+  return entries;
+}
+
 }  // namespace
 
 Result<Child> Spawn(const std::string& program, int inherited) {
@@ -51,7 +69,7 @@ Result<Child> Spawn(const std::string& program, int inherited) {
   char* const arguments[] = {const_cast<char*>(program.c_str()), nullptr};
   Child child;
   const int error = posix_spawn(&child.pid, program.c_str(), actions.get(), attributes.get(),
-                                arguments, environ);
+                                arguments, ChildEnvironment().data());
   if (error != 0) return FailErrno("cannot start " + program, error);
   child.pidfd.Reset(static_cast<int>(syscall(SYS_pidfd_open, child.pid, 0)));
   if (!child.pidfd) {

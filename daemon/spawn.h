@@ -17,8 +17,9 @@ struct Child {
 };
 
 // The child has `inherited` as descriptor 3, /dev/null as standard input, our standard output and
-// error and nothing else, no signal blocked or ignored, and a process group of its own, so that a
-// terminal's Ctrl-C does not reach it. Fails: kInternal, with the program.
+// error and nothing else, our environment without what systemd told us alone, no signal blocked or
+// ignored, and a process group of its own, so that a terminal's Ctrl-C does not reach it.
+// Fails: kInternal, with the program.
 Result<Child> Spawn(const std::string& program, int inherited);
 
 }  // namespace lastcall

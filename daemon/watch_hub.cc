@@ -6,6 +6,7 @@ namespace lastcall {
 
 void WatchHub::Publish(admin::v1::Status status) {
   std::lock_guard lock(mutex_);
+  if (receipt_) return;  // it was under way when the last word was said
   status_ = std::move(status);
   ++version_;
   changed_.notify_all();

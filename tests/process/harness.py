@@ -16,6 +16,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import unittest
 
 import grpc
 
@@ -67,6 +68,18 @@ def environment_of(pid):
     return dict(entry.decode().partition("=")[::2] for entry in entries if entry)
 
 
+def nobody():
+    """For subprocess: as a user without rights. Skips the test where that cannot be had."""
+    if os.getuid() != 0:
+        raise unittest.SkipTest("only root can become another user")
+    other = {"user": "nobody", "group": "nogroup", "extra_groups": []}
+    try:
+        subprocess.run([BIN / "lastcallctl", "--version"], **other, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise unittest.SkipTest("others may not run what was built here") from error
+    return other
+
+
 class Daemon:
     """One lastcalld.
 
@@ -87,6 +100,7 @@ class Daemon:
         self.spawn = spawn or {}
         self.wait_serving = wait
         self.process = None
+        self.log_file = None
         self.pid = 0
         # A sanitizer would make an exit of a crash.
         quiet = {f"{each}_OPTIONS": "handle_segv=0:" + os.environ.get(f"{each}_OPTIONS", "")
@@ -128,6 +142,8 @@ class Daemon:
         return self
 
     def start(self):
+        if self.log_file:
+            self.log_file.close()
         self.log_file = open(self.folder / "log", "ab")  # closed with the daemon
         self.process = subprocess.Popen(
             [BIN / "lastcalld", *self.args], env=self.env,
@@ -160,10 +176,12 @@ class Daemon:
 
     # What a user does.
 
-    def ctl(self, *args, check=False, timeout=PATIENCE):
-        done = subprocess.run(
-            [BIN / "lastcallctl", "--socket", self.socket, *map(str, args)],
-            capture_output=True, text=True, timeout=timeout, check=False)
+    def ctl_command(self, *args):
+        return [str(BIN / "lastcallctl"), "--socket", str(self.socket), *map(str, args)]
+
+    def ctl(self, *args, check=False, **kwargs):
+        done = subprocess.run(self.ctl_command(*args), capture_output=True, text=True,
+                              timeout=PATIENCE, check=False, **kwargs)
         if check and done.returncode != 0:
             raise AssertionError(f"lastcallctl {args}: exit {done.returncode}\n{done.stdout}{done.stderr}")
         return done
@@ -241,5 +259,5 @@ class Daemon:
 
     def assert_nothing_left(self):
         wait_until(lambda: not self.processes(), "every process is gone", 5)
-        left = [path.name for path in self.folder.glob("*.sock*")]
+        left = [path.name for path in self.folder.rglob("*.sock*")]
         assert not left, f"sockets left behind: {left}"

@@ -64,6 +64,7 @@ struct HostOptions {
   Budget shutdown;
   std::optional<Duration> quiet;  // ends delay early when no new call came for that long
   bool accept_when_ready = true;  // false: SetAccepting(true) does it
+  Instant ready_by = kNever;      // a start that takes longer is refused, by the plugin's name
   std::optional<SignalReader::Form> signals = SignalReader::Form::kWait;  // empty: reads none
   Log log;                          // empty: warnings and errors to stderr
   HostObserver* observer = nullptr;  // must outlive the host
@@ -98,8 +99,8 @@ class Host {
 
   // Starts everything, serves until somebody asks for a stop, and stops in stages.
   // Blocks: until stopped. Returns the exit code: 0 every call finished, 3 calls were cancelled,
-  // 70 or 78 it could not start. When something has to be left behind at the last instant, it does
-  // not return: the process ends by _exit(4), after observer and log have the receipt.
+  // 70 or 78 it could not start. When something has to be left behind at the last instant (or at
+  // ready_by), it does not return: the process ends by _exit(4), after observer and log have the receipt.
   int Run();
 
   // The rest, from any thread, also inside handlers, callbacks and signals' threads; does not block.

@@ -56,10 +56,12 @@ int HostLoop::Run() {
   StartSites();
   while (lifecycle_.stage() != Stage::kStopped) {
     // What has happened is heard before the clock: after a pause of the process both are due.
-    if (const auto event = inbox_.TakeUntil(std::min(lifecycle_.next_instant(), QuietAt()))) {
+    const Instant next = std::min({lifecycle_.next_instant(), QuietAt(), StartDueAt()});
+    if (const auto event = inbox_.TakeUntil(next)) {
       (*event)();
       continue;
     }
+    if (StartDueAt() <= clock_.Now()) OnStartOverdue();
     if (QuietAt() <= clock_.Now()) Apply(lifecycle_.Happened(Happening::kWentQuiet, clock_.Now()));
     Apply(lifecycle_.Advance(clock_.Now()));
   }
@@ -88,15 +90,8 @@ void HostLoop::StartSites() {
 void HostLoop::OnStarted(const Result<>& started) {
   started_ = true;
   if (!started) {
-    start_error_ = started.error();
-    Say(LogLevel::kError, started.error().message);
-    observer_.StartFailed(started.error());
     // What was started before is stopped in the cancel stage, like after any request.
-    Request request;
-    request.cause = {.kind = Cause::Kind::kProcess, .who = options_.name, .reason = "cannot start"};
-    request.at = clock_.Now();
-    request.wall = clock_.Wall();
-    if (lifecycle_.stage() == Stage::kStarting) OnRequest(std::move(request));
+    RefuseStart(started.error(), std::nullopt);
   }
   if (lifecycle_.stage() == Stage::kCancel) {
     BeginRetire(clock_.Now());
@@ -104,6 +99,29 @@ void HostLoop::OnStarted(const Result<>& started) {
   }
   observer_.Ready();
   Apply(lifecycle_.Happened(Happening::kBecameReady, clock_.Now()));
+}
+
+// Somebody's constructor does not return: nothing can be stopped in good order.
+void HostLoop::OnStartOverdue() {
+  const auto activity = plugin_thread_.activity();
+  const std::string what =
+      activity ? activity->what + " has not returned after " +
+                     FormatDuration(clock_.Now() - activity->since)
+               : "the start takes too long";
+  RefuseStart({Code::kInternal, what}, Duration::zero());
+}
+
+void HostLoop::RefuseStart(const Error& error, std::optional<Duration> cancel) {
+  start_error_ = error;
+  Say(LogLevel::kError, error.message);
+  observer_.StartFailed(error);
+  if (lifecycle_.stage() != Stage::kStarting) return;
+  Request request;
+  request.cause = {.kind = Cause::Kind::kProcess, .who = options_.name, .reason = "cannot start"};
+  request.at = clock_.Now();
+  request.wall = clock_.Wall();
+  request.cancel = cancel;
+  OnRequest(std::move(request));
 }
 
 void HostLoop::OnSignal(const ReceivedSignal& signal) {
@@ -317,6 +335,10 @@ Instant HostLoop::QuietAt() {
   Instant last = lifecycle_.stage_began();
   ForEachServer([&](Server& server) { last = std::max(last, server.calls().last_began()); });
   return After(last, *options_.quiet);
+}
+
+Instant HostLoop::StartDueAt() const {
+  return lifecycle_.stage() == Stage::kStarting && !started_ ? options_.ready_by : kNever;
 }
 
 HostReport HostLoop::Report() {

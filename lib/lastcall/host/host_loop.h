@@ -38,6 +38,7 @@ class HostLoop {
  private:
   void OnSignal(const ReceivedSignal& signal);
   void OnStarted(const Result<>& started);
+  void OnStartOverdue();
   void OnIdle();
   void OnRetired();
   void OnPluginsStopped();
@@ -49,6 +50,7 @@ class HostLoop {
   void EnterStopped(Happening why);
   void FirstRequest();
   void StartSites();
+  void RefuseStart(const Error& error, std::optional<Duration> cancel);
   void BeginRetire(Instant leave_by);
   void StopPlugins();
   void UpdateHealth();
@@ -60,6 +62,7 @@ class HostLoop {
   int64_t InFlight();
   uint64_t Ended();
   Instant QuietAt();
+  Instant StartDueAt() const;
   void Say(LogLevel level, const std::string& message) { log_(level, message); }
 
   const SteadyClock clock_;

@@ -83,6 +83,7 @@ std::string SymbolName(void* address) {
   } else {
     // A return address points behind the call, which may be the end of the function.
     symbol = FindInFile(info.dli_fname, relative - 1);
+    ++symbol.offset;
   }
   if (symbol.name.empty()) return std::string(file) + Hex(relative);
   return Demangle(symbol.name) + Hex(symbol.offset) + " in " + std::string(file);

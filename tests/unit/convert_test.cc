@@ -1,0 +1,151 @@
+// Values on their way from process to process and back.
+#include "daemon/convert.h"
+
+#include <gtest/gtest.h>
+
+#include <csignal>
+
+namespace lastcall {
+namespace {
+
+using namespace std::chrono_literals;
+
+// FormatWallTime's precision is what travels.
+constexpr WallTime kWall{std::chrono::milliseconds(1'795'227'490'123)};
+
+Ledger::Entry FullEntry() {
+  Request request{.cause = {.kind = Cause::Kind::kSignal, .signal = SIGTERM, .pid = 812,
+                            .uid = 4'000'000'000, .who = "kill", .reason = "upgrade"},
+                  .wall = kWall,
+                  .delay = 0s,
+                  .grace = 1500ms,
+                  .cancel = kForever};
+  return {request, true};
+}
+
+Receipt FullReceipt() {
+  Receipt process{.subject = "main", .pid = 712, .incarnation = 2, .exit_code = 3, .began = kWall};
+  process.failure = "killed by SIGSEGV";
+  Receipt receipt{.subject = "lastcalld", .pid = 711, .incarnation = 7, .exit_code = 4,
+                  .began = kWall, .took = 21'500'123us};
+  receipt.requests = {FullEntry(), {{.wall = kWall, .skip = true}, false}};
+  receipt.stages = {{Stage::kDelay, 5s, 1ns, Happening::kWentQuiet},
+                    {Stage::kGrace, kForever, 20s, Happening::kWentIdle},
+                    {Stage::kCancel, 0s, 500ms, Happening::kInstantPassed}};
+  receipt.calls_finished = 17;
+  receipt.calls_cancelled = 2;
+  receipt.cancelled = {{"public", "/shop.Prices/Watch", "ipv4:127.0.0.1:4711", 61s, true},
+                       {"public", "/shop.Prices/Get", "unix:", 1ms, false}};
+  receipt.stuck = {{Stuck::What::kCall, "/shop.Prices/Get", 2s, {"Get()", "main"}},
+                   {Stuck::What::kPlugin, "plugin prices: Stop", 100ms, {}}};
+  receipt.failure = "process main killed by SIGSEGV";
+  receipt.processes = {process};
+  return receipt;
+}
+
+TEST(ConvertTest, AReceiptComesBackAsItWas) {
+  const Receipt receipt = FullReceipt();
+  const Receipt back = FromProto(ToProto(receipt));
+  EXPECT_EQ(back.ToJson(), receipt.ToJson());
+  // What JSON rounds.
+  EXPECT_EQ(back.took, receipt.took);
+  EXPECT_EQ(back.stages[0].took, 1ns);
+  EXPECT_EQ(ToProto(receipt).outcome(), receipt.Outcome());
+}
+
+TEST(ConvertTest, AnEmptyReceiptComesBackEmpty) {
+  EXPECT_EQ(FromProto(ToProto(Receipt{})).ToJson(), Receipt{}.ToJson());
+}
+
+TEST(ConvertTest, ARequestComesBackWithoutItsInstant) {
+  const Ledger::Entry entry = FullEntry();
+  const Ledger::Entry back = FromProto(ToProto(entry));
+  EXPECT_EQ(back.request.cause.kind, entry.request.cause.kind);
+  EXPECT_EQ(back.request.cause.signal, entry.request.cause.signal);
+  EXPECT_EQ(back.request.cause.pid, entry.request.cause.pid);
+  EXPECT_EQ(back.request.cause.uid, entry.request.cause.uid);
+  EXPECT_EQ(back.request.cause.who, entry.request.cause.who);
+  EXPECT_EQ(back.request.cause.reason, entry.request.cause.reason);
+  EXPECT_EQ(back.request.wall, entry.request.wall);
+  EXPECT_EQ(back.request.delay, entry.request.delay);
+  EXPECT_EQ(back.request.grace, entry.request.grace);
+  EXPECT_EQ(back.request.cancel, entry.request.cancel);
+  EXPECT_EQ(back.request.skip, entry.request.skip);
+  EXPECT_EQ(back.moved, entry.moved);
+  EXPECT_EQ(back.request.at, Instant{});
+}
+
+TEST(ConvertTest, LengthsThatWereLeftOutStayLeftOut) {
+  const Request back = FromProto(ToProto(Ledger::Entry{{.grace = 0s}, false})).request;
+  EXPECT_EQ(back.delay, std::nullopt);
+  EXPECT_EQ(back.grace, Duration::zero());
+  EXPECT_EQ(back.cancel, std::nullopt);
+}
+
+TEST(ConvertTest, EveryKindOfCauseAndEveryStageAndHappeningComesBack) {
+  using Kind = Cause::Kind;
+  for (const Kind kind : {Kind::kSignal, Kind::kAdmin, Kind::kPlugin, Kind::kProgram,
+                          Kind::kProcess, Kind::kSupervisor}) {
+    Ledger::Entry entry;
+    entry.request.cause.kind = kind;
+    EXPECT_EQ(FromProto(ToProto(entry)).request.cause.kind, kind);
+  }
+  for (const Stage stage : kStages) {
+    for (const Happening happening : kHappenings) {
+      Receipt receipt;
+      receipt.stages = {{stage, 1s, 1s, happening}};
+      const Receipt back = FromProto(ToProto(receipt));
+      EXPECT_EQ(back.stages[0].stage, stage);
+      EXPECT_EQ(back.stages[0].ended_by, happening);
+    }
+  }
+}
+
+// Hello refuses another build, yet what cannot be read must not stop a receipt.
+TEST(ConvertTest, UnknownWordsBecomeTheMostHarmless) {
+  v1::Receipt message;
+  message.add_stages()->set_stage("party");
+  message.add_requests()->mutable_cause()->set_kind("weather");
+  message.mutable_requests(0)->set_at("yesterday");
+  message.add_stuck()->set_what("chair");
+  const Receipt receipt = FromProto(message);
+  EXPECT_EQ(receipt.stages[0].stage, Stage::kStopped);
+  EXPECT_EQ(receipt.requests[0].request.cause.kind, Cause::Kind::kProgram);
+  EXPECT_EQ(receipt.requests[0].request.wall, WallTime{});
+  EXPECT_EQ(receipt.stuck[0].what, Stuck::What::kCall);
+}
+
+TEST(ConvertTest, APlanComesBackToTheNanosecond) {
+  for (const Plan& plan :
+       {Plan{Instant(1ns), Instant(1h + 1ns), Instant(24h * 365 + 1ns)},
+        Plan{Instant(5s), kNever, kNever}, Plan{}}) {
+    const worker::v1::Stop message = ToProto(plan, {FullEntry(), FullEntry()});
+    EXPECT_EQ(PlanOf(message), plan);
+    EXPECT_EQ(RequestsOf(message).size(), 2u);
+  }
+}
+
+TEST(ConvertTest, AnAdminSeesThePlanFromNowOnAndNotWhatIsNever) {
+  const Instant now(100s);
+  const auto plan = ToAdmin({now - 1s, now + 2500ms, kNever}, {FullEntry()}, now);
+  EXPECT_DOUBLE_EQ(plan.grace_in_s(), -1);
+  EXPECT_DOUBLE_EQ(plan.cancel_in_s(), 2.5);
+  EXPECT_FALSE(plan.has_end_in_s());
+  ASSERT_EQ(plan.requests_size(), 1);
+  EXPECT_EQ(plan.requests(0).cause().reason(), "upgrade");
+}
+
+TEST(ConvertTest, StagesAndLogLevelsAreFoundByName) {
+  for (const Stage stage : kStages) EXPECT_EQ(StageNamed(Name(stage)), stage);
+  EXPECT_EQ(StageNamed("Serving"), std::nullopt);
+  EXPECT_EQ(StageNamed(""), std::nullopt);
+  EXPECT_EQ(Name(LogLevel::kWarning), "warning");
+  for (const LogLevel level : {LogLevel::kTrace, LogLevel::kDebug, LogLevel::kInfo,
+                               LogLevel::kWarning, LogLevel::kError}) {
+    EXPECT_EQ(LogLevelNamed(Name(level)), level);
+  }
+  EXPECT_EQ(LogLevelNamed("loud"), std::nullopt);
+}
+
+}  // namespace
+}  // namespace lastcall

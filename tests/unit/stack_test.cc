@@ -1,0 +1,150 @@
+// The stacks of other threads, for the receipt and the dump.
+#include "lastcall/host/stack.h"
+
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <pthread.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <csignal>
+#include <thread>
+
+#include "await_asleep.h"
+#include "lastcall/base/unique_fd.h"
+#include "lastcall/event/latch.h"
+#include "lastcall/host/symbols.h"
+
+namespace lastcall {
+
+// Not in the anonymous namespace, not inlined, and with something to do afterwards: so that it has a
+// frame with a name.
+[[gnu::noinline]] void BlockedInAFunctionWithAName(const Latch& release, std::atomic<pid_t>& id) {
+  id = gettid();
+  release.Wait();
+  asm volatile("");
+}
+
+[[gnu::noinline]] void BusyInAFunctionWithAName(const Latch& release, std::atomic<pid_t>& id) {
+  id = gettid();
+  while (!release.IsSet()) asm volatile("");
+}
+
+namespace {
+
+using testing::Contains;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+class StackTest : public testing::Test {
+ protected:
+  // A thread that blocks in a function with a name until the test ends.
+  std::jthread Blocked(std::atomic<pid_t>& id, const char* name = "blocked") {
+    std::jthread thread([this, &id, name] {
+      pthread_setname_np(pthread_self(), name);
+      BlockedInAFunctionWithAName(release_, id);
+    });
+    AwaitAsleep(id);
+    return thread;
+  }
+
+  Latch release_;
+  std::atomic<pid_t> id_{0};
+};
+
+TEST_F(StackTest, ABlockedThreadIsInTheFunctionThatBlocksIt) {
+  const std::jthread thread = Blocked(id_);
+  const auto frames = StackOf(id_);
+  EXPECT_THAT(frames, Contains(HasSubstr("lastcall::BlockedInAFunctionWithAName(")));
+  EXPECT_THAT(frames, Contains(HasSubstr(" in stack_test")));
+  // Innermost first: the wait is above the function that waits.
+  const auto at = [&](const char* words) {
+    return std::find_if(frames.begin(), frames.end(), [&](const std::string& frame) {
+      return frame.find(words) != std::string::npos;
+    });
+  };
+  EXPECT_LT(at("Latch::WaitUntil"), at("BlockedInAFunctionWithAName"));
+  release_.Set();
+}
+
+TEST_F(StackTest, ABusyThreadIsInTheFunctionThatKeepsItBusy) {
+  const std::jthread thread([&] { BusyInAFunctionWithAName(release_, id_); });
+  while (id_ == 0) std::this_thread::yield();
+  EXPECT_THAT(StackOf(id_), Contains(HasSubstr("BusyInAFunctionWithAName")));
+  release_.Set();
+}
+
+TEST_F(StackTest, AskingAgainAnswersAgain) {
+  const std::jthread thread = Blocked(id_);
+  for (int i = 0; i < 50; ++i) {
+    EXPECT_THAT(StackOf(id_), Contains(HasSubstr("BlockedInAFunctionWithAName")));
+  }
+  release_.Set();
+}
+
+TEST_F(StackTest, AThreadThatIsGoneHasNone) {
+  std::thread([&] { id_ = gettid(); }).join();
+  EXPECT_THAT(StackOf(id_), IsEmpty());
+  EXPECT_THAT(StackOf(0), IsEmpty());
+}
+
+TEST_F(StackTest, AThreadThatDoesNotAnswerHasNoneAndTheNextOneDoes) {
+  const std::jthread deaf([&] {
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, nullptr);
+    BlockedInAFunctionWithAName(release_, id_);
+  });
+  AwaitAsleep(id_);
+  std::atomic<pid_t> other{0};
+  const std::jthread thread = Blocked(other);
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_THAT(StackOf(id_), IsEmpty());
+    EXPECT_THAT(StackOf(other), Contains(HasSubstr("BlockedInAFunctionWithAName")));
+  }
+  release_.Set();
+}
+
+TEST_F(StackTest, AThreadThatWasAskedGoesOnWithItsSystemCall) {
+  int ends[2];
+  ASSERT_EQ(pipe2(ends, O_CLOEXEC), 0);
+  const UniqueFd read_end(ends[0]), write_end(ends[1]);
+  std::atomic<ssize_t> size{-2};
+  std::jthread thread([&] {
+    id_ = gettid();
+    char byte;
+    size = read(read_end.get(), &byte, 1);
+  });
+  AwaitAsleep(id_);
+  EXPECT_FALSE(StackOf(id_).empty());
+  EXPECT_EQ(write(write_end.get(), "x", 1), 1);
+  thread.join();
+  EXPECT_EQ(size, 1);
+}
+
+TEST_F(StackTest, AllStacksNamesEveryThreadButTheCaller) {
+  std::atomic<pid_t> other{0};
+  const std::jthread one = Blocked(id_, "first"), two = Blocked(other, "second");
+  bool saw_first = false, saw_second = false;
+  for (const ThreadStack& stack : AllStacks()) {
+    EXPECT_NE(stack.id, gettid());
+    saw_first |= stack.id == id_ && stack.name == "first" && !stack.frames.empty();
+    saw_second |= stack.id == other && stack.name == "second" && !stack.frames.empty();
+  }
+  EXPECT_TRUE(saw_first);
+  EXPECT_TRUE(saw_second);
+  release_.Set();
+}
+
+TEST(SymbolNameTest, NamesFunctionsOfThisProgramOfLibrariesAndOfNobody) {
+  const auto inside = [](auto* function) {
+    return reinterpret_cast<void*>(reinterpret_cast<char*>(function) + 1);
+  };
+  EXPECT_THAT(SymbolName(inside(&BlockedInAFunctionWithAName)),
+              HasSubstr("lastcall::BlockedInAFunctionWithAName("));
+  EXPECT_THAT(SymbolName(inside(&BlockedInAFunctionWithAName)), HasSubstr("+0x1 in stack_test"));
+  EXPECT_THAT(SymbolName(reinterpret_cast<void*>(0x10)), testing::Eq("0x10"));
+}
+
+}  // namespace
+}  // namespace lastcall

@@ -1,0 +1,161 @@
+// Watchers see the newest status, then the receipt, then the end.
+#include "daemon/watch_hub.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <thread>
+
+#include "await_asleep.h"
+
+namespace lastcall {
+namespace {
+
+admin::v1::Status StatusOf(const std::string& stage) {
+  admin::v1::Status status;
+  status.set_stage(stage);
+  return status;
+}
+
+admin::v1::ReceiptEvent ReceiptOf(const std::string& json) {
+  admin::v1::ReceiptEvent receipt;
+  receipt.set_json(json);
+  return receipt;
+}
+
+class WatchHubTest : public testing::Test {
+ protected:
+  // The next event in one word: its stage, its receipt, or "end". Blocks where there is none.
+  static std::string Next(WatchHub::Watcher& watcher, const std::stop_token& stop = {}) {
+    const auto event = watcher.Next(stop);
+    if (!event) return "end";
+    return event->has_receipt() ? "receipt " + event->receipt().json() : event->status().stage();
+  }
+  // The same, from a watcher that waits already when `happen` runs.
+  template <class F>
+  static std::string NextAfter(WatchHub::Watcher& watcher, F happen,
+                               const std::stop_token& stop = {}) {
+    std::string word;
+    std::atomic<pid_t> waiter{0};
+    {
+      const std::jthread thread([&] {
+        waiter = gettid();
+        word = Next(watcher, stop);
+      });
+      AwaitAsleep(waiter);
+      happen();
+    }
+    return word;
+  }
+
+  WatchHub hub_;
+};
+
+TEST_F(WatchHubTest, AWatcherSeesWhatIsPublishedFromThenOn) {
+  hub_.Publish(StatusOf("starting"));
+  WatchHub::Watcher watcher(hub_);
+  hub_.Publish(StatusOf("serving"));
+  EXPECT_EQ(Next(watcher), "serving");
+  EXPECT_EQ(NextAfter(watcher, [&] { hub_.Publish(StatusOf("delay")); }), "delay");
+}
+
+TEST_F(WatchHubTest, ASlowWatcherSkipsWhatWasOvertaken) {
+  WatchHub::Watcher watcher(hub_);
+  for (const char* stage : {"serving", "delay", "grace"}) hub_.Publish(StatusOf(stage));
+  EXPECT_EQ(Next(watcher), "grace");
+}
+
+TEST_F(WatchHubTest, TheReceiptComesAfterTheNewestStatusAndThenTheEnd) {
+  WatchHub::Watcher watcher(hub_);
+  hub_.Publish(StatusOf("cancel"));
+  hub_.Publish(StatusOf("stopped"));
+  hub_.Close(ReceiptOf("{}"));
+  EXPECT_EQ(Next(watcher), "stopped");
+  EXPECT_EQ(Next(watcher), "receipt {}");
+  EXPECT_EQ(Next(watcher), "end");
+  EXPECT_EQ(Next(watcher), "end");
+}
+
+TEST_F(WatchHubTest, TheReceiptWakesAWaitingWatcher) {
+  WatchHub::Watcher watcher(hub_);
+  EXPECT_EQ(NextAfter(watcher, [&] { hub_.Close(ReceiptOf("{}")); }), "receipt {}");
+}
+
+// The loop may have a status under way when it closes.
+TEST_F(WatchHubTest, NothingComesAfterTheReceipt) {
+  WatchHub::Watcher early(hub_), late(hub_);
+  hub_.Close(ReceiptOf("{}"));
+  EXPECT_EQ(Next(early), "receipt {}");
+  hub_.Publish(StatusOf("stopped"));
+  EXPECT_EQ(Next(early), "end");
+  EXPECT_EQ(Next(late), "receipt {}");
+  EXPECT_EQ(Next(late), "end");
+}
+
+TEST_F(WatchHubTest, AWatcherThatComesAfterTheReceiptStillGetsIt) {
+  hub_.Publish(StatusOf("stopped"));
+  hub_.Close(ReceiptOf("{}"));
+  WatchHub::Watcher watcher(hub_);
+  EXPECT_EQ(Next(watcher), "receipt {}");
+  EXPECT_EQ(Next(watcher), "end");
+}
+
+TEST_F(WatchHubTest, WatchersDoNotTakeEventsFromEachOther) {
+  WatchHub::Watcher quick(hub_), slow(hub_);
+  hub_.Publish(StatusOf("delay"));
+  EXPECT_EQ(Next(quick), "delay");
+  hub_.Publish(StatusOf("grace"));
+  EXPECT_EQ(Next(quick), "grace");
+  EXPECT_EQ(Next(slow), "grace");
+  hub_.Close(ReceiptOf("{}"));
+  EXPECT_EQ(Next(slow), "receipt {}");
+  EXPECT_EQ(Next(quick), "receipt {}");
+}
+
+TEST_F(WatchHubTest, AStopWakesItsWatcherAlone) {
+  WatchHub::Watcher gone(hub_), staying(hub_);
+  std::stop_source stop;
+  EXPECT_EQ(NextAfter(gone, [&] { stop.request_stop(); }, stop.get_token()), "end");
+  hub_.Publish(StatusOf("delay"));
+  EXPECT_EQ(Next(staying), "delay");
+}
+
+TEST_F(WatchHubTest, KnowsWhetherAnybodyWatches) {
+  EXPECT_FALSE(hub_.HasWatchers());
+  {
+    const WatchHub::Watcher one(hub_);
+    {
+      const WatchHub::Watcher two(hub_);
+    }
+    EXPECT_TRUE(hub_.HasWatchers());
+  }
+  EXPECT_FALSE(hub_.HasWatchers());
+}
+
+// However fast it goes: every watcher ends with the last status and the receipt.
+TEST_F(WatchHubTest, NobodyMissesTheNewestStatusOrTheReceipt) {
+  constexpr int kStatuses = 2000;
+  std::atomic<int> watching{0};
+  std::vector<std::jthread> watchers;
+  for (int i = 0; i < 4; ++i) {
+    watchers.emplace_back([&] {
+      WatchHub::Watcher watcher(hub_);
+      ++watching;
+      int newest = -1;
+      for (std::string word = Next(watcher); word != "receipt {}"; word = Next(watcher)) {
+        ASSERT_NE(word, "end");
+        EXPECT_GT(std::stoi(word), newest);
+        newest = std::stoi(word);
+      }
+      EXPECT_EQ(newest, kStatuses - 1);
+      EXPECT_EQ(Next(watcher), "end");
+    });
+  }
+  while (watching < 4) std::this_thread::yield();
+  for (int i = 0; i < kStatuses; ++i) hub_.Publish(StatusOf(std::to_string(i)));
+  hub_.Close(ReceiptOf("{}"));
+}
+
+}  // namespace
+}  // namespace lastcall
