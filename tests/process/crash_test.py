@@ -2,17 +2,16 @@
 
 import contextlib
 import os
+import pathlib
 import signal
 import time
 import unittest
 
 import grpc
 
-from clients import SLACK, Busy, Call, wait_until
+from clients import AT_ONCE, SLACK, Busy, Call, wait_until
 from echo_pb2 import CrashRequest, EchoRequest
 from harness import Daemon, alive
-
-AT_ONCE = 1.0
 
 
 def crash(daemon, **kwargs):
@@ -24,6 +23,14 @@ def crash(daemon, **kwargs):
 def await_incarnation(daemon, number, process="main"):
     wait_until(lambda: daemon.process_status(process).incarnation == number and
                daemon.process_status(process).stage == "serving", f"incarnation {number} serves")
+
+
+def await_constructor(daemon):
+    """Waits until the only host has loaded the plugin, and so is about to make it."""
+    def loaded():
+        return [host for host in daemon.hosts()
+                if "/echo.so" in pathlib.Path(f"/proc/{host}/maps").read_text(encoding="utf-8")]
+    wait_until(loaded, "the plugin is loaded")
 
 
 class CrashTest(unittest.TestCase):
@@ -184,12 +191,21 @@ class PluginTest(unittest.TestCase):
         with self.misbehaving(hang_start="60s", reload={"ready": "1s"}) as daemon:
             self.assertEqual(daemon.wait(), 70)
             self.assertLess(time.monotonic() - began, 1.0 + SLACK)
-            self.assertIn("process main: not ready within 1s", daemon.log())
-            self.assertIn("plugin echo: constructor", daemon.log())
+            self.assertRegex(daemon.receipt()["failure"],
+                             "process main: plugin echo: constructor has not returned after ")
+            self.assertIn("EchoPlugin::EchoPlugin", daemon.log())
+
+    def test_host_is_stopped_before_it_is_ready(self):
+        began = time.monotonic()
+        with self.misbehaving(hang_start="60s", reload={"ready": "1s"}) as daemon:
+            os.kill(wait_until(daemon.hosts, "a host is there")[0], signal.SIGSTOP)
+            self.assertEqual(daemon.wait(), 70)
+            self.assertLess(time.monotonic() - began, 1.0 + SLACK)
+            self.assertEqual(daemon.receipt()["failure"], "process main: not ready within 1s")
 
     def test_sigterm_while_it_hangs_in_its_constructor(self):
         with self.misbehaving(hang_start="60s", shutdown={"cancel": "1s"}) as daemon:
-            wait_until(daemon.hosts, "a host is there")
+            await_constructor(daemon)
             began = time.monotonic()
             daemon.signal(signal.SIGTERM)
             self.assertEqual(daemon.wait(), 4)

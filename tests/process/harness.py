@@ -22,13 +22,12 @@ import grpc
 
 import echo_pb2
 import echo_pb2_grpc
-from clients import PATIENCE, Call, wait_until
+from clients import PATIENCE, SANITIZED, Call, wait_until
 from lastcall.admin.v1 import admin_pb2, admin_pb2_grpc
 
 BUILD = pathlib.Path(os.environ["LASTCALL_BUILD"]).resolve()
 BIN = BUILD / "bin"
 PLUGINS = BUILD / "plugins"
-SANITIZED = bool(os.environ.get("LASTCALL_SANITIZE"))
 
 # Tests crash processes on purpose.
 resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))

@@ -191,7 +191,7 @@ class HandlerRequestTest(unittest.TestCase):
             answer = daemon.echo().Shutdown(EchoShutdown(), timeout=20)
             self.assertEqual(answer.text, "shutting down")
             self.assertEqual(daemon.wait(), 0)
-            self.assertEqual(daemon.receipt()["calls"], {"finished": 1, "cancelled": 0})
+            self.assertEqual(daemon.receipt()["calls"]["cancelled"], 0)
 
 
 if __name__ == "__main__":

@@ -11,12 +11,10 @@ import grpc
 
 import reflection_pb2
 import reflection_pb2_grpc
-from clients import SLACK, Busy, Health, Log, Watch, wait_until
+from clients import AT_ONCE, SLACK, Busy, Health, Log, Watch, wait_until
 from echo_pb2 import EchoRequest
 from harness import Daemon
 
-# How soon a stage ends that has nothing to do, and a peer is let go that does not answer.
-AT_ONCE = 1.0
 
 # More than any buffer between a handler and its client holds.
 FLOOD = EchoRequest(text="x" * 100_000, count=1_000_000)

@@ -10,13 +10,12 @@ import unittest
 
 import grpc
 
-from clients import SLACK, Watch, wait_until
-from harness import SANITIZED, Daemon, alive
+from clients import AT_ONCE, SANITIZED, SLACK, Watch, wait_until
+from harness import Daemon, alive
 
 LONG = {"delay": "30s", "grace": "30s", "cancel": "30s"}
 # After the first SIGTERM or SIGINT took effect, a repeat means more than that.
 REPEAT = 0.55
-AT_ONCE = 1.0
 
 
 class FirstMomentsTest(unittest.TestCase):

@@ -49,8 +49,10 @@ TEST(JsonWriterTest, Utf8IsKept) {
 TEST(JsonWriterTest, BytesThatAreNoUtf8AreReplacedOneByOne) {
   const std::string bad = "\xEF\xBF\xBD";
   EXPECT_EQ(Text("\xFF"), '"' + bad + '"');
-  EXPECT_EQ(Text("a\x80z"), "\"a" + bad + "z\"");      // a continuation by itself
-  EXPECT_EQ(Text("\xC3"), '"' + bad + '"');            // cut off
+  EXPECT_EQ(Text("a\x80z"), "\"a" + bad + "z\"");  // a continuation by itself
+  EXPECT_EQ(Text("\xC3"), '"' + bad + '"');        // cut off
+  EXPECT_EQ(Text(std::string_view("\xC3\xA9", 1)), '"' + bad + '"')
+      << "what follows is not its own";
   EXPECT_EQ(Text("\xE2\x82"), '"' + bad + bad + '"');  // cut off
   EXPECT_EQ(Text("\xC3("), '"' + bad + "(\"");         // no continuation
   EXPECT_EQ(Text("\xC0\xAF"), '"' + bad + bad + '"');  // longer than needed

@@ -36,6 +36,7 @@ const Guess kGuesses[] = {
     {"keepaliv", "keepalive"},
     {"", ""},
     {"x", ""},
+    {"lixxxx", ""},
 };
 INSTANTIATE_TEST_SUITE_P(All, NearestWordTest, testing::ValuesIn(kGuesses));
 

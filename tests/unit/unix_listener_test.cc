@@ -255,6 +255,7 @@ TEST_F(UnixListenerTest, MovedListenerRemovesItsPathOnce) {
   const std::string old_path = path_;
   path_ = folder_ / "y.sock";
   second = MustBind();  // the path of what was there before goes
+  EXPECT_EQ(second.address(), "unix:" + path_);
   EXPECT_FALSE(Exists(old_path));
   EXPECT_EQ(ConnectUnix(path_), 0);
 }

@@ -33,7 +33,7 @@ struct Exchange {
   std::atomic<int> ticket{0};   // of the question that is open; 0: none
   std::atomic<pid_t> asked{0};  // the thread
   std::array<void*, kMaxFrames> frames{};
-  int count = 0;
+  std::atomic<int> count{0};  // stored after the frames
   sem_t answered;
 
   Exchange() { sem_init(&answered, 0, 0); }
