@@ -164,7 +164,7 @@ void Section::Bytes(std::string_view key, uint64_t most, uint64_t& out) {
     }
   } else if (const auto* integer = node->as_integer()) {
     written = std::to_string(integer->get());
-    bytes = integer->get() < 0 ? UINT64_MAX : static_cast<uint64_t>(integer->get());
+    bytes = static_cast<uint64_t>(integer->get());  // a negative one is out of range then
   } else {
     ExpectedBut(key, "a number of bytes", *node, Assign(key, "\"4MiB\""));
     return;

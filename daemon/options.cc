@@ -26,8 +26,8 @@ constexpr char kHelp[] =
   --version          print the version
   --help, -h         print this
 
-Signals: SIGTERM ends it in stages, SIGINT without delay, SIGQUIT cancels the calls; a second SIGTERM
-or SIGINT: the next stage now. SIGUSR1 logs calls and stacks. lastcallctl does the same and more.
+Signals: SIGTERM ends it in stages, SIGINT without delay, SIGQUIT cancels the calls; a second
+SIGTERM or SIGINT goes on to the next stage. SIGUSR1 logs calls and stacks. lastcallctl can do more.
 
 Exit codes: 0 every call finished, 3 calls were cancelled, 4 something had to be forced, 64 usage,
 69 cannot bind, 70 internal error, 78 configuration.

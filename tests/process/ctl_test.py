@@ -13,7 +13,7 @@ import unittest
 from clients import SLACK, Health, Log, wait_until
 from crash_test import await_incarnation, crash
 from echo_pb2 import EchoRequest
-from harness import BIN, Daemon, nobody
+from harness import BIN, Daemon, nobody, run
 
 (DONE, FAILED, USAGE, NOT_SERVING, NO_SUCH_NAME, REFUSED,
  UNREACHABLE, TIMED_OUT, DENIED) = 0, 1, 2, 3, 4, 5, 69, 75, 77
@@ -78,9 +78,7 @@ class ReadingTest(unittest.TestCase):
         self.assertEqual(tomllib.loads(text), self.json_of("Config", "config")["config"])
         copy = self.daemon.folder / "copy.toml"
         copy.write_text(text, encoding="utf-8")
-        check = subprocess.run([BIN / "lastcalld", "--config", copy, "--check"],
-                               capture_output=True, check=False)
-        self.assertEqual(check.returncode, 0)
+        self.assertEqual(run(BIN / "lastcalld", "--config", copy, "--check").returncode, 0)
 
     def test_version(self):
         version = self.json_of("Version", "version")
@@ -112,8 +110,7 @@ class ReadingTest(unittest.TestCase):
             left_behind.bind(str(stale))
         for path, said in (("/no/such.sock", "there is no such socket"),
                            (stale, "left its socket behind")):
-            done = subprocess.run([BIN / "lastcallctl", "--socket", path, "status"],
-                                  capture_output=True, text=True, check=False)
+            done = run(BIN / "lastcallctl", "--socket", path, "status")
             self.assertEqual((done.returncode, done.stdout), (UNREACHABLE, ""))
             self.assertIn(said, done.stderr)
             self.assertIn("Start", done.stderr)
@@ -125,6 +122,17 @@ class ReadingTest(unittest.TestCase):
             done = self.daemon.ctl(verb, **other)
             self.assertEqual((done.returncode, done.stdout), (DENIED, ""), done.stderr)
             self.assertIn("denied", done.stderr)
+
+
+class LogLevelTest(unittest.TestCase):
+    def test_it_reaches_the_hosts(self):
+        for level, expected in (("debug", True), ("info", False)):
+            with self.subTest(level), Daemon(log={"level": "warning"}) as daemon:
+                daemon.ctl("log-level", level, check=True)
+                daemon.signal(signal.SIGTERM)
+                self.assertEqual(daemon.wait(), 0)
+                self.assertIn("info    host main: stopped in", daemon.log())
+                self.assertEqual("debug   host main: stage grace" in daemon.log(), expected)
 
 
 class DrainTest(unittest.TestCase):

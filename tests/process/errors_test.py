@@ -4,7 +4,6 @@ import os
 import re
 import signal
 import socket
-import subprocess
 import threading
 import unittest
 
@@ -12,7 +11,7 @@ from grpc._cython import cygrpc
 
 from clients import Busy
 from echo_pb2 import EchoRequest
-from harness import BIN, BUILD, PLUGINS, Daemon, nobody
+from harness import BIN, BUILD, PLUGINS, Daemon, nobody, run
 
 USAGE, CANNOT_BIND, CONFIGURATION = 64, 69, 78
 
@@ -176,8 +175,7 @@ class BindTest(Refusals):
         with Daemon() as daemon, Busy(daemon) as busy, Busy(daemon, kind="unix") as local:
             before = {path: path.stat().st_ino for path in daemon.folder.glob("*.sock")}
             for _ in range(3):
-                second = subprocess.run([BIN / "lastcalld", "--config", daemon.config],
-                                        capture_output=True, text=True, check=False)
+                second = run(BIN / "lastcalld", "--config", daemon.config)
                 self.assertEqual(second.returncode, CANNOT_BIND)
                 self.assertEqual(len(second.stderr.splitlines()), 1, second.stderr)
                 self.assertIn("is another lastcalld running with this configuration?", second.stderr)
@@ -195,8 +193,7 @@ class CommandLineTest(unittest.TestCase):
                             ("infinity", "stopping takes as long as the calls do")):
             with self.subTest(grace), Daemon(shutdown={"delay": "3s", "grace": grace}) as daemon:
                 # Beside the one that runs: it binds nothing.
-                check = subprocess.run([BIN / "lastcalld", "--config", daemon.config, "--check"],
-                                       capture_output=True, text=True, check=False)
+                check = run(BIN / "lastcalld", "--config", daemon.config, "--check")
                 self.assertEqual(check.returncode, 0, check.stderr)
                 self.assertIn(said, check.stdout)
                 self.assertIn("the configuration is good", check.stdout)
@@ -209,8 +206,7 @@ class CommandLineTest(unittest.TestCase):
         by_hand.socket = by_hand.folder / "lastcall/admin.sock"
 
         def ctl(*verb):
-            return subprocess.run([BIN / "lastcallctl", "--timeout", "30s", *verb],
-                                  env=by_hand.env, capture_output=True, text=True, check=False)
+            return run(BIN / "lastcallctl", "--timeout", "30s", *verb, env=by_hand.env)
 
         waiting = threading.Thread(target=lambda: waited.append(ctl("wait", "serving")))
         waited = []

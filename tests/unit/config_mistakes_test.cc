@@ -186,8 +186,8 @@ const Mistake kLimits[] = {
     {"MessageNegative", "", "limits.message = -1\n",
      "m.toml:4: server.a.limits.message: -1 is out of range; write a number of bytes from 0 to "
      "2147483647"},
-    {"MessageTooLarge", "", "limits.message = \"99999999999GiB\"\n",
-     "m.toml:4: server.a.limits.message: \"99999999999GiB\" is out of range; write a number of "
+    {"MessageTooLarge", "", "limits.message = \"17179869184GiB\"\n",
+     "m.toml:4: server.a.limits.message: \"17179869184GiB\" is out of range; write a number of "
      "bytes "
      "from 0 to 2147483647"},
     {"MessageNoNumber", "", "limits.message = true\n",

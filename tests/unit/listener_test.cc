@@ -10,6 +10,8 @@
 #include <cerrno>
 #include <fstream>
 
+#include <lastcall/rpc/port_holder.h>
+
 #include "listener_fixture.h"
 
 namespace lastcall {
@@ -81,10 +83,10 @@ TEST(TcpListenerTest, AllOfIpv6LeavesIpv4ToOthers) {
   EXPECT_TRUE(four) << four.error().message;
 }
 
-TEST(TcpListenerTest, NameIsLookedUp) {
+TEST(TcpListenerTest, LocalhostIsTheLoopbackWithoutAResolver) {
   const auto listener = Listener::Bind(Parse("localhost:0"));
   ASSERT_TRUE(listener) << listener.error().message;
-  EXPECT_THAT(listener->address(), MatchesRegex("(127\\.0\\.0\\.1|\\[::1\\]):[1-9][0-9]*"));
+  EXPECT_THAT(listener->address(), MatchesRegex("127\\.0\\.0\\.1:[1-9][0-9]*"));
 }
 
 TEST(TcpListenerTest, AddressInUseNamesItsHolder) {
@@ -106,6 +108,21 @@ TEST(TcpListenerTest, HolderOnAllAddressesIsNamedToo) {
   ASSERT_FALSE(second);
   EXPECT_EQ(second.error().code, Code::kAlreadyExists);
   EXPECT_THAT(second.error().message, HasSubstr(OwnName()));
+}
+
+TEST(PortHolderTest, NamesWhoListensOnThatPortAlone) {
+  const auto listener = Listener::Bind(Parse("127.0.0.1:0"));
+  ASSERT_TRUE(listener) << listener.error().message;
+  EXPECT_THAT(HolderOfPort(PortOf(*listener)), EndsWith(OwnName()));
+  // A port that is taken, so that nobody else listens there meanwhile, by a socket that does not.
+  const UniqueFd idle(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_in name{};
+  name.sin_family = AF_INET;
+  name.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof(name);
+  ASSERT_EQ(bind(idle.get(), reinterpret_cast<sockaddr*>(&name), size), 0);
+  ASSERT_EQ(getsockname(idle.get(), reinterpret_cast<sockaddr*>(&name), &size), 0);
+  EXPECT_EQ(HolderOfPort(ntohs(name.sin_port)), "");
 }
 
 TEST(TcpListenerTest, PortIsFreeAgainAtOnce) {

@@ -153,6 +153,28 @@ TEST_F(SupervisorTest, ARestartThatFailsIsTriedAgainAndStopsNobody) {
   Crash("a", SIGKILL);
   EXPECT_EQ(state("a").last_failure, "not ready within 30s");
   ExpectPhase("a", Phase::kWaiting);
+  // Nothing of it sticks to the next life.
+  Advance(4 * BackOff::kFirst);
+  Ready("a");
+  ExpectPhase("a", Phase::kRunning);
+  Crash("a", SIGSEGV);
+  EXPECT_EQ(state("a").last_failure, "killed by SIGSEGV");
+}
+
+TEST_F(SupervisorTest, ARestartThatFailsIsNoHealthyLifeHoweverLongTheOneBeforeWas) {
+  Serve({"a"});
+  Advance(1h);
+  Crash("a", SIGSEGV);
+  Advance(BackOff::kFirst);
+  Crash("a", SIGSEGV);
+  EXPECT_EQ(state("a").until - clock_.Now(), 2 * BackOff::kFirst);
+}
+
+TEST_F(SupervisorTest, AFailedStartThatIsToldTooLateExplainsNothing) {
+  Serve({"a"});
+  StartFailed("a", Code::kInternal, "late");
+  Crash("a", SIGSEGV);
+  EXPECT_EQ(state("a").last_failure, "killed by SIGSEGV");
 }
 
 TEST_F(SupervisorTest, PoliciesDecideWhatBecomesOfAMemberThatEnded) {
@@ -244,6 +266,7 @@ TEST_F(SupervisorTest, AMemberThatStopsByItselfIsStartedAgainOnceItIsGone) {
   // The receipt of that life is not the daemon's.
   Signal(SIGTERM);
   Crash("a", SIGSEGV);
+  ExpectFinished(Receipt::kCallsCancelled);
   EXPECT_EQ(receipt("a").failure, "killed by SIGSEGV");
 }
 

@@ -143,6 +143,7 @@ TEST_F(SupervisorTest, WhateverDoesNotEndIsKilledWhenThePlanEnds) {
   ExpectTold("a", {"stop"});
   Advance(1ns);
   ExpectTold("a", {"kill"});
+  ExpectTold("b", {"stop"});  // it is gone: nobody is killed twice
   ExpectStage(Stage::kStopped);
   ExpectNotFinished();  // its end is still to come
   Advance(10ms);
@@ -150,6 +151,18 @@ TEST_F(SupervisorTest, WhateverDoesNotEndIsKilledWhenThePlanEnds) {
   ExpectFinished(Receipt::kForced);
   EXPECT_EQ(receipt("a").failure, "did not end in time and was killed");
   EXPECT_EQ(receipt().took, kDelay + kGrace + kCancel + 10ms);
+}
+
+// A supervisor that was stopped for a while kills first and hears afterwards.
+TEST_F(SupervisorTest, AMemberThatHadEndedBeforeItWasKilledWasNotForced) {
+  Serve({"a"});
+  Signal(SIGTERM);
+  clock_.Advance(1h);
+  supervisor_->OnTick();
+  ExpectTold("a", {"stop", "kill"});
+  Stop("a");
+  ExpectFinished(Receipt::kAllFinished);
+  EXPECT_EQ(receipt("a").failure, "");
 }
 
 TEST_F(SupervisorTest, WhatDoesNotEvenDieIsLeftBehindAfterASecond) {

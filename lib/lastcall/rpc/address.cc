@@ -16,6 +16,8 @@ namespace {
 
 constexpr mode_t kDefaultMode = 0666;
 constexpr std::string_view kUnix = "unix:";
+constexpr std::string_view kAllOfIpv4 = "0.0.0.0";
+constexpr std::string_view kAllOfIpv6 = "::";
 constexpr std::string_view kDigits = "0123456789";
 constexpr std::string_view kHostLetters =
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.-_";
@@ -219,8 +221,9 @@ Result<Address> ParseUnix(std::string_view text, std::string_view folder) {
   return address;
 }
 
-bool IsAll(const std::string& host, bool ipv6) {
-  return host == "*" || (ipv6 ? NormalIpv6(host) == "::" : host == "0.0.0.0");
+// As Listener::Bind takes it.
+std::string Bound(const std::string& host) {
+  return strcasecmp(host.c_str(), "localhost") == 0 ? "127.0.0.1" : host;
 }
 
 }  // namespace
@@ -261,15 +264,13 @@ bool Address::Overlaps(const Address& other) const {
   if (kind != other.kind) return false;
   if (kind == Kind::kUnix) return path == other.path;
   if (port != other.port || port == 0) return false;
-  if (host == "*" || other.host == "*" || strcasecmp(host.c_str(), other.host.c_str()) == 0) {
-    return true;
+  const std::string a = Bound(host), b = Bound(other.host);
+  if (a == "*" || b == "*" || strcasecmp(a.c_str(), b.c_str()) == 0) return true;
+  const std::string six_a = NormalIpv6(a), six_b = NormalIpv6(b);
+  if (!six_a.empty() && !six_b.empty()) {
+    return six_a == six_b || six_a == kAllOfIpv6 || six_b == kAllOfIpv6;
   }
-  const std::string mine = NormalIpv6(host), others = NormalIpv6(other.host);
-  if (!mine.empty() || !others.empty()) {
-    return !mine.empty() && !others.empty() &&
-           (mine == others || IsAll(host, true) || IsAll(other.host, true));
-  }
-  return IsIpv4(host) && IsIpv4(other.host) && (IsAll(host, false) || IsAll(other.host, false));
+  return IsIpv4(a) && IsIpv4(b) && (a == kAllOfIpv4 || b == kAllOfIpv4);
 }
 
 }  // namespace lastcall

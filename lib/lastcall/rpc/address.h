@@ -37,7 +37,8 @@ struct Address {
   // default.
   std::string Canonical() const;
 
-  // Whether both cannot be bound at once, as far as the text tells: names are not looked up.
+  // Whether both cannot be bound at once, as far as the text tells: names other than localhost are
+  // not looked up.
   bool Overlaps(const Address& other) const;
 };
 

@@ -60,8 +60,9 @@ Result<std::vector<Candidate>> Resolve(const Address& address) {
   // Not AI_ADDRCONFIG: it hides loopback addresses from a machine that has no others.
   hints.ai_flags = AI_PASSIVE | AI_NUMERICSERV;
   addrinfo* found = nullptr;
-  const int error =
-      getaddrinfo(address.host.c_str(), std::to_string(address.port).c_str(), &hints, &found);
+  // RFC 6761: localhost is the loopback, also where no resolver and no hosts file says so.
+  const std::string host = address.host == "localhost" ? "127.0.0.1" : address.host;
+  const int error = getaddrinfo(host.c_str(), std::to_string(address.port).c_str(), &hints, &found);
   if (error == EAI_AGAIN || error == EAI_SYSTEM || error == EAI_MEMORY) {
     return CannotListen(Code::kUnavailable, address,
                         "the name cannot be looked up now (" + std::string(gai_strerror(error)) +

@@ -20,7 +20,7 @@ class Listener {
   // IPv4 and IPv6, or for IPv4 alone where the machine has no IPv6; every other IPv6 address,
   // "[::]" included, takes IPv6 alone, so that "0.0.0.0" can stand beside it. Of a name with
   // several addresses the first that this machine has is bound, in the order of getaddrinfo(3), and
-  // no other: for "localhost" often ::1; write the address where it matters.
+  // no other; write the address where it matters. "localhost" is 127.0.0.1.
   //
   // A unix socket appears by rename, with its mode and group, when it listens already. One that
   // nobody listens on any more is replaced; any other file is left alone. Two that bind the same

@@ -1,5 +1,6 @@
 #include "lastcall/rpc/server.h"
 
+#include <grpc/grpc.h>
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/impl/server_builder_option.h>
@@ -78,6 +79,12 @@ void ApplyLimits(const ServerLimits& limits, grpc::ServerBuilder& builder) {
   }
 }
 
+// gRPC's own end joins a thread that may be polling, for up to ten seconds, on behalf of a peer that
+// did not read what was written to it. So gRPC stays until the process ends.
+void KeepGrpc() {
+  [[maybe_unused]] static const bool kept = (grpc_init(), true);
+}
+
 bool IsCallback(const grpc::Service* service) { return service->has_callback_methods(); }
 
 }  // namespace
@@ -110,6 +117,7 @@ Server::Server(std::string name, const Clock& clock, Termination termination,
 Result<std::unique_ptr<Server>> Server::Start(ServerOptions options, const Clock& clock,
                                               Termination termination,
                                               std::function<void()> on_idle) {
+  KeepGrpc();
   std::unique_ptr<Server> server(
       new Server(options.name, clock, std::move(termination), std::move(on_idle)));
   Grpc& grpc = *server->grpc_;
