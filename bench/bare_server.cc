@@ -1,32 +1,66 @@
-// The baseline of call.py: the echo service's Unary in a gRPC server without anything around it.
+// The baseline of call.py and loss.py: some methods of the echo service in a gRPC server without
+// anything around it.
+//
+//   bare_server [ADDRESS]
+//
+// Prints its port. SIGTERM ends it as gRPC's own documentation says: Shutdown with a deadline.
 #include <grpcpp/grpcpp.h>
 #include <unistd.h>
 
+#include <chrono>
+#include <csignal>
 #include <cstdio>
+#include <thread>
 
 #include "echo.grpc.pb.h"
 
 namespace {
 
-class BareEcho final : public lastcall::example::Echo::Service {
-  grpc::Status Unary(grpc::ServerContext*, const lastcall::example::EchoRequest* request,
-                     lastcall::example::EchoReply* reply) override {
+using lastcall::example::Echo;
+using lastcall::example::EchoReply;
+using lastcall::example::EchoRequest;
+using lastcall::example::SlowRequest;
+
+class BareEcho final : public Echo::Service {
+  grpc::Status Unary(grpc::ServerContext*, const EchoRequest* request, EchoReply* reply) override {
     reply->set_text(request->text());
     reply->set_pid(getpid());
+    return grpc::Status::OK;
+  }
+
+  grpc::Status Slow(grpc::ServerContext*, const SlowRequest* request, EchoReply*) override {
+    std::this_thread::sleep_for(std::chrono::milliseconds(request->delay_ms()));
+    return grpc::Status::OK;
+  }
+
+  grpc::Status Bidi(grpc::ServerContext*,
+                    grpc::ServerReaderWriter<EchoReply, EchoRequest>* stream) override {
+    EchoRequest request;
+    while (stream->Read(&request)) {
+      if (!stream->Write(EchoReply())) break;
+    }
     return grpc::Status::OK;
   }
 };
 
 }  // namespace
 
-int main() {
+int main(int argc, char** argv) {
+  sigset_t term;
+  sigemptyset(&term);
+  sigaddset(&term, SIGTERM);
+  pthread_sigmask(SIG_BLOCK, &term, nullptr);
   BareEcho service;
   int port = 0;
   grpc::ServerBuilder builder;
-  builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
+  builder.AddListeningPort(argc > 1 ? argv[1] : "127.0.0.1:0", grpc::InsecureServerCredentials(),
+                           &port);
   builder.RegisterService(&service);
   const auto server = builder.BuildAndStart();
+  if (server == nullptr) return 1;
   std::printf("%d\n", port);
   std::fflush(stdout);
-  server->Wait();
+  int signal = 0;
+  sigwait(&term, &signal);
+  server->Shutdown(std::chrono::system_clock::now() + std::chrono::seconds(10));
 }

@@ -16,6 +16,20 @@ function(lastcall_library name)
   set_property(GLOBAL APPEND PROPERTY LASTCALL_LIBRARIES ${target})
 endfunction()
 
+# lastcall_headers(NAME HEADERS … [INTERFACE …]): the library lastcall::NAME, which is headers alone.
+function(lastcall_headers name)
+  cmake_parse_arguments(ARG "" "" "HEADERS;INTERFACE" ${ARGN})
+  set(target lastcall_${name})
+  add_library(${target} INTERFACE)
+  add_library(lastcall::${name} ALIAS ${target})
+  set_target_properties(${target} PROPERTIES EXPORT_NAME ${name})
+  target_compile_features(${target} INTERFACE cxx_std_20)
+  target_link_libraries(${target} INTERFACE ${ARG_INTERFACE})
+  target_sources(${target} INTERFACE FILE_SET HEADERS BASE_DIRS ${PROJECT_SOURCE_DIR}/lib
+                                     FILES ${ARG_HEADERS})
+  set_property(GLOBAL APPEND PROPERTY LASTCALL_LIBRARIES ${target})
+endfunction()
+
 # lastcall_program(NAME SOURCES … LIBRARIES …)
 function(lastcall_program name)
   cmake_parse_arguments(ARG "" "" "SOURCES;LIBRARIES" ${ARGN})

@@ -156,6 +156,16 @@ Result<admin::v1::ShutdownReply> AdminClient::Shutdown(const admin::v1::Shutdown
   return state_->Call(&Admin::Stub::Shutdown, request, by);
 }
 
+Result<admin::v1::ReloadReply> AdminClient::Reload(const admin::v1::ReloadRequest& request,
+                                                   Deadline by) {
+  return state_->Call(&Admin::Stub::Reload, request, by);
+}
+
+Result<admin::v1::ReloadReply> AdminClient::Restart(const admin::v1::RestartRequest& request,
+                                                    Deadline by) {
+  return state_->Call(&Admin::Stub::Restart, request, by);
+}
+
 Result<admin::v1::SetDrainingReply> AdminClient::SetDraining(
     const admin::v1::SetDrainingRequest& request, Deadline by) {
   return state_->Call(&Admin::Stub::SetDraining, request, by);

@@ -43,6 +43,8 @@ class AdminClient {
 
   Result<admin::v1::Status> GetStatus(Deadline by);
   Result<admin::v1::ShutdownReply> Shutdown(const admin::v1::ShutdownRequest& request, Deadline by);
+  Result<admin::v1::ReloadReply> Reload(const admin::v1::ReloadRequest& request, Deadline by);
+  Result<admin::v1::ReloadReply> Restart(const admin::v1::RestartRequest& request, Deadline by);
   Result<admin::v1::SetDrainingReply> SetDraining(const admin::v1::SetDrainingRequest& request,
                                                   Deadline by);
   Result<admin::v1::GetConfigReply> GetConfig(Deadline by);

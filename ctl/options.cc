@@ -15,6 +15,7 @@ constexpr char kFooter[] = R"(Examples:
   lastcallctl shutdown --delay 5s --grace 1m --reason "new kernel"
   lastcallctl shutdown --dry-run --json
   lastcallctl --timeout 30s wait serving
+  lastcallctl reload --dry-run
   lastcallctl drain public --reason "load test"
 
 LENGTHs are numbers with a unit of ns us ms s m h d: 250ms, 5s, 1m30s; infinity.
@@ -45,7 +46,7 @@ void AddGlobals(CLI::App& app, Options* options) {
   AddLength(&app, "--timeout", &options->timeout,
             "Give up after this long (default: 5s for an answer, no limit for what waits)");
   app.add_flag_callback(
-      "--no-wait", [options] { options->wait = false; }, "Don't wait for the end of a shutdown");
+      "--no-wait", [options] { options->wait = false; }, "Don't wait for the end of a shutdown or reload");
   app.set_version_flag("--version", "lastcallctl " LASTCALL_VERSION,
                        "Print the version of lastcallctl");
 }
@@ -88,6 +89,26 @@ void AddShutdown(CLI::App& app, Options* options) {
           "Ctrl-C ends the waiting, not the shutdown.");
 }
 
+void AddReload(CLI::App& app, Options* options) {
+  CLI::App* reload = AddVerb(app, options, Verb::kReload, "reload",
+                             "Read everything afresh, replace the processes that have changed");
+  AddReason(reload, options);
+  CLI::Option* dry_run =
+      reload->add_flag("--dry-run", options->dry_run, "Only say what would change");
+  reload
+      ->add_flag_callback(
+          "--wait", [] {}, "Wait for the end (the default)")
+      ->excludes(dry_run)
+      ->excludes(app.get_option("--no-wait"));
+  AddNote(reload,
+          "No call is lost: what is new takes over first, what is old retires then. A process whose\n"
+          "successor fails goes on as it was, and the exit code is 1.");
+  CLI::App* restart = AddVerb(app, options, Verb::kRestart, "restart",
+                              "Replace a process though nothing has changed");
+  restart->add_option("PROCESS", options->process, "Its name")->required()->type_name("");
+  AddReason(restart, options);
+}
+
 void AddVerbs(CLI::App& app, Options* options) {
   AddNote(
       AddVerb(app, options, Verb::kStatus, "status", "The daemon, its processes and its servers"),
@@ -97,6 +118,7 @@ void AddVerbs(CLI::App& app, Options* options) {
       ->type_name("");
   AddVerb(app, options, Verb::kWatch, "watch", "Print each change until the daemon ends");
   AddShutdown(app, options);
+  AddReload(app, options);
   AddDrain(AddVerb(app, options, Verb::kDrain, "drain",
                    "Ask the clients of a server to leave; it serves on"),
            options);

@@ -15,6 +15,8 @@ enum class Verb : uint8_t {
   kServers,
   kWatch,
   kShutdown,
+  kReload,
+  kRestart,
   kDrain,
   kUndrain,
   kWait,
@@ -31,6 +33,7 @@ struct Options {
   std::optional<Duration> timeout;
 
   std::string server;    // drain, undrain, servers; empty: all of them
+  std::string process;   // restart
   std::string wait_for;  // "serving" or "stopped"
   std::string level;
   std::string reason;

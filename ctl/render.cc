@@ -42,6 +42,12 @@ std::string Headline(const Status& status, const Look& look) {
          Coarse(status.uptime_s()) + "\n";
 }
 
+std::string DescribeTls(const admin::v1::Certificate& certificate) {
+  return (certificate.valid() ? "until " : "certificate is NOT VALID, it expires ") +
+         certificate.expires() +
+         (certificate.client_ca() ? ", clients show a certificate too" : "");
+}
+
 std::string ProcessNote(const Process& process) {
   std::string note;
   if (!process.answering() && process.pid() != 0) {
@@ -52,6 +58,30 @@ std::string ProcessNote(const Process& process) {
     note = Append(note, "; ", "next start " + FromNow(process.next_start_in_s()));
   }
   return note;
+}
+
+// Incarnations besides the current one, each in a row below it.
+void AddOthers(const Process& process, TextTable& table) {
+  if (process.has_successor()) {
+    const admin::v1::Successor& next = process.successor();
+    table.Add({{"  next"},
+               {next.step(), Colour::kYellow},
+               {std::to_string(next.pid())},
+               {"-"},
+               {"-"},
+               {next.step() == "settling" ? "the old one retires " + FromNow(next.ends_in_s())
+                                          : "ready " + FromNow(next.ends_in_s()) + " at the latest"}});
+  }
+  for (const admin::v1::Retired& retired : process.retired()) {
+    std::string note = Grouped(retired.calls_in_flight()) + " in flight";
+    if (retired.has_cancel_in_s()) note += "; ends " + FromNow(retired.cancel_in_s()) + " at the latest";
+    table.Add({{"  retired"},
+               {retired.stage(), Colour::kDim},
+               {std::to_string(retired.pid())},
+               {"-"},
+               {"-"},
+               {note}});
+  }
 }
 
 std::string RenderProcesses(const Status& status, const Look& look) {
@@ -71,6 +101,7 @@ std::string RenderProcesses(const Status& status, const Look& look) {
          {lives ? Coarse(process.uptime_s()) : "-"},
          {Grouped(process.restarts()), process.restarts() > 0 ? Colour::kYellow : Colour::kPlain},
          {ProcessNote(process), well ? Colour::kPlain : Colour::kRed}});
+    AddOthers(process, table);
   }
   return table.empty() ? "no processes\n" : table.Render(look);
 }
@@ -123,6 +154,9 @@ std::string Paragraph(const std::string& text, const std::string& indent, const 
 std::string ServerNotes(const Status& status, const Look& look) {
   std::string notes;
   for (const Server& server : status.servers()) {
+    if (server.has_certificate() && !server.certificate().valid()) {
+      notes += Paragraph(server.name() + ": TLS " + DescribeTls(server.certificate()), "", look);
+    }
     if (!server.has_draining()) continue;
     notes += Paragraph(server.name() + ": " + DescribeDraining(server.draining()), "", look);
   }
@@ -229,6 +263,7 @@ std::string RenderServer(Server server, const Look& look) {
   if (server.has_draining()) text += "  " + DescribeDraining(server.draining()) + "\n";
   text += "  process  " + server.process() + "\n";
   text += "  listen   " + Join(server.listen(), "\n           ") + "\n";
+  if (server.has_certificate()) text += "  TLS      " + DescribeTls(server.certificate()) + "\n";
   if (server.plugins_size() > 0) text += "  plugins  " + Join(server.plugins(), ", ") + "\n";
   return text + MethodTable(server, look);
 }

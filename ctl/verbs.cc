@@ -4,6 +4,7 @@
 #include <lastcall/base/spelling.h>
 
 #include "json_output.h"
+#include "reload.h"
 #include "render.h"
 
 namespace lastcall {
@@ -157,6 +158,8 @@ int RunVerb(Session& session) {
     case Verb::kServers: return RunServers(session);
     case Verb::kWatch: return RunWatch(session);
     case Verb::kShutdown: return RunShutdown(session);
+    case Verb::kReload: return RunReload(session);
+    case Verb::kRestart: return RunRestart(session);
     case Verb::kDrain: return RunSetDraining(session, true);
     case Verb::kUndrain: return RunSetDraining(session, false);
     case Verb::kWait:

@@ -22,7 +22,7 @@ using grpc::ServerContext;
 // How long a question may wait for the loop, which never blocks.
 constexpr auto kLoopPatience = std::chrono::seconds(5);
 // Each call is a thread while it runs, a watcher for as long as it watches.
-constexpr int kThreads = 64;
+constexpr int kThreads = 160;
 // By which lastcallctl says who it is; believed when the kernel knows that process on the socket.
 constexpr char kPidKey[] = "lastcall-pid";
 
@@ -122,6 +122,22 @@ class AdminServer::Service final : public admin::v1::Admin::Service {
         reply);
   }
 
+  grpc::Status Reload(ServerContext* context, const admin::v1::ReloadRequest* request,
+                      admin::v1::ReloadReply* reply) override {
+    const Cause by = callers_.Identify(*context, request->reason());
+    return Change([this, request = *request, by](
+                      auto answer) { backend_.BeginReload(request, by, std::move(answer)); },
+                  reply);
+  }
+
+  grpc::Status Restart(ServerContext* context, const admin::v1::RestartRequest* request,
+                       admin::v1::ReloadReply* reply) override {
+    const Cause by = callers_.Identify(*context, request->reason());
+    return Change([this, request = *request, by](
+                      auto answer) { backend_.BeginRestart(request, by, std::move(answer)); },
+                  reply);
+  }
+
   grpc::Status SetDraining(ServerContext* context, const admin::v1::SetDrainingRequest* request,
                            admin::v1::SetDrainingReply* reply) override {
     const Cause by = callers_.Identify(*context, request->reason());
@@ -167,15 +183,28 @@ class AdminServer::Service final : public admin::v1::Admin::Service {
   }
 
  private:
+  // A change takes as long as it takes; a shutdown ends it, and with it the waiting.
+  template <class Question>
+  grpc::Status Change(Question question, admin::v1::ReloadReply* reply) {
+    Result<admin::v1::ReloadReply> done;
+    const grpc::Status asked =
+        Ask<Result<admin::v1::ReloadReply>>(std::move(question), &done, kForever);
+    if (!asked.ok()) return asked;
+    if (!done) return ToGrpc(done.error());
+    *reply = std::move(*done);
+    return grpc::Status::OK;
+  }
+
   // Asks in the loop's thread and waits here, in the call's own, for the answer.
   template <class Answer, class Question>
-  grpc::Status Ask(Question question, Answer* answer) {
+  grpc::Status Ask(Question question, Answer* answer, Duration patience = kLoopPatience) {
     auto promise = std::make_shared<std::promise<Answer>>();
     std::future<Answer> future = promise->get_future();
     backend_.Post([question = std::move(question), promise] {
       question([promise](Answer value) { promise->set_value(std::move(value)); });
     });
-    if (future.wait_for(kLoopPatience) != std::future_status::ready) return Stopped();
+    const Instant by = After(std::chrono::steady_clock::now(), patience);
+    if (future.wait_until(by) != std::future_status::ready) return Stopped();
     *answer = future.get();
     return grpc::Status::OK;
   }
@@ -203,7 +232,7 @@ Result<std::unique_ptr<AdminServer>> AdminServer::Start(Listener listener, Admin
   options.limits.message = 64 << 10;
   options.admit = [callers = admin->callers_.get()](int fd) { return callers->Admit(fd); };
   options.warn = [log](const std::string& what) { log(LogLevel::kWarning, what); };
-  auto server = Server::Start(std::move(options), clock, Termination(), nullptr);
+  auto server = Server::Start(std::move(options), clock, Termination());
   if (!server) return tl::unexpected(server.error());
   admin->server_ = std::move(*server);
   admin->server_->SetServing(true);
@@ -212,7 +241,7 @@ Result<std::unique_ptr<AdminServer>> AdminServer::Start(Listener listener, Admin
 }
 
 void AdminServer::BeginRetire(std::function<void()> retired) {
-  server_->BeginRetire(Instant(), std::move(retired));
+  server_->BeginRetire({.last_call = true}, std::move(retired));
 }
 
 void AdminServer::Cancel() { server_->Cancel(); }

@@ -27,6 +27,11 @@ class AdminBackend {
   virtual void BeginStatus(std::function<void(admin::v1::Status)> answer) = 0;
   virtual admin::v1::ShutdownReply Shutdown(const admin::v1::ShutdownRequest& request,
                                             const Cause& by) = 0;
+  // `answer` comes in the loop's thread, when it is over or, without `wait`, when it has begun.
+  virtual void BeginReload(const admin::v1::ReloadRequest& request, const Cause& by,
+                           std::function<void(Result<admin::v1::ReloadReply>)> answer) = 0;
+  virtual void BeginRestart(const admin::v1::RestartRequest& request, const Cause& by,
+                            std::function<void(Result<admin::v1::ReloadReply>)> answer) = 0;
   virtual Result<bool> SetDraining(const admin::v1::SetDrainingRequest& request,
                                    const Cause& by) = 0;
   virtual Result<std::string> SetLogLevel(const std::string& level, const Cause& by) = 0;

@@ -62,6 +62,35 @@ std::vector<ConfigProblem> CheckPlugins(const Config& config) {
   return problems;
 }
 
+std::vector<ConfigProblem> ReadCertificates(Config& config) {
+  std::vector<ConfigProblem> problems;
+  for (ServerConfig& server : config.servers) {
+    if (!server.tls) continue;
+    auto loaded = LoadTls(*server.tls);
+    if (loaded) {
+      server.tls_pem = std::move(*loaded);
+    } else {
+      problems.push_back({server.tls_place, "server \"" + server.name + "\", tls: " +
+                                                loaded.error().message});
+    }
+  }
+  return problems;
+}
+
+std::vector<std::string> CertificateWarnings(const Config& config, WallTime now) {
+  std::vector<std::string> warnings;
+  for (const ServerConfig& server : config.servers) {
+    if (!server.tls_pem || !IsExpired(*server.tls_pem, now)) continue;
+    const bool early = now < server.tls_pem->begins;
+    warnings.push_back("server \"" + server.name + "\": its certificate " +
+                       server.tls->certificate +
+                       (early ? " is not valid before " + FormatWallTime(server.tls_pem->begins)
+                              : " expired at " + FormatWallTime(server.tls_pem->expires)) +
+                       "; it is served all the same, renew it and reload");
+  }
+  return warnings;
+}
+
 std::string Summary(const Config& config) {
   std::string text;
   for (const ServerConfig& server : config.servers) {
@@ -69,6 +98,10 @@ std::string Summary(const Config& config) {
     for (const Address& address : server.listen) text += " " + address.text;
     text += ", plugins";
     for (const PluginSpec& plugin : server.plugins) text += " " + plugin.name;
+    if (server.tls_pem) {
+      text += ", TLS until " + FormatWallTime(server.tls_pem->expires) +
+              (server.tls_pem->client_ca.empty() ? "" : ", clients by certificate");
+    }
     text += "\n";
   }
   const Duration total = config.shutdown.Total();

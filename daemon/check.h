@@ -12,6 +12,11 @@ namespace lastcall {
 // in one process.
 std::vector<ConfigProblem> CheckPlugins(const Config& config);
 
+// Reads and checks the certificates and keys of every server into the configuration.
+std::vector<ConfigProblem> ReadCertificates(Config& config);
+// Of those that are served though it is too early or too late for them.
+std::vector<std::string> CertificateWarnings(const Config& config, WallTime now);
+
 // For `lastcalld --check`: what would run, and the longest that stopping can take.
 std::string Summary(const Config& config);
 

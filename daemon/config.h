@@ -13,6 +13,7 @@
 #include <lastcall/lifecycle/plan.h>
 #include <lastcall/plugin/config.h>
 #include <lastcall/rpc/address.h>
+#include <lastcall/rpc/tls.h>
 #include <lastcall/supervisor/restart_policy.h>
 
 namespace lastcall {
@@ -50,6 +51,9 @@ struct ServerConfig {
   std::string process = "main";
   bool reflection = false;
   Limits limits;
+  std::optional<TlsFiles> tls;         // paths, absolute; empty: plaintext
+  std::optional<TlsMaterial> tls_pem;  // what is in them, once ReadCertificates was there
+  Place tls_place;
   Place place;
 };
 

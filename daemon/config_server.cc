@@ -60,6 +60,28 @@ void ReadLimits(Section section, Limits& limits) {
   section.Close();
 }
 
+void ReadTls(Section& section, const ConfigContext& context, Problems& problems,
+             ServerConfig& server) {
+  if (!section.Has("tls")) return;
+  Section tls = section.Table("tls");
+  TlsFiles files;
+  const auto read = [&](std::string_view key, std::string& path) {
+    tls.Text(key, path);
+    if (!path.empty()) path = (std::filesystem::path(context.folder) / path).lexically_normal();
+  };
+  read("certificate", files.certificate);
+  read("key", files.key);
+  read("client_ca", files.client_ca);
+  tls.Close();
+  server.tls_place = tls.place();
+  if (files.certificate.empty() || files.key.empty()) {
+    problems.Add(server.tls_place,
+                 tls.path() + ": " + (files.certificate.empty() ? "certificate" : "key") +
+                     " is missing; write both, the paths of PEM files, or remove the section");
+  }
+  server.tls = std::move(files);
+}
+
 // A plugin's tables become keys with dots.
 class Flattener {
  public:
@@ -204,7 +226,7 @@ ServerSection ReadServer(Section section, const std::string& name, const ConfigC
   section.Boolean("reflection", server.reflection);
   ReadLimits(section.Table("limits"), server.limits);
   ReadPluginSections(section.Table("config"), problems, server);
-  section.Unsupported("tls", "remove the section and end TLS in a proxy in front of the server");
+  ReadTls(section, context, problems, server);
   section.Unsupported("pass", "remove it");
   section.Close();
   return read;

@@ -96,6 +96,10 @@ void DescribeServer(const ServerConfig& server, const std::string& plugin_dir, N
       .Set("keepalive", server.limits.keepalive)
       .Set("keepalive_timeout", server.limits.keepalive_timeout)
       .Set("handshake", server.limits.handshake);
+  if (server.tls) {
+    node.Sub("tls").Set("certificate", server.tls->certificate).Set("key", server.tls->key);
+    if (!server.tls->client_ca.empty()) node.Sub("tls").Set("client_ca", server.tls->client_ca);
+  }
   for (const PluginSpec& plugin : server.plugins) {
     for (const auto& [key, value] : plugin.values) {
       SetDotted(key, value.value, node.Sub("config").Sub(plugin.name));

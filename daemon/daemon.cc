@@ -6,23 +6,25 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <iterator>
 #include <utility>
 
 #include <boost/asio/post.hpp>
 
+#include "daemon/check.h"
 #include "daemon/convert.h"
 
 namespace lastcall {
 namespace {
 
-// How long a status waits for processes that do not answer.
-constexpr auto kQueryPatience = std::chrono::milliseconds(500);
 // How often watchers see the calls in flight while stopping.
 constexpr auto kRefresh = std::chrono::milliseconds(200);
 // How far a stop without end is promised to systemd at a time.
 constexpr auto kPromise = std::chrono::seconds(30);
 // How long admin callers have to read their last answer.
 constexpr auto kAdminGrace = std::chrono::seconds(1);
+// What comes after the last instant: killing what is left, and the last answers.
+constexpr auto kAfterwards = std::chrono::seconds(3);
 
 std::optional<Duration> Given(bool has, double seconds) {
   return has ? std::optional(FromSeconds(seconds)) : std::nullopt;
@@ -54,53 +56,147 @@ Result<> Daemon::Bind() {
   }
   admin_socket_ = std::move(*admin_socket);
   admin_address_ = admin_socket_->address();
-  for (const ServerConfig& server : config_.servers) {
-    std::vector<Listener>& listeners = sockets_.emplace_back();
-    for (const Address& address : server.listen) {
-      auto listener = Listener::Bind(address);
-      if (!listener) {
-        return Fail(listener.error().code, "server " + server.name + ": " + listener.error().message);
-      }
-      listeners.push_back(std::move(*listener));
-    }
+  auto sockets = BindAll(config_);
+  if (!sockets) return tl::unexpected(sockets.error());
+  sockets_ = std::move(*sockets);
+  for (const std::string& warning : CertificateWarnings(config_, clock_.Wall())) {
+    Say(LogLevel::kWarning, warning);
+  }
+  for (const std::string& name : activation_.Unused()) {
+    Say(LogLevel::kWarning, "systemd passed socket \"" + name + "\", which no server listens on; "
+                            "write listen = [\"systemd:" + name + "\"]");
   }
   return {};
 }
 
-void Daemon::MakeProcesses() {
+// What is bound already is taken over: an address may move to another server.
+Result<Daemon::Sockets> Daemon::BindAll(const Config& config) {
+  std::set<const Listener*> taken;
+  Sockets sockets;
+  for (const ServerConfig& server : config.servers) {
+    auto& bound = sockets[server.name];
+    for (const Address& address : server.listen) {
+      // What systemd passed stays with it, and is copied again.
+      if (address.kind != Address::Kind::kSystemd) {
+        if (auto listener = BoundAlready(address.text, server.name, taken)) {
+          bound.push_back({address.text, std::move(listener)});
+          continue;
+        }
+      }
+      auto made = BindOne(address);
+      if (!made) {
+        return Fail(made.error().code, "server " + server.name + ": " + made.error().message);
+      }
+      std::move(made->begin(), made->end(), std::back_inserter(bound));
+    }
+  }
+  return sockets;
+}
+
+// Of the same server, or of one that drops it. Two servers may both have a port of their own by
+// "127.0.0.1:0"; one whose server keeps it is not taken by another.
+std::shared_ptr<const Listener> Daemon::BoundAlready(const std::string& text,
+                                                     const std::string& server,
+                                                     std::set<const Listener*>& taken) const {
+  const auto of = [&](const std::vector<Bound>& all) -> std::shared_ptr<const Listener> {
+    for (const Bound& one : all) {
+      if (one.text == text && taken.insert(one.listener.get()).second) return one.listener;
+    }
+    return nullptr;
+  };
+  const auto own = sockets_.find(server);
+  if (own != sockets_.end()) {
+    if (auto listener = of(own->second)) return listener;
+  }
+  if (text.ends_with(":0")) return nullptr;
+  for (const auto& [name, all] : sockets_) {
+    if (auto listener = of(all)) return listener;
+  }
+  return nullptr;
+}
+
+Result<std::vector<Daemon::Bound>> Daemon::BindOne(const Address& address) {
+  std::vector<Bound> bound;
+  const auto add = [&](Listener listener) {
+    bound.push_back({address.text, std::make_shared<const Listener>(std::move(listener))});
+  };
+  if (address.kind == Address::Kind::kSystemd) {
+    auto sockets = activation_.Named(address.path);
+    if (!sockets) {
+      return Fail(sockets.error().code, address.text + ": " + sockets.error().message);
+    }
+    for (UniqueFd& socket : *sockets) add(Listener(std::move(socket)));
+    return bound;
+  }
+  auto listener = Listener::Bind(address);
+  if (!listener) return tl::unexpected(listener.error());
+  add(std::move(*listener));
+  return bound;
+}
+
+Supervisor::Member Daemon::MemberOf(const Config& config, const std::string& process,
+                                    const Sockets& sockets) {
+  auto spec = std::make_shared<HostSpec>();
+  spec->name = process;
+  spec->program = host_program_;
+  spec->shutdown = config.shutdown;
+  spec->quiet = config.quiet;
+  spec->ready = config.ready;
+  Supervisor::Member member{.name = process};
+  for (const ProcessConfig& one : config.processes) {
+    if (one.name == process) member.restart = one.restart;
+  }
+  for (const ServerConfig& server : config.servers) {
+    if (server.process != process) continue;
+    HostSpec::Served& served = spec->servers.emplace_back();
+    served.config = server;
+    for (const Bound& bound : sockets.at(server.name)) served.sockets.push_back(bound.listener);
+    member.servers.push_back(server.name);
+  }
+  member.make = [this, spec = std::shared_ptr<const HostSpec>(std::move(spec))](
+                    size_t place, uint32_t incarnation) {
+    return std::make_unique<HostProcess>(loop_, spec, place, incarnation,
+                                         static_cast<HostSurroundings&>(*this), log_);
+  };
+  return member;
+}
+
+Supervisor::Options Daemon::SupervisorOptions(const Config& config) const {
+  return {.shutdown = config.shutdown,
+          .ready = config.ready,
+          .settle = config.settle,
+          .retire = config.reload_grace,
+          .keep = config.keep};
+}
+
+void Daemon::MakeSupervisor() {
+  contents_ = ContentsOf(config_, host_program_);
   std::vector<Supervisor::Member> members;
   for (const ProcessConfig& process : config_.processes) {
-    HostProcess::Options options;
-    options.name = process.name;
-    options.program = host_program_;
-    options.shutdown = config_.shutdown;
-    options.quiet = config_.quiet;
-    options.ready = config_.ready;
-    options.log = log_;
-    options.log_level = [this] { return std::string(Name(logger_.level())); };
-    options.draining = [this](const std::string& server) {
-      return supervisor_->draining().contains(server);
-    };
-    options.request_stop = [this](Request request) { supervisor_->OnRequest(std::move(request)); };
-    options.reported = [this] { Changed(); };
-    Supervisor::Member member{.name = process.name, .restart = process.restart};
-    for (size_t i = 0; i < config_.servers.size(); ++i) {
-      if (config_.servers[i].process != process.name) continue;
-      options.servers.push_back(&config_.servers[i]);
-      options.sockets.push_back(&sockets_[i]);
-      member.servers.push_back(config_.servers[i].name);
-    }
-    processes_.push_back(std::make_unique<HostProcess>(loop_, std::move(options)));
-    member.process = processes_.back().get();
-    members.push_back(std::move(member));
+    members.push_back(MemberOf(config_, process.name, sockets_));
   }
-  supervisor_.emplace(Supervisor::Options{config_.shutdown, config_.ready}, std::move(members),
-                      clock_, static_cast<SupervisorObserver&>(*this), log_);
-  for (size_t i = 0; i < processes_.size(); ++i) processes_[i]->Attach(*supervisor_, i);
+  supervisor_.emplace(SupervisorOptions(config_), std::move(members), clock_,
+                      static_cast<SupervisorObserver&>(*this), log_);
+}
+
+std::string Daemon::LogLevelName() const { return std::string(Name(logger_.level())); }
+
+bool Daemon::IsDraining(const std::string& server) const {
+  return supervisor_->draining().contains(server);
+}
+
+// Those that live: current ones, successors, retired ones.
+template <class F>
+void Daemon::ForEachHost(F action) {
+  for (const Supervisor::State& state : supervisor_->members()) {
+    ForEachLife(state, [&](const Life& life) {
+      if (life.process != nullptr) action(static_cast<HostProcess&>(*life.process));
+    });
+  }
 }
 
 int Daemon::Run() {
-  MakeProcesses();
+  MakeSupervisor();
   auto admin = AdminServer::Start(std::move(*admin_socket_), *this, hub_, clock_, log_);
   if (!admin) {
     Say(LogLevel::kError, admin.error().message);
@@ -164,7 +260,7 @@ void Daemon::StageEntered(Stage stage) {
 void Daemon::PromiseEnd() {
   const Instant now = clock_.Now();
   const Instant end = supervisor_->lifecycle().plan().end;
-  const Instant until = After(end == kNever ? now : end, end == kNever ? kPromise : kAdminGrace);
+  const Instant until = After(end == kNever ? now : end, end == kNever ? kPromise : kAfterwards);
   if (end == kNever ? promised_ - now > kPromise / 2 : until <= promised_) return;
   promised_ = until;
   systemd_.ExtendTimeout(until - now);
@@ -173,22 +269,20 @@ void Daemon::PromiseEnd() {
 std::string Daemon::Summary() const {
   return "serving " + std::to_string(config_.servers.size()) +
          (config_.servers.size() == 1 ? " server in " : " servers in ") +
-         std::to_string(processes_.size()) + (processes_.size() == 1 ? " process" : " processes");
-}
-
-void Daemon::ReloadRequested() {
-  Say(LogLevel::kWarning, "SIGHUP: this version cannot reload; nothing has changed. Restart the "
-                          "daemon to read the configuration again");
+         std::to_string(config_.processes.size()) +
+         (config_.processes.size() == 1 ? " process" : " processes");
 }
 
 void Daemon::DumpRequested() {
   for (const auto& state : supervisor_->members()) {
-    Say(LogLevel::kWarning, "dump: process " + state.member.name + " incarnation " +
-                                std::to_string(state.incarnation) + " " +
-                                std::string(Name(state.phase)) + ", stage " +
-                                std::string(Name(state.stage)));
+    ForEachLife(state, [&](const Life& life) {
+      Say(LogLevel::kWarning, "dump: process " + state.member.name + " incarnation " +
+                                  std::to_string(life.incarnation) + " " +
+                                  std::string(Name(life.phase)) + ", stage " +
+                                  std::string(Name(life.stage)));
+    });
   }
-  for (const auto& process : processes_) process->Dump();
+  ForEachHost([](HostProcess& host) { host.Dump(); });
 }
 
 void Daemon::Changed() {
@@ -209,11 +303,19 @@ void Daemon::BeginRefresh() {
     if (error || over_) return;
     PromiseEnd();
     if (hub_.HasWatchers()) {
-      for (const auto& process : processes_) process->BeginQuery([this] { Changed(); });
+      ForEachHost([this](HostProcess& host) { host.BeginQuery([this] { Changed(); }); });
       Changed();
     }
     BeginRefresh();
   });
+}
+
+void Daemon::Retired(const Receipt& receipt) {
+  const bool clean = receipt.exit_code == 0 && receipt.failure.empty();
+  Say(clean ? LogLevel::kInfo : LogLevel::kWarning,
+      "process " + receipt.subject + ": incarnation " + std::to_string(receipt.incarnation) +
+          " retired: " + receipt.Outcome());
+  Say(clean ? LogLevel::kDebug : LogLevel::kWarning, "receipt: " + receipt.ToJson());
 }
 
 void Daemon::Finished(const Receipt& receipt) {
@@ -253,98 +355,6 @@ void Daemon::KeepReceipt(const Receipt& receipt) {
   unlink(temporary.c_str());
 }
 
-void Daemon::BeginStatus(std::function<void(admin::v1::Status)> answer) {
-  // Answers when every process did, or when the patience is over, whichever is first.
-  struct Query {
-    std::function<void(admin::v1::Status)> answer;
-    size_t open;
-    boost::asio::steady_timer timer;
-  };
-  auto query = std::make_shared<Query>(
-      Query{std::move(answer), processes_.size(), boost::asio::steady_timer(loop_)});
-  const auto finish = [this, query] {
-    if (query->answer == nullptr) return;
-    std::exchange(query->answer, nullptr)(MakeStatus());
-    query->timer.cancel();
-  };
-  query->timer.expires_after(kQueryPatience);
-  query->timer.async_wait([finish](const boost::system::error_code&) { finish(); });
-  for (const auto& process : processes_) {
-    process->BeginQuery([query, finish] {
-      if (--query->open == 0) finish();
-    });
-  }
-}
-
-admin::v1::Status Daemon::MakeStatus() {
-  const Instant now = clock_.Now();
-  admin::v1::Status status;
-  status.set_stage(std::string(Name(supervisor_->stage())));
-  status.set_pid(getpid());
-  status.set_version(LASTCALL_VERSION);
-  status.set_uptime_s(ToSeconds(now - started_));
-  status.set_config_file(config_.file);
-  status.set_log_level(std::string(Name(logger_.level())));
-  const Ledger& ledger = supervisor_->lifecycle().ledger();
-  if (!ledger.empty()) *status.mutable_plan() = ToAdmin(ledger.plan(), ledger.entries(), now);
-  for (size_t i = 0; i < processes_.size(); ++i) {
-    const Supervisor::State& state = supervisor_->members()[i];
-    admin::v1::Process& process = *status.add_processes();
-    process.set_name(state.member.name);
-    process.set_stage(std::string(state.phase == Supervisor::Phase::kWaiting ? "waiting"
-                                  : state.phase == Supervisor::Phase::kDown  ? "stopped"
-                                                                             : Name(state.stage)));
-    process.set_pid(processes_[i]->pid());
-    process.set_incarnation(state.incarnation);
-    process.set_uptime_s(ToSeconds(now - state.incarnation_began));
-    process.set_restarts(state.restarts);
-    process.set_last_exit(state.last_failure);
-    if (state.phase == Supervisor::Phase::kWaiting) {
-      process.set_next_start_in_s(std::max(0.0, ToSeconds(state.until - now)));
-    }
-    process.set_answering(processes_[i]->answering());
-  }
-  AddServers(status);
-  return status;
-}
-
-void Daemon::AddServers(admin::v1::Status& status) {
-  for (size_t i = 0; i < config_.servers.size(); ++i) {
-    const ServerConfig& config = config_.servers[i];
-    admin::v1::Server& server = *status.add_servers();
-    server.set_name(config.name);
-    server.set_process(config.process);
-    for (const Listener& listener : sockets_[i]) server.add_listen(listener.address());
-    for (const PluginSpec& plugin : config.plugins) server.add_plugins(plugin.name);
-    server.set_health("NOT_SERVING");
-    const auto drained = supervisor_->draining().find(config.name);
-    if (drained != supervisor_->draining().end()) {
-      admin::v1::Draining& draining = *server.mutable_draining();
-      Cause by = drained->second.by;
-      by.reason.clear();  // told apart
-      draining.set_by(Describe(by));
-      draining.set_since_s(ToSeconds(clock_.Now() - drained->second.since));
-      draining.set_reason(drained->second.by.reason);
-    }
-    for (const auto& process : processes_) {
-      for (const worker::v1::ServerReport& report : process->report().servers()) {
-        if (report.name() != config.name) continue;
-        if (report.serving()) server.set_health("SERVING");
-        server.set_accepting(report.accepting());
-        server.set_calls_in_flight(report.calls_in_flight());
-        server.set_calls_total(static_cast<double>(report.calls_total()));
-        server.set_connections(report.connections());
-        for (const worker::v1::MethodReport& method : report.methods()) {
-          admin::v1::Method& count = *server.add_methods();
-          count.set_name(method.name());
-          count.set_in_flight(method.in_flight());
-          count.set_total(static_cast<double>(method.total()));
-        }
-      }
-    }
-  }
-}
-
 admin::v1::ShutdownReply Daemon::Shutdown(const admin::v1::ShutdownRequest& asked,
                                           const Cause& by) {
   Request request;
@@ -379,7 +389,7 @@ Result<std::string> Daemon::SetLogLevel(const std::string& name, const Cause& by
   }
   const std::string previous(Name(logger_.level()));
   logger_.SetLevel(*level);
-  for (const auto& process : processes_) process->SetLogLevel(name);
+  ForEachHost([&](HostProcess& host) { host.SetLogLevel(name); });
   Say(LogLevel::kInfo, "log level " + previous + " -> " + name + ", asked by " + Describe(by));
   return previous;
 }

@@ -4,12 +4,15 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
 
+#include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "daemon/admin_service.h"
+#include "daemon/changes.h"
 #include "daemon/config.h"
 #include "daemon/host_process.h"
 #include "daemon/logging.h"
@@ -17,12 +20,14 @@
 
 #include <lastcall/signals/signals.h>
 #include <lastcall/supervisor/supervisor.h>
+#include <lastcall/systemd/listen_fds.h>
 #include <lastcall/systemd/notify.h>
 
 namespace lastcall {
 
 // Everything runs in the thread of Run, but for the admin's calls and the signals, which post to it.
-class Daemon final : private SupervisorObserver, private AdminBackend {
+// What it tells of itself is in daemon_status.cc, how it reloads in daemon_reload.cc.
+class Daemon final : private SupervisorObserver, private AdminBackend, private HostSurroundings {
  public:
   // `host_program`: lastcall-host.
   Daemon(Config config, std::string host_program, Logger& logger);
@@ -35,39 +40,87 @@ class Daemon final : private SupervisorObserver, private AdminBackend {
   int Run();
 
  private:
+  // The listening sockets of each server, each with the address that it was written as.
+  struct Bound {
+    std::string text;
+    std::shared_ptr<const Listener> listener;
+  };
+  using Sockets = std::map<std::string, std::vector<Bound>>;
+  // A configuration that could take the place of the current one.
+  struct Candidate {
+    Config config;
+    Contents contents;
+    Changes changes;
+    Sockets sockets;
+  };
+  struct ReloadCaller {
+    Cause by;
+    bool wait;
+    std::function<void(Result<admin::v1::ReloadReply>)> answer;
+  };
+
   void StageEntered(Stage stage) override;
-  void ReloadRequested() override;
+  void ReloadRequested(const Cause& by) override;
   void DumpRequested() override;
   void Changed() override;
+  void Retired(const Receipt& receipt) override;
   void Finished(const Receipt& receipt) override;
 
   void Post(std::function<void()> question) override;
   void BeginStatus(std::function<void(admin::v1::Status)> answer) override;
   admin::v1::ShutdownReply Shutdown(const admin::v1::ShutdownRequest& request,
                                     const Cause& by) override;
+  void BeginReload(const admin::v1::ReloadRequest& request, const Cause& by,
+                   std::function<void(Result<admin::v1::ReloadReply>)> answer) override;
+  void BeginRestart(const admin::v1::RestartRequest& request, const Cause& by,
+                    std::function<void(Result<admin::v1::ReloadReply>)> answer) override;
   Result<bool> SetDraining(const admin::v1::SetDrainingRequest& request, const Cause& by) override;
   Result<std::string> SetLogLevel(const std::string& level, const Cause& by) override;
   admin::v1::GetConfigReply EffectiveConfig() override;
 
-  void MakeProcesses();
+  std::string LogLevelName() const override;
+  bool IsDraining(const std::string& server) const override;
+  void RequestStop(Request request) override { supervisor_->OnRequest(std::move(request)); }
+  void Reported() override { Changed(); }
+  Supervisor& supervisor() override { return *supervisor_; }
+
+  Result<Sockets> BindAll(const Config& config);
+  std::shared_ptr<const Listener> BoundAlready(const std::string& text, const std::string& server,
+                                               std::set<const Listener*>& taken) const;
+  Result<std::vector<Bound>> BindOne(const Address& address);
+  Supervisor::Member MemberOf(const Config& config, const std::string& process,
+                              const Sockets& sockets);
+  Supervisor::Options SupervisorOptions(const Config& config) const;
+  void MakeSupervisor();
+  template <class F>
+  void ForEachHost(F action);
   void ArmTimer();
   void BeginRefresh();
   void PromiseEnd();
   void Publish();
   void KeepReceipt(const Receipt& receipt);
   void EndAdmin();
-  admin::v1::Status MakeStatus();
-  void AddServers(admin::v1::Status& status);
   std::string Summary() const;
   void Say(LogLevel level, const std::string& message) { log_(level, message); }
 
-  const Config config_;
+  admin::v1::Status MakeStatus();
+  void AddProcess(const Supervisor::State& state, admin::v1::Status& status) const;
+  void AddServer(const ServerConfig& config, admin::v1::Status& status) const;
+
+  Result<Candidate> Prepare() const;
+  void NextReload();
+  void ReloadOver(const std::vector<Supervisor::Outcome>& outcomes);
+  void TakeEffect(const std::vector<Supervisor::Outcome>& outcomes);
+
+  Config config_;
+  Contents contents_;  // of what runs
   const std::string host_program_;
   Logger& logger_;
   const Log log_;
   const SteadyClock clock_;
   const Instant started_;
   const SystemdNotifier systemd_;
+  ActivationSockets activation_;
 
   boost::asio::io_context loop_{1};
   boost::asio::steady_timer timer_{loop_};    // the supervisor's next instant
@@ -79,9 +132,11 @@ class Daemon final : private SupervisorObserver, private AdminBackend {
 
   WatchHub hub_;
   std::optional<Listener> admin_socket_;
-  std::vector<std::vector<Listener>> sockets_;  // of each server
-  std::vector<std::unique_ptr<HostProcess>> processes_;
+  Sockets sockets_;
   std::optional<Supervisor> supervisor_;
+  std::optional<Candidate> candidate_;   // a reload is under way
+  std::vector<ReloadCaller> reloading_;  // who waits for it
+  std::vector<ReloadCaller> waiting_;    // for the one after it
   std::unique_ptr<AdminServer> admin_;
   std::string admin_address_;
   int exit_code_ = 0;

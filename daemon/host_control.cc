@@ -104,10 +104,10 @@ void HostControl::Obey(const ToHost& order) {
   switch (order.message_case()) {
     // What changes a server is followed by a report, for whoever watches.
     case ToHost::kAccept:
-      host_->SetAccepting(true);
+      host_->SetAccepting(order.accept().accept());
       return Report(0);
     case ToHost::kStop:
-      return host_->Adopt(PlanOf(order.stop()), RequestsOf(order.stop()));
+      return host_->Adopt(PlanOf(order.stop()), RequestsOf(order.stop()), order.stop().replaced());
     case ToHost::kSetDraining:
       host_->SetDraining(order.set_draining().server(), order.set_draining().draining());
       return Report(0);

@@ -72,6 +72,12 @@ bool AddServers(HostControl::Configuration& configuration, Host& host) {
     server.reflection = spec.reflection();
     server.draining = spec.draining();
     server.limits = ToLimits(spec.limits());
+    if (spec.has_tls()) {
+      server.tls.emplace();
+      server.tls->certificate = spec.tls().certificate();
+      server.tls->key = spec.tls().key();
+      server.tls->client_ca = spec.tls().client_ca();
+    }
     for (const worker::v1::Socket& each : spec.sockets()) {
       if (socket == configuration.sockets.end()) return false;
       server.listeners.emplace_back(std::move(*socket++), each.address());

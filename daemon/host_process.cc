@@ -61,71 +61,78 @@ worker::v1::Limits ToMessage(const Limits& limits) {
 }  // namespace
 
 // Held by whatever waits on its descriptors, so that they outlive a wait that was cancelled.
-class HostProcess::Life {
+class HostProcess::Wire {
  public:
-  Life(boost::asio::io_context& loop, Channel ours, Child child)
+  Wire(boost::asio::io_context& loop, Channel ours, Child child)
       : channel(std::move(ours)),
         readable(loop, channel.fd()),
         exited(loop, child.pidfd.Release()) {}
-  ~Life() { readable.release(); }
+  ~Wire() { readable.release(); }
 
   void Close() {
+    open = false;
     boost::system::error_code ignored;
     readable.cancel(ignored);
     exited.cancel(ignored);
   }
 
+  bool open = true;  // false: whoever held this is gone
   const Channel channel;
   stream_descriptor readable;  // the channel's
   stream_descriptor exited;    // the child's pidfd
   std::deque<ToHost> outbox;   // what the channel had no room for
 };
 
-HostProcess::HostProcess(boost::asio::io_context& loop, Options options)
-    : loop_(loop), options_(std::move(options)) {}
+HostProcess::HostProcess(boost::asio::io_context& loop, std::shared_ptr<const HostSpec> spec,
+                         size_t member, uint32_t incarnation, HostSurroundings& surroundings,
+                         Log log)
+    : loop_(loop),
+      name_(spec->name),
+      spec_(std::move(spec)),
+      member_(member),
+      incarnation_(incarnation),
+      surroundings_(surroundings),
+      log_(std::move(log)) {}
 
 HostProcess::~HostProcess() {
-  if (life_ != nullptr) life_->Close();
-}
-
-void HostProcess::Attach(Supervisor& supervisor, size_t member) {
-  supervisor_ = &supervisor;
-  member_ = member;
+  if (wire_ != nullptr) wire_->Close();
 }
 
 std::vector<int> HostProcess::Sockets() const {
   std::vector<int> fds;
-  for (const auto* listeners : options_.sockets) {
-    for (const Listener& listener : *listeners) fds.push_back(listener.fd());
+  for (const HostSpec::Served& server : spec_->servers) {
+    for (const auto& listener : server.sockets) fds.push_back(listener->fd());
   }
   return fds;
 }
 
-ToHost HostProcess::Configuration(uint32_t incarnation) const {
+ToHost HostProcess::Configuration() const {
   ToHost message;
   worker::v1::Configure& configure = *message.mutable_configure();
-  configure.set_process(options_.name);
-  configure.set_incarnation(incarnation);
-  configure.set_log_level(options_.log_level());
-  configure.set_delay_s(ToSeconds(options_.shutdown.delay));
-  configure.set_grace_s(ToSeconds(options_.shutdown.grace));
-  configure.set_cancel_s(ToSeconds(options_.shutdown.cancel));
-  if (options_.quiet) configure.set_quiet_s(ToSeconds(*options_.quiet));
-  const Instant ready_by = After(std::chrono::steady_clock::now(), options_.ready);
+  configure.set_process(name_);
+  configure.set_incarnation(incarnation_);
+  configure.set_log_level(surroundings_.LogLevelName());
+  configure.set_delay_s(ToSeconds(spec_->shutdown.delay));
+  configure.set_grace_s(ToSeconds(spec_->shutdown.grace));
+  configure.set_cancel_s(ToSeconds(spec_->shutdown.cancel));
+  if (spec_->quiet) configure.set_quiet_s(ToSeconds(*spec_->quiet));
+  const Instant ready_by = After(std::chrono::steady_clock::now(), spec_->ready);
   if (ready_by != kNever) {
-    const Duration margin = std::min(kMargin, options_.ready / 4);
+    const Duration margin = std::min(kMargin, spec_->ready / 4);
     configure.set_ready_by_ns((ready_by - margin).time_since_epoch().count());
   }
-  for (size_t i = 0; i < options_.servers.size(); ++i) {
-    const ServerConfig& server = *options_.servers[i];
+  for (const auto& [server, sockets] : spec_->servers) {
     worker::v1::ServerSpec& spec = *configure.add_servers();
     spec.set_name(server.name);
     spec.set_reflection(server.reflection);
-    spec.set_draining(options_.draining(server.name));
+    spec.set_draining(surroundings_.IsDraining(server.name));
     *spec.mutable_limits() = ToMessage(server.limits);
-    for (const Listener& listener : *options_.sockets[i]) {
-      spec.add_sockets()->set_address(listener.address());
+    if (server.tls_pem) {
+      spec.mutable_tls()->set_certificate(server.tls_pem->certificate);
+      spec.mutable_tls()->set_key(server.tls_pem->key);
+      spec.mutable_tls()->set_client_ca(server.tls_pem->client_ca);
     }
+    for (const auto& listener : sockets) spec.add_sockets()->set_address(listener->address());
     for (const PluginSpec& plugin : server.plugins) {
       worker::v1::PluginSpec& one = *spec.add_plugins();
       one.set_name(plugin.name);
@@ -136,64 +143,64 @@ ToHost HostProcess::Configuration(uint32_t incarnation) const {
   return message;
 }
 
-void HostProcess::BeginStart(uint32_t incarnation) {
-  incarnation_ = incarnation;
-  report_.Clear();
+void HostProcess::BeginStart() {
   auto pair = Channel::Pair();
   if (!pair) return CannotStart(pair.error().message);
-  auto child = Spawn(options_.program, pair->second.fd());
+  auto child = Spawn(spec_->program, pair->second.fd());
   if (!child) return CannotStart(child.error().message);
   pid_ = child->pid;
-  life_ = std::make_shared<Life>(loop_, std::move(pair->first), std::move(*child));
-  const ToHost message = Configuration(incarnation);
-  if (life_->channel.TrySend(message, Sockets()) != Channel::Sent::kYes) {
-    options_.log(LogLevel::kError, "process " + options_.name + ": cannot send its configuration");
+  wire_ = std::make_shared<Wire>(loop_, std::move(pair->first), std::move(*child));
+  const ToHost message = Configuration();
+  if (wire_->channel.TrySend(message, Sockets()) != Channel::Sent::kYes) {
+    log_(LogLevel::kError, "process " + name_ + ": cannot send its configuration");
     Kill();
   }
+  spec_ = nullptr;
   AwaitMessages();
   AwaitExit();
 }
 
 // Told like any other answer: later, from the loop.
 void HostProcess::CannotStart(const std::string& why) {
-  boost::asio::post(loop_, [this, why, incarnation = incarnation_] {
-    supervisor_->OnStartFailed(member_, incarnation, Error{Code::kInternal, why});
-    supervisor_->OnExited(member_, incarnation, ExitStatus{.code = 127});
+  boost::asio::post(loop_, [&supervisor = surroundings_.supervisor(), member = member_, why,
+                            incarnation = incarnation_] {
+    supervisor.OnStartFailed(member, incarnation, Error{Code::kInternal, why});
+    supervisor.OnExited(member, incarnation, ExitStatus{.code = 127});
   });
 }
 
 void HostProcess::Send(ToHost message) {
-  if (life_ == nullptr) return;
-  life_->outbox.push_back(std::move(message));
-  if (life_->outbox.size() == 1) Flush();
+  if (wire_ == nullptr) return;
+  wire_->outbox.push_back(std::move(message));
+  if (wire_->outbox.size() == 1) Flush();
 }
 
 void HostProcess::Flush() {
-  while (!life_->outbox.empty()) {
-    if (life_->channel.TrySend(life_->outbox.front()) == Channel::Sent::kFull) {
-      life_->readable.async_wait(stream_descriptor::wait_write,
-                                 [this, life = life_](const boost::system::error_code& error) {
-                                   if (!error && life == life_) Flush();
+  while (!wire_->outbox.empty()) {
+    if (wire_->channel.TrySend(wire_->outbox.front()) == Channel::Sent::kFull) {
+      wire_->readable.async_wait(stream_descriptor::wait_write,
+                                 [this, wire = wire_](const boost::system::error_code& error) {
+                                   if (!error && wire->open) Flush();
                                  });
       return;
     }
-    life_->outbox.pop_front();
+    wire_->outbox.pop_front();
   }
 }
 
 void HostProcess::AwaitMessages() {
-  life_->readable.async_wait(stream_descriptor::wait_read,
-                             [this, life = life_](const boost::system::error_code& error) {
-                               if (!error && life == life_ && ReadMessages()) AwaitMessages();
+  wire_->readable.async_wait(stream_descriptor::wait_read,
+                             [this, wire = wire_](const boost::system::error_code& error) {
+                               if (!error && wire->open && ReadMessages()) AwaitMessages();
                              });
 }
 
 // False: there is nothing more to come.
 bool HostProcess::ReadMessages() {
-  const auto life = life_;
+  const auto wire = wire_;
   for (;;) {
     FromHost message;
-    switch (life->channel.TryReceive(message, nullptr)) {
+    switch (wire->channel.TryReceive(message, nullptr)) {
       case Channel::Received::kYes:
         Handle(message);
         break;
@@ -202,8 +209,8 @@ bool HostProcess::ReadMessages() {
       case Channel::Received::kClosed:
         return false;
       case Channel::Received::kMalformed:
-        options_.log(LogLevel::kError,
-                     "process " + options_.name + ": sent a malformed message; it is killed");
+        log_(LogLevel::kError,
+                     "process " + name_ + ": sent a malformed message; it is killed");
         Kill();
         return false;
     }
@@ -214,43 +221,43 @@ void HostProcess::Handle(const FromHost& message) {
   switch (message.message_case()) {
     case FromHost::kHello:
       if (message.hello().version() != LASTCALL_VERSION) {
-        supervisor_->OnStartFailed(
+        surroundings_.supervisor().OnStartFailed(
             member_, incarnation_,
             Error{Code::kFailedPrecondition,
-                  options_.program + " is version " + message.hello().version() +
+                  "lastcall-host is version " + message.hello().version() +
                       ", lastcalld is " LASTCALL_VERSION "; install both from one build"});
         Kill();
       }
       return;
     case FromHost::kReady:
-      return supervisor_->OnReady(member_, incarnation_);
+      return surroundings_.supervisor().OnReady(member_, incarnation_);
     case FromHost::kStartFailed:
-      return supervisor_->OnStartFailed(
+      return surroundings_.supervisor().OnStartFailed(
           member_, incarnation_,
           Error{message.start_failed().configuration() ? Code::kInvalidArgument : Code::kInternal,
                 message.start_failed().message()});
     case FromHost::kReport:
       report_ = message.report();
       if (report_.query_id() == last_query_) Answer();
-      if (report_.query_id() == 0) options_.reported();
-      return supervisor_->OnStage(member_, incarnation_,
+      if (report_.query_id() == 0) surroundings_.Reported();
+      return surroundings_.supervisor().OnStage(member_, incarnation_,
                                   StageNamed(report_.stage()).value_or(Stage::kStarting));
     case FromHost::kShutdownRequested: {
       Request request = FromProto(message.shutdown_requested().request()).request;
       request.at = std::chrono::steady_clock::now();
-      return options_.request_stop(std::move(request));
+      return surroundings_.RequestStop(std::move(request));
     }
     case FromHost::kReceipt:
-      return supervisor_->OnReceipt(member_, incarnation_, FromProto(message.receipt()));
+      return surroundings_.supervisor().OnReceipt(member_, incarnation_, FromProto(message.receipt()));
     default:
       return;
   }
 }
 
 void HostProcess::AwaitExit() {
-  life_->exited.async_wait(stream_descriptor::wait_read,
-                           [this, life = life_](const boost::system::error_code& error) {
-                             if (!error && life == life_) Exited();
+  wire_->exited.async_wait(stream_descriptor::wait_read,
+                           [this, wire = wire_](const boost::system::error_code& error) {
+                             if (!error && wire->open) Exited();
                            });
 }
 
@@ -260,17 +267,18 @@ void HostProcess::Exited() {
   waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED);
   const ExitStatus status{.code = info.si_code == CLD_EXITED ? info.si_status : 0,
                           .signal = info.si_code == CLD_EXITED ? 0 : info.si_status};
-  life_->Close();
-  life_ = nullptr;
+  wire_->Close();
+  wire_ = nullptr;
   pid_ = 0;
   report_.Clear();
   Answer();
-  supervisor_->OnExited(member_, incarnation_, status);
+  // Nothing of this process after it: it may go.
+  surroundings_.supervisor().OnExited(member_, incarnation_, status);
 }
 
-void HostProcess::Accept() {
+void HostProcess::Accept(bool accept) {
   ToHost message;
-  message.mutable_accept();
+  message.mutable_accept()->set_accept(accept);
   Send(std::move(message));
 }
 
@@ -284,6 +292,13 @@ void HostProcess::SetDraining(const std::string& server, bool draining) {
 void HostProcess::BeginStop(const Plan& plan, const std::vector<Ledger::Entry>& requests) {
   ToHost message;
   *message.mutable_stop() = ToProto(ForHost(plan), requests);
+  Send(std::move(message));
+}
+
+void HostProcess::BeginRetire(const Plan& plan, const std::vector<Ledger::Entry>& requests) {
+  ToHost message;
+  *message.mutable_stop() = ToProto(ForHost(plan), requests);
+  message.mutable_stop()->set_replaced(true);
   Send(std::move(message));
 }
 
@@ -304,7 +319,7 @@ void HostProcess::Dump() {
 }
 
 void HostProcess::BeginQuery(std::function<void()> answered) {
-  if (life_ == nullptr) return boost::asio::post(loop_, std::move(answered));
+  if (wire_ == nullptr) return boost::asio::post(loop_, std::move(answered));
   asking_.push_back(std::move(answered));
   // A process that does not answer is asked no second time.
   if (asking_.size() > 1) return;

@@ -19,36 +19,48 @@
 
 namespace lastcall {
 
-// Threads: the loop's.
+// What a process is to run. Shared by its incarnations, until it is changed.
+struct HostSpec {
+  // A server with its listening sockets, bound; shared with other incarnations.
+  struct Served {
+    ServerConfig config;
+    std::vector<std::shared_ptr<const Listener>> sockets;
+  };
+  std::string name;
+  std::vector<Served> servers;
+  std::string program;  // lastcall-host
+  Budget shutdown;
+  std::optional<Duration> quiet;
+  Duration ready = kForever;  // how long a start may take
+};
+
+// What a process needs of the daemon.
+class HostSurroundings {
+ public:
+  virtual ~HostSurroundings() = default;
+  virtual std::string LogLevelName() const = 0;
+  virtual bool IsDraining(const std::string& server) const = 0;
+  // By a plugin.
+  virtual void RequestStop(Request request) = 0;
+  // There is a report that nobody asked for.
+  virtual void Reported() = 0;
+  virtual Supervisor& supervisor() = 0;
+};
+
+// One incarnation. Threads: the loop's.
 class HostProcess final : public Process {
  public:
-  struct Options {
-    std::string name;
-    std::vector<const ServerConfig*> servers;
-    // Of each server, bound; shared by all incarnations. Must outlive the process.
-    std::vector<const std::vector<Listener>*> sockets;
-    std::string program;  // lastcall-host
-    Budget shutdown;
-    std::optional<Duration> quiet;
-    Duration ready = kForever;  // how long a start may take
-    std::function<std::string()> log_level;
-    std::function<bool(const std::string& server)> draining;
-    std::function<void(Request)> request_stop;  // by a plugin
-    std::function<void()> reported;             // there is a report that nobody asked for
-    Log log;
-  };
-
-  HostProcess(boost::asio::io_context& loop, Options options);
+  // `member`: its place in the supervisor's list.
+  HostProcess(boost::asio::io_context& loop, std::shared_ptr<const HostSpec> spec, size_t member,
+              uint32_t incarnation, HostSurroundings& surroundings, Log log);
   // A child that is still alive loses its supervisor and stops by itself.
   ~HostProcess() override;
 
-  // Order: before BeginStart. Whom to tell, and this process's place there.
-  void Attach(Supervisor& supervisor, size_t member);
-
-  void BeginStart(uint32_t incarnation) override;
-  void Accept() override;
+  void BeginStart() override;
+  void Accept(bool accept) override;
   void SetDraining(const std::string& server, bool draining) override;
   void BeginStop(const Plan& plan, const std::vector<Ledger::Entry>& requests) override;
+  void BeginRetire(const Plan& plan, const std::vector<Ledger::Entry>& requests) override;
   void Kill() override;
 
   void SetLogLevel(const std::string& level);
@@ -59,13 +71,13 @@ class HostProcess final : public Process {
   pid_t pid() const { return pid_; }
   // Whether the last query was answered, or is young.
   bool answering() const;
-  // The last one that came from the current incarnation.
+  // The last one that came.
   const worker::v1::Report& report() const { return report_; }
 
  private:
-  class Life;  // one incarnation's descriptors
+  class Wire;  // descriptors
 
-  worker::v1::ToHost Configuration(uint32_t incarnation) const;
+  worker::v1::ToHost Configuration() const;
   std::vector<int> Sockets() const;
   void Send(worker::v1::ToHost message);
   void Flush();
@@ -78,13 +90,15 @@ class HostProcess final : public Process {
   void Answer();
 
   boost::asio::io_context& loop_;
-  const Options options_;
-  Supervisor* supervisor_ = nullptr;
-  size_t member_ = 0;
+  const std::string name_;
+  std::shared_ptr<const HostSpec> spec_;  // until it was sent: it holds sockets that others may drop
+  const size_t member_;
+  const uint32_t incarnation_;
+  HostSurroundings& surroundings_;
+  const Log log_;
 
-  uint32_t incarnation_ = 0;
   pid_t pid_ = 0;
-  std::shared_ptr<Life> life_;  // null between incarnations
+  std::shared_ptr<Wire> wire_;  // null before the start and after the end
   worker::v1::Report report_;
   uint32_t last_query_ = 0;
   Instant asked_{};  // when the query began that is open

@@ -80,11 +80,16 @@ int Main(int argc, char** argv) {
     std::cerr << Format(config.error());
     return kBadConfiguration;
   }
-  if (const auto problems = CheckPlugins(*config); !problems.empty()) {
+  auto problems = CheckPlugins(*config);
+  for (ConfigProblem& problem : ReadCertificates(*config)) problems.push_back(std::move(problem));
+  if (!problems.empty()) {
     std::cerr << Format(problems);
     return kBadConfiguration;
   }
   if (options->check) {
+    for (const std::string& warning : CertificateWarnings(*config, SteadyClock().Wall())) {
+      std::cerr << "warning: " << warning << "\n";
+    }
     std::cout << Summary(*config);
     return 0;
   }

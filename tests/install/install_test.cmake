@@ -1,19 +1,6 @@
 # Installs BUILD, moves what was installed, builds the project in consumer/ with it, and runs that.
 
-function(run)
-  execute_process(COMMAND ${ARGN} OUTPUT_VARIABLE output ERROR_VARIABLE output RESULT_VARIABLE code)
-  if(NOT code STREQUAL 0)
-    list(JOIN ARGN " " command)
-    message(FATAL_ERROR "${command}\nended with ${code}:\n${output}")
-  endif()
-  set(output "${output}" PARENT_SCOPE)
-endfunction()
-
-function(expect text pattern)
-  if(NOT text MATCHES "${pattern}")
-    message(FATAL_ERROR "expected ${pattern} in:\n${text}")
-  endif()
-endfunction()
+include(${CMAKE_CURRENT_LIST_DIR}/run.cmake)
 
 file(REMOVE_RECURSE ${WORK})
 # DESTDIR: what goes to absolute folders must not end up in the machine that runs the test.
@@ -22,7 +9,8 @@ run(${CMAKE_COMMAND} -E env DESTDIR=${WORK}/staging
 set(prefix ${WORK}/moved)
 file(RENAME ${WORK}/staging/usr ${prefix})
 
-foreach(file include/lastcall/plugin.h include/lastcall/plugin/manifest_note.h
+foreach(file include/lastcall/plugin.h include/lastcall/asio/asio_termination.h
+             include/lastcall/plugin/manifest_note.h
              ${LIBDIR}/liblastcall_core.a lib/lastcall/plugins)
   if(NOT EXISTS ${prefix}/${file})
     message(FATAL_ERROR "${file} was not installed")
@@ -51,6 +39,8 @@ run(${CMAKE_COMMAND} --build ${WORK}/consumer)
 
 run(${WORK}/consumer/waits)
 expect("${output}" "grace reached")
+run(${WORK}/consumer/awaits)
+expect("${output}" "asked to stop: exit code 0")
 run(${WORK}/consumer/hosts ${WORK}/consumer/plugins/hello.so unix:${WORK}/hello.sock)
 expect("${output}" "hello 1.0.0 brings hello.Greeter of hello.proto")
 expect("${output}" "hello served and stopped")

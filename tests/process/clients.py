@@ -109,7 +109,8 @@ class Health:
         def method(kind, name, request, reply):
             return getattr(channel, kind)(
                 f"/grpc.health.v1.Health/{name}",
-                request_serializer=request.SerializeToString, response_deserializer=reply.FromString)
+                request_serializer=request.SerializeToString,
+                response_deserializer=reply.FromString)
 
         check = (health_pb2.HealthCheckRequest, health_pb2.HealthCheckResponse)
         self._check = method("unary_unary", "Check", *check)
@@ -139,6 +140,8 @@ class Log:
 
     def __init__(self, stream):
         self.items = []  # (when, what)
+        self.error = None  # how it ended, where not well
+        self.ended = None  # when
         self._stream = stream
         self._changed = threading.Condition()
         self._ended = False
@@ -151,9 +154,10 @@ class Log:
                 with self._changed:
                     self.items.append((time.monotonic(), item))
                     self._changed.notify_all()
-        except grpc.RpcError:
-            pass
+        except grpc.RpcError as error:
+            self.error = error
         with self._changed:
+            self.ended = time.monotonic()
             self._ended = True
             self._changed.notify_all()
 

@@ -10,7 +10,7 @@ import time
 import tomllib
 import unittest
 
-from clients import SLACK, Health, Log, wait_until
+from clients import SANITIZED, SLACK, Health, Log, Watch, wait_until
 from crash_test import await_incarnation, crash
 from echo_pb2 import EchoRequest
 from harness import BIN, Daemon, nobody, run
@@ -137,17 +137,18 @@ class LogLevelTest(unittest.TestCase):
 
 class DrainTest(unittest.TestCase):
     def draining(self, daemon):
-        return json.loads(daemon.ctl("--json", "servers", "public").stdout)["servers"][0].get("draining")
+        return daemon.json("servers", "public")["servers"][0].get("draining")
 
     def test_drain_and_undrain(self):
         with Daemon({"public": {}, "other": {}}) as daemon:
-            health = Log(Health(daemon.channel()).watch())
+            health, watch = Log(Health(daemon.channel()).watch()), Watch(daemon)
             other = Health(daemon.channel(name="other"))
             health.when("SERVING")
             self.assertIsNone(self.draining(daemon))
             drained = daemon.ctl("drain", "public", "--reason", "load test", check=True)
             self.assertIn("public is draining", drained.stdout)
             health.when("NOT_SERVING")
+            watch.when(lambda event: event.status.servers[0].health == "NOT_SERVING")
             self.assertEqual(other.check(), "SERVING")
             again = daemon.ctl("--json", "drain", "public", check=True)
             self.assertFalse(json.loads(again.stdout)["changed"])
@@ -205,7 +206,8 @@ class WaitTest(unittest.TestCase):
         with Daemon() as daemon, \
                 subprocess.Popen(daemon.ctl_command("wait", "stopped"), text=True,
                                  stdout=subprocess.PIPE) as waiting:
-            self.assertEqual(daemon.ctl("--timeout", "200ms", "wait", "stopped").returncode, TIMED_OUT)
+            early = daemon.ctl("--timeout", "200ms", "wait", "stopped")
+            self.assertEqual(early.returncode, TIMED_OUT)
             daemon.signal(signal.SIGTERM)
             self.assertRegex(waiting.communicate()[0], r"^stopped in .*, every call finished\n$")
             self.assertEqual(waiting.returncode, DONE)
@@ -252,10 +254,12 @@ class WatchTest(unittest.TestCase):
     def check_lines(self, lines):
         for before, after in zip(("serving", "delay", "grace"), ("delay", "grace", "cancel")):
             self.assertIn(f"{before} → {after}", lines)
-        self.assertTrue([line for line in lines if line.startswith("server public: draining")], lines)
         self.assertIn("server public: SERVING → NOT_SERVING", lines)
-        self.assertTrue([line for line in lines if "shutdown asked by SIGTERM" in line], lines)
-        self.assertFalse([line for line in lines if "answer" in line], lines)
+        text = "\n".join(["", *lines])
+        self.assertIn("\nserver public: draining", text)
+        self.assertIn("\nshutdown asked by SIGTERM", text)
+        if not SANITIZED:  # a host at its end may be slow there
+            self.assertNotIn("answer", text)
         self.assertRegex(lines[-1], r"^stopped in .*, every call finished$")
 
     def check_events(self, daemon, events):
@@ -263,8 +267,8 @@ class WatchTest(unittest.TestCase):
         self.assertEqual(events[-1]["receipt"], daemon.receipt())
         stages = [each["status"]["stage"] for each in events[:-1]]
         self.assertEqual(stages, sorted(stages, key=["serving", "delay", "grace", "cancel"].index))
-        self.assertTrue([each for each in events if each.get("status", {}).get("stage") == "grace" and
-                         each["status"]["servers"][0]["calls_in_flight"] == 1])
+        grace = [each["status"] for each in events[:-1] if each["status"]["stage"] == "grace"]
+        self.assertIn(1, [each["servers"][0]["calls_in_flight"] for each in grace])
 
 
 class ShutdownTest(unittest.TestCase):
@@ -291,7 +295,8 @@ class ShutdownTest(unittest.TestCase):
         for seconds, code, outcome in ((1, DONE, "every call finished"),
                                        (60, FAILED, "1 call cancelled")):
             for form in ("text", "json"):
-                with self.subTest(outcome, form=form), Daemon(shutdown={"grace": "1500ms"}) as daemon:
+                with self.subTest(outcome, form=form), \
+                        Daemon(shutdown={"grace": "1500ms"}) as daemon:
                     daemon.slow(seconds)
                     daemon.await_calls(1)
                     done = daemon.ctl(*(["--json"] if form == "json" else []), "shutdown")
@@ -301,7 +306,8 @@ class ShutdownTest(unittest.TestCase):
                         self.assertEqual(json.loads(done.stdout), daemon.receipt())
                     else:
                         self.assertRegex(done.stdout, rf"(?m)^lastcalld: stopped in .*{outcome}")
-                        self.assertEqual(bool(re.search("Echo/Slow .* yes", done.stdout)), code == FAILED)
+                        listed = re.search("Echo/Slow .* yes", done.stdout)  # told to leave
+                        self.assertEqual(bool(listed), code == FAILED)
 
     def test_gives_up_waiting(self):
         with Daemon(shutdown=LONG) as daemon:

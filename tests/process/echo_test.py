@@ -46,12 +46,13 @@ class TcpTest(unittest.TestCase):
 
     def test_bidi(self):
         requests = iter([EchoRequest(text="a"), EchoRequest(text="b")])
-        self.assertEqual([(each.text, each.number) for each in self.echo.Bidi(requests, timeout=10)],
+        replies = self.echo.Bidi(requests, timeout=10)
+        self.assertEqual([(each.text, each.number) for each in replies],
                          [("hello a", 0), ("hello b", 1)])
 
     def test_slow_and_stubborn(self):
-        self.assertEqual(self.echo.Slow(SlowRequest(delay_ms=20), timeout=10).text, "hello slept")
-        self.assertEqual(self.echo.Stubborn(SlowRequest(delay_ms=20), timeout=10).text, "hello slept")
+        for method in (self.echo.Slow, self.echo.Stubborn):
+            self.assertEqual(method(SlowRequest(delay_ms=20), timeout=10).text, "hello slept")
 
     def test_deadline_of_the_client(self):
         with self.assertRaises(grpc.RpcError) as caught:

@@ -45,7 +45,8 @@ def toml(value):
 def sections(prefix, table):
     """Lines of a table and, after its values, of the tables within it."""
     lines = [f"[{prefix}]"] if prefix else []
-    lines += [f"{key} = {toml(value)}" for key, value in table.items() if not isinstance(value, dict)]
+    lines += [f"{key} = {toml(value)}" for key, value in table.items()
+              if not isinstance(value, dict)]
     for key, value in table.items():
         if isinstance(value, dict):
             lines += sections(f"{prefix}.{key}" if prefix else key, value)
@@ -101,17 +102,23 @@ class Daemon:
         self.socket = self.folder / "admin.sock"
         self.config = self.folder / "lastcalld.toml"
         self.args = args or ["--config", str(self.config)]
+        self.program = BIN / "lastcalld"
         self.spawn = spawn or {}
         self.wait_serving = wait
         self.process = None
         self.log_file = None
         self.pid = 0
-        # A sanitizer would make an exit of a crash.
-        quiet = {f"{each}_OPTIONS": "handle_segv=0:" + os.environ.get(f"{each}_OPTIONS", "")
-                 for each in ("ASAN", "TSAN")} if SANITIZED else {}
-        merged = {**os.environ, **quiet, self.MARK: str(self.folder), **(env or {})}
+        merged = {**os.environ, **self.sanitizers(), self.MARK: str(self.folder), **(env or {})}
         self.env = {key: value for key, value in merged.items() if value is not None}
         self.write_config(servers or {"public": {}}, config)
+
+    def sanitizers(self):
+        """Reports go to files, so that none is missed; a crash stays a crash, not an exit."""
+        if not SANITIZED:
+            return {}
+        ours = f"handle_segv=0:log_path={self.folder}/sanitizer"
+        return {name: f"{os.environ.get(name, '')}:{ours}"
+                for name in ("ASAN_OPTIONS", "TSAN_OPTIONS", "UBSAN_OPTIONS")}
 
     def write_config(self, servers, config):
         table = {
@@ -150,7 +157,7 @@ class Daemon:
             self.log_file.close()
         self.log_file = open(self.folder / "log", "ab")  # closed with the daemon
         self.process = subprocess.Popen(
-            [BIN / "lastcalld", *self.args], env=self.env,
+            [self.program, *self.args], env=self.env,
             **{"stdin": subprocess.DEVNULL, "stdout": self.log_file, "stderr": self.log_file,
                **self.spawn})
         self.pid = self.process.pid
@@ -163,7 +170,12 @@ class Daemon:
                     os.kill(pid, signal.SIGKILL)
         self.process.wait()
         self.log_file.close()
+        reports = [path.read_text(errors="replace") for path in self.folder.glob("sanitizer.*")]
+        # The one for undefined behaviour knows no files.
+        reports += [self.log()] if "runtime error: " in self.log() else []
         shutil.rmtree(self.folder, ignore_errors=True)
+        if reports:
+            raise AssertionError("\n".join(reports))
 
     def processes(self):
         """Every living process of this daemon: itself and its hosts, orphans too."""
@@ -186,7 +198,8 @@ class Daemon:
     def ctl(self, *args, check=False, **kwargs):
         done = run(*self.ctl_command(*args), **kwargs)
         if check and done.returncode != 0:
-            raise AssertionError(f"lastcallctl {args}: exit {done.returncode}\n{done.stdout}{done.stderr}")
+            said = done.stdout + done.stderr
+            raise AssertionError(f"lastcallctl {args}: exit {done.returncode}\n{said}")
         return done
 
     def json(self, *args):

@@ -1,5 +1,7 @@
 """What systemd hears from the daemon, by sd_notify(3), and what its children inherit."""
 
+import fcntl
+import os
 import pathlib
 import signal
 import socket
@@ -7,8 +9,10 @@ import tempfile
 import time
 import unittest
 
-from clients import PATIENCE
-from harness import Daemon, environment_of
+import echo_pb2
+import echo_pb2_grpc
+from clients import PATIENCE, Call
+from harness import BIN, Daemon, environment_of
 
 LONG = {"delay": "10s", "grace": "20s", "cancel": "5s"}
 
@@ -70,6 +74,13 @@ class NotifyTest(unittest.TestCase):
                 self.assertGreaterEqual(time.monotonic() - began, 1.0)
                 self.assertEqual(daemon.status().stage, "serving")
 
+    def test_reloading_and_ready_again(self):
+        with Notifications(self.path) as systemd, self.daemon() as daemon:
+            systemd.wait("READY")
+            daemon.signal(signal.SIGHUP)
+            self.assertIn("MONOTONIC_USEC", systemd.wait("RELOADING"))
+            self.assertEqual(systemd.read()["READY"], "1")
+
     def test_never_ready_when_it_cannot_start(self):
         broken = {"public": {"config": {"echo": {"fail_start": "out of licences"}}}}
         with Notifications(self.path) as systemd, self.daemon(servers=broken) as daemon:
@@ -128,7 +139,8 @@ def signals_of(pid, field):
     for line in pathlib.Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines():
         name, _, mask = line.partition(":\t")
         if name == field:
-            return {number for number in signal.valid_signals() if int(mask, 16) >> (number - 1) & 1}
+            mask = int(mask, 16)
+            return {number for number in signal.valid_signals() if mask >> (number - 1) & 1}
     raise AssertionError(f"{pid} has no {field}")
 
 
@@ -157,10 +169,93 @@ class InheritedTest(unittest.TestCase):
             self.assertEqual(signals_of(host, "SigBlk"), read)
             self.assertEqual(signals_of(host, "SigIgn"), {signal.SIGPIPE})
             daemon.signal(signal.SIGHUP)
-            daemon.wait_log("SIGHUP: this version cannot reload")
+            daemon.wait_log("reload asked by SIGHUP")
             daemon.signal(signal.SIGTERM)
             self.assertEqual(daemon.wait(), 0)
             daemon.assert_nothing_left()
+
+
+
+class SocketTest(unittest.TestCase):
+    """Sockets that systemd passes, by name."""
+
+    def setUp(self):
+        self.folder = pathlib.Path(
+            self.enterContext(tempfile.TemporaryDirectory(prefix="lastcall-sockets-")))
+
+    def listening(self, path=None):
+        passed = socket.socket(socket.AF_UNIX if path else socket.AF_INET)
+        passed.bind(str(path) if path else ("127.0.0.1", 0))
+        passed.listen(100)
+        self.addCleanup(passed.close)
+        return passed
+
+    def daemon(self, sockets, listen, wait=True):
+        """`sockets`: (name, socket), passed as systemd does."""
+        fds = range(3, 3 + len(sockets))
+        # In two steps, for a number may be the next one's too.
+        def pass_them():
+            copies = [os.dup(passed.fileno()) for _, passed in sockets]
+            high = [fcntl.fcntl(copy, fcntl.F_DUPFD, 100) for copy in copies]
+            for fd, copy in zip(fds, high):
+                os.dup2(copy, fd)
+
+        daemon = Daemon(servers={"public": {"listen": listen}}, wait=wait,
+                        env={"LISTEN_FDS": str(len(sockets)),
+                             "LISTEN_FDNAMES": ":".join(name for name, _ in sockets)},
+                        spawn={"preexec_fn": pass_them, "pass_fds": tuple(fds)})
+        # LISTEN_PID is the daemon's own.
+        daemon.program = self.folder / "lastcalld"
+        daemon.program.write_text(f'#!/bin/sh\nexport LISTEN_PID=$$\nexec {BIN}/lastcalld "$@"\n')
+        daemon.program.chmod(0o755)
+        return daemon
+
+    def test_found_by_name_and_not_by_place(self):
+        path = self.folder / "web.sock"
+        sockets = [("other", self.listening()), ("web", self.listening()),
+                   ("web", self.listening(path))]
+        with self.daemon(sockets, ["systemd:web"]) as daemon:
+            port = sockets[1][1].getsockname()[1]
+            self.assertEqual(sorted(daemon.server().listen),
+                             sorted([f"127.0.0.1:{port}", f"unix:{path}"]))
+            for kind in ("tcp", "unix"):
+                self.assertEqual(daemon.slow(0, kind=kind).text(), "slept")
+            self.assertIn('systemd passed socket "other", which no server listens on', daemon.log())
+            for host in daemon.hosts():
+                self.assertFalse([each for each in environment_of(host) if "LISTEN" in each])
+            daemon.ctl("restart", "main", check=True)
+            self.assertEqual(daemon.slow(0).text(), "slept")
+            daemon.signal(signal.SIGTERM)
+            self.assertEqual(daemon.wait(), 0)
+        self.assertTrue(path.exists(), "it is systemd's")
+
+    def test_open_across_stop_and_start(self):
+        passed = self.listening()
+        with self.daemon([("web", passed)], ["systemd:web"]) as daemon:
+            channel = daemon.channel()
+            daemon.signal(signal.SIGTERM)
+            self.assertEqual(daemon.wait(), 0)
+            waiting = Call(echo_pb2_grpc.EchoStub(channel).Unary,
+                           echo_pb2.EchoRequest(text="meanwhile"))
+            time.sleep(0.2)
+            self.assertFalse(waiting.over(), "its client waits in the queue")
+            daemon.start()
+            self.assertEqual(waiting.text(), "meanwhile")
+
+    def test_names_that_were_not_passed(self):
+        for sockets, text in (
+                ([("api", self.listening())], "systemd passed no socket of that name, but: api"),
+                ([], "systemd passed no sockets; start the daemon by a .socket unit")):
+            with self.subTest(text), self.daemon(sockets, ["systemd:web"], wait=False) as daemon:
+                self.assertEqual(daemon.wait(), 69, daemon.log())
+                self.assertIn(f"server public: systemd:web: {text}", daemon.log())
+
+    def test_one_that_does_not_listen(self):
+        passed = socket.socket()
+        self.addCleanup(passed.close)
+        with self.daemon([("web", passed)], ["systemd:web"], wait=False) as daemon:
+            self.assertEqual(daemon.wait(), 69, daemon.log())
+            self.assertIn("does not listen for streams", daemon.log())
 
 
 if __name__ == "__main__":

@@ -155,14 +155,14 @@ TEST_F(AcceptorTest, PauseWaitsForAConnectionThatIsBeingHandedOver) {
   Latch entered, release;
   std::vector<Listener> listeners;
   listeners.push_back(one_.Copy());
-  acceptor_.emplace(std::move(listeners), Acceptor::Callbacks{[&](size_t, UniqueFd) {
-                                                                handing_over = true;
-                                                                entered.Set();
-                                                                release.Wait();
-                                                                handing_over = false;
-                                                              },
-                                                              [] { return true; },
-                                                              [](const std::string&) {}});
+  acceptor_.emplace(std::move(listeners),
+                    Acceptor::Callbacks{[&](size_t, UniqueFd) {
+                                          handing_over = true;
+                                          entered.Set();
+                                          release.Wait();
+                                          handing_over = false;
+                                        },
+                                        [] { return true; }, [](const std::string&) {}});
   acceptor_->Resume();
   const UniqueFd client = one_.Connect();
   entered.Wait();

@@ -91,9 +91,12 @@ const Bad kBadTcp[] = {
     {"http://a:1", "\"http://a:1\" begins with a scheme; write it without: \"a:1\""},
     {"ipv4:127.0.0.1:1",
      "\"ipv4:127.0.0.1:1\" begins with a scheme; write it without: \"127.0.0.1:1\""},
-    {"systemd:web",
-     "\"systemd:web\": sockets from systemd are not supported by this version; write host:port or "
-     "unix:/path"},
+    {"systemd:",
+     "\"systemd:\" needs the name of a socket, as FileDescriptorName= of its unit has it; write for "
+     "example \"systemd:web\""},
+    {"systemd:a:b",
+     "\"systemd:a:b\" needs the name of a socket, as FileDescriptorName= of its unit has it; write "
+     "for example \"systemd:web\""},
     {"a\n:1", "\"a\n:1\" has a control character; remove it"},
 };
 INSTANTIATE_TEST_SUITE_P(Tcp, BadAddressTest, testing::ValuesIn(kBadTcp));

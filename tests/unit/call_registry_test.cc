@@ -1,4 +1,5 @@
-// The calls in flight: counted, found, told to leave. Without gRPC: a context is only an address here.
+// The calls in flight: counted, found, told to leave. Without gRPC: a context is only an address
+// here.
 #include "lastcall/rpc/call_registry.h"
 
 #include <gmock/gmock.h>
@@ -49,7 +50,7 @@ class CallRegistryTest : public testing::Test {
     clock_.Advance(1ns);  // it is the youngest: told last
     const auto call = Begin(last);
     call->OnLeave([&] { left_.Set(); });
-    calls_.BeginLeave(clock_.Now());
+    calls_.BeginLeave(clock_.Now(), clock_.Now());
     left_.Wait();
     End(*call);
   }
@@ -196,7 +197,7 @@ TEST_F(CallRegistryTest, ACallIsToldOnceHoweverOftenEverybodyIs) {
   int told = 0;
   call->OnLeave([&] { ++told; });
   Leave();
-  calls_.BeginLeave(clock_.Now());
+  calls_.BeginLeave(clock_.Now(), clock_.Now());
   call->TellToLeave();
   call->ClientGone();
   EXPECT_EQ(told, 1);
@@ -304,7 +305,7 @@ TEST_F(CallRegistryTest, EndsInTheMiddleOfTelling) {
     living.push_back(calls->Begin(context.get(), kMethod));
     living.back()->OnLeave([&] { told.Set(); });
   }
-  calls->BeginLeave(steady.Now() + 1h);
+  calls->BeginLeave(steady.Now(), steady.Now() + 1h);
   told.Wait();  // the first has its turn at once, the second in twenty minutes
   for (const auto& call : living) End(*call);
   calls.reset();
@@ -342,7 +343,7 @@ TEST_F(CallRegistryTest, CountsStayExactAndNobodyIsToldTwiceWhateverRaces) {
     start.arrive_and_wait();
     // The first calls race with it; whatever comes after it is told.
     while (calls_.total() < kCalls) std::this_thread::yield();
-    calls_.BeginLeave(clock_.Now());
+    calls_.BeginLeave(clock_.Now(), clock_.Now());
   }
   EXPECT_EQ(calls_.in_flight(), 0);
   EXPECT_EQ(calls_.total(), static_cast<uint64_t>(kThreads * kCalls));

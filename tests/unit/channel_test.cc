@@ -39,7 +39,8 @@ ToHost MessageOfSize(size_t size) {
 }
 
 bool SameFile(int a, int b) {
-  struct stat first {}, second {};
+  struct stat first {
+  }, second{};
   return fstat(a, &first) == 0 && fstat(b, &second) == 0 && first.st_ino == second.st_ino;
 }
 
@@ -129,8 +130,8 @@ TEST_F(ChannelTest, MessagesArriveWholeAndInOrderBothWays) {
 }
 
 TEST_F(ChannelTest, MessagesOfEverySizeArrive) {
-  for (const size_t size : {size_t{10}, kPacket - 1, kPacket, kPacket + 1, size_t{1} << 20,
-                            size_t{16} << 20}) {
+  for (const size_t size :
+       {size_t{10}, kPacket - 1, kPacket, kPacket + 1, size_t{1} << 20, size_t{16} << 20}) {
     const ToHost message = MessageOfSize(size);
     ASSERT_EQ(here_->TrySend(message), Sent::kYes) << size;
     std::vector<UniqueFd> fds;
@@ -241,8 +242,7 @@ TEST_F(ChannelTest, PacketsThatAreNoMessageAreMalformedAndTheNextIsWell) {
   const int fd = pipe.write_end.get();
   const ToHost large = MessageOfSize(kPacket + 100);
   const UniqueFd cut = Memfd(large, kPacket + 50), emptied = Memfd(large, 0),
-                 small = Memfd(MessageOf("small"), 10),
-                 whole = Memfd(large, large.ByteSizeLong());
+                 small = Memfd(MessageOf("small"), 10), whole = Memfd(large, large.ByteSizeLong());
   const struct {
     const char* what;
     std::string packet;

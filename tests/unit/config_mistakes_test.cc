@@ -142,9 +142,13 @@ const Mistake kServers[] = {
     {"BadAddress", "",
      "[server.b]\nlisten = [\"127.0.0.1:2\",\n  \"localhost\"]\nplugins = [\"echo\"]\n",
      "m.toml:6: server.b.listen: \"localhost\" has no port; write for example \"localhost:50051\""},
-    {"AddressOfSystemd", "", "[server.b]\nlisten = [\"systemd:web\"]\nplugins = [\"echo\"]\n",
-     "m.toml:5: server.b.listen: \"systemd:web\": sockets from systemd are not supported by this "
-     "version; write host:port or unix:/path"},
+    {"AddressOfSystemd", "", "[server.b]\nlisten = [\"systemd:\"]\nplugins = [\"echo\"]\n",
+     "m.toml:5: server.b.listen: \"systemd:\" needs the name of a socket, as FileDescriptorName= of "
+     "its unit has it; write for example \"systemd:web\""},
+    {"SameSocketOfSystemd", "",
+     "[server.b]\nlisten = [\"systemd:w\", \"systemd:w\"]\nplugins = [\"echo\"]\n",
+     "m.toml:5: server.b.listen: \"systemd:w\" is taken by server.b.listen, \"systemd:w\" at "
+     "m.toml:5; choose another address"},
     {"SameAddress", "", "[server.b]\nlisten = [\"127.0.0.1:1\"]\nplugins = [\"echo\"]\n",
      "m.toml:5: server.b.listen: \"127.0.0.1:1\" is taken by server.a.listen, \"127.0.0.1:1\" at "
      "m.toml:2; choose another address"},
@@ -160,9 +164,14 @@ const Mistake kServers[] = {
      "[server.b]\nlisten = [\"unix:/run/lastcall/admin.sock\"]\nplugins = [\"echo\"]\n",
      "m.toml:5: server.b.listen: \"unix:/run/lastcall/admin.sock\" is taken by admin.socket, "
      "\"unix:/run/lastcall/admin.sock\"; choose another address"},
-    {"Tls", "", "[server.a.tls]\ncertificate = \"x\"\n",
-     "m.toml:4: server.a.tls: not supported by this version; remove the section and end TLS in a "
-     "proxy in front of the server"},
+    {"TlsWithoutKey", "", "[server.a.tls]\ncertificate = \"x\"\n",
+     "m.toml:4: server.a.tls: key is missing; write both, the paths of PEM files, or remove the "
+     "section"},
+    {"TlsOfClientsAlone", "", "[server.a.tls]\nclient_ca = \"x\"\n",
+     "m.toml:4: server.a.tls: certificate is missing; write both, the paths of PEM files, or remove "
+     "the section"},
+    {"TlsTypo", "", "[server.a.tls]\ncertificate = \"x\"\nkey = \"y\"\nca = \"z\"\n",
+     "m.toml:7: unknown key server.a.tls.ca; known are certificate, client_ca and key"},
     {"Pass", "", "pass = \"fds\"\n",
      "m.toml:4: server.a.pass: not supported by this version; remove it"},
 };

@@ -277,6 +277,16 @@ TEST_F(ConfigTest, UnreadKeysOfAPluginHaveTheirPlace) {
                             "did you mean \"greeting\"?"));
 }
 
+TEST_F(ConfigTest, PathsOfTlsAreBelowTheFolder) {
+  const Config config = Load(std::string(kServer) +
+                             "[server.public.tls]\ncertificate = \"a/b.pem\"\nkey = \"/k.pem\"\n");
+  const auto& tls = config.servers.at(0).tls;
+  ASSERT_TRUE(tls);
+  EXPECT_EQ(tls->certificate, folder_ / "a/b.pem");
+  EXPECT_EQ(tls->key, "/k.pem");
+  EXPECT_EQ(tls->client_ca, "");
+}
+
 TEST_F(ConfigTest, PortZeroMayBeNamedTwice) {
   const Config config =
       Load("[server.a]\nlisten = [\"127.0.0.1:0\", \"127.0.0.1:0\"]\nplugins = [\"echo\"]\n");
@@ -297,6 +307,9 @@ TEST_F(ConfigTest, InstalledFileShowsTheDefaults) {
   const Config defaults = Load(kServer);
   EXPECT_EQ(shown.quiet, seconds(1)) << "an example";
   shown.quiet = std::nullopt;
+  ASSERT_TRUE(shown.servers.at(0).tls);
+  EXPECT_EQ(shown.servers[0].tls->client_ca, "/etc/lastcall/clients.pem") << "another";
+  shown.servers[0].tls.reset();
   EXPECT_EQ(shown.servers.at(0).plugins.at(0).config.Text("greeting"), "hello") << "another";
   shown.servers[0].plugins[0].values.clear();
   EXPECT_EQ(ToToml(shown), ToToml(defaults));

@@ -14,8 +14,12 @@ using namespace std::chrono_literals;
 constexpr WallTime kWall{std::chrono::milliseconds(1'795'227'490'123)};
 
 Ledger::Entry FullEntry() {
-  Request request{.cause = {.kind = Cause::Kind::kSignal, .signal = SIGTERM, .pid = 812,
-                            .uid = 4'000'000'000, .who = "kill", .reason = "upgrade"},
+  Request request{.cause = {.kind = Cause::Kind::kSignal,
+                            .signal = SIGTERM,
+                            .pid = 812,
+                            .uid = 4'000'000'000,
+                            .who = "kill",
+                            .reason = "upgrade"},
                   .wall = kWall,
                   .delay = 0s,
                   .grace = 1500ms,
@@ -26,8 +30,12 @@ Ledger::Entry FullEntry() {
 Receipt FullReceipt() {
   Receipt process{.subject = "main", .pid = 712, .incarnation = 2, .exit_code = 3, .began = kWall};
   process.failure = "killed by SIGSEGV";
-  Receipt receipt{.subject = "lastcalld", .pid = 711, .incarnation = 7, .exit_code = 4,
-                  .began = kWall, .took = 21'500'123us};
+  Receipt receipt{.subject = "lastcalld",
+                  .pid = 711,
+                  .incarnation = 7,
+                  .exit_code = 4,
+                  .began = kWall,
+                  .took = 21'500'123us};
   receipt.requests = {FullEntry(), {{.wall = kWall, .skip = true}, false}};
   receipt.stages = {{Stage::kDelay, 5s, 1ns, Happening::kWentQuiet},
                     {Stage::kGrace, kForever, 20s, Happening::kWentIdle},
@@ -116,9 +124,8 @@ TEST(ConvertTest, UnknownWordsBecomeTheMostHarmless) {
 }
 
 TEST(ConvertTest, APlanComesBackToTheNanosecond) {
-  for (const Plan& plan :
-       {Plan{Instant(1ns), Instant(1h + 1ns), Instant(24h * 365 + 1ns)},
-        Plan{Instant(5s), kNever, kNever}, Plan{}}) {
+  for (const Plan& plan : {Plan{Instant(1ns), Instant(1h + 1ns), Instant(24h * 365 + 1ns)},
+                           Plan{Instant(5s), kNever, kNever}, Plan{}}) {
     const worker::v1::Stop message = ToProto(plan, {FullEntry(), FullEntry()});
     EXPECT_EQ(PlanOf(message), plan);
     EXPECT_EQ(RequestsOf(message).size(), 2u);

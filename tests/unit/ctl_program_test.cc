@@ -60,6 +60,11 @@ class ProgramTest : public testing::Test {
   // The exit code; 128 + signal when one killed it.
   int Run(std::vector<std::string> arguments, std::vector<std::string> environment = {}) {
     arguments.insert(arguments.begin(), "lastcallctl");
+    for (const char* sanitizer : {"ASAN_OPTIONS", "LSAN_OPTIONS", "TSAN_OPTIONS"}) {
+      if (const char* const value = getenv(sanitizer)) {
+        environment.push_back(std::string(sanitizer) + "=" + value);
+      }
+    }
     posix_spawn_file_actions_t actions;
     posix_spawn_file_actions_init(&actions);
     const int flags = O_WRONLY | O_CREAT | O_TRUNC;

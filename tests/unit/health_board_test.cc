@@ -47,8 +47,7 @@ TEST_F(HealthBoardTest, AServiceServesWhenTheServerDoesAndItsPluginDidNotSayOthe
       EXPECT_TRUE(board_.SetServiceServing("shop.Prices", service));
       EXPECT_EQ(board_.StatusOf("shop.Prices"),
                 server && service ? Status::kServing : Status::kNotServing);
-      EXPECT_EQ(board_.StatusOf("shop.Orders"),
-                server ? Status::kServing : Status::kNotServing);
+      EXPECT_EQ(board_.StatusOf("shop.Orders"), server ? Status::kServing : Status::kNotServing);
       EXPECT_EQ(board_.StatusOf(""), server ? Status::kServing : Status::kNotServing);
       EXPECT_EQ(board_.serving(), server);
     }
@@ -78,9 +77,9 @@ TEST_F(HealthBoardTest, AddingAServiceAgainKeepsWhatItsPluginSaid) {
 TEST_F(HealthBoardTest, ListHasEveryServiceAndTheServer) {
   board_.SetServing(true);
   board_.SetServiceServing("shop.Orders", false);
-  EXPECT_THAT(board_.List(), ElementsAre(Pair("", Status::kServing),
-                                         Pair("shop.Orders", Status::kNotServing),
-                                         Pair("shop.Prices", Status::kServing)));
+  EXPECT_THAT(board_.List(),
+              ElementsAre(Pair("", Status::kServing), Pair("shop.Orders", Status::kNotServing),
+                          Pair("shop.Prices", Status::kServing)));
 }
 
 TEST_F(HealthBoardTest, SubscribersHearOfChangesAndOfNothingElse) {

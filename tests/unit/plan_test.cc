@@ -11,8 +11,7 @@ namespace lastcall {
 
 void PrintTo(const Plan& plan, std::ostream* out) {
   const auto seconds = [](Instant instant) {
-    return instant == kNever ? std::string("never")
-                             : FormatDuration(instant.time_since_epoch());
+    return instant == kNever ? std::string("never") : FormatDuration(instant.time_since_epoch());
   };
   *out << "{" << seconds(plan.grace) << ", " << seconds(plan.cancel) << ", " << seconds(plan.end)
        << "}";
@@ -79,8 +78,8 @@ TEST(ResolveTest, LeftOutLengthsAreTheConfiguredOnesUnlessTheStageIsOver) {
     Plan left_out;
   } const rows[] = {
       {Stage::kStarting, PlanAt(100s, 100s, 103s)},  // there is no call to wait for
-      {Stage::kServing, PlanAt(105s, 125s, 128s)}, {Stage::kDelay, PlanAt(105s, 125s, 128s)},
-      {Stage::kGrace, PlanAt(100s, 120s, 123s)},   {Stage::kCancel, PlanAt(100s, 100s, 103s)},
+      {Stage::kServing, PlanAt(105s, 125s, 128s)},  {Stage::kDelay, PlanAt(105s, 125s, 128s)},
+      {Stage::kGrace, PlanAt(100s, 120s, 123s)},    {Stage::kCancel, PlanAt(100s, 100s, 103s)},
       {Stage::kStopped, PlanAt(100s, 100s, 103s)},
   };
   ASSERT_EQ(std::size(rows), kStages.size());
@@ -289,7 +288,8 @@ TEST(LedgerTest, RandomRequestsInAnyOrderMeetAtTheMinimum) {
     std::vector<Request> requests(1 + random() % 8);
     Plan expected;
     for (Request& request : requests) {
-      request = RequestAt(std::chrono::milliseconds(random() % 60'000), length(), length(), length());
+      request =
+          RequestAt(std::chrono::milliseconds(random() % 60'000), length(), length(), length());
       const Plan alone = Resolve(request, kConfigured, stage);
       ASSERT_LE(alone.grace, alone.cancel);
       ASSERT_LE(alone.cancel, alone.end);

@@ -23,7 +23,10 @@ Receipt Full() {
 
   Receipt receipt{.subject = "lastcalld", .pid = 711, .exit_code = 4, .began = kWall};
   receipt.took = 21500ms;
-  Request signal{.cause = {.kind = Cause::Kind::kSignal, .signal = SIGTERM, .pid = 812, .uid = 1000,
+  Request signal{.cause = {.kind = Cause::Kind::kSignal,
+                           .signal = SIGTERM,
+                           .pid = 812,
+                           .uid = 1000,
                            .who = "kill"},
                  .wall = kWall};
   Request admin{.cause = {.kind = Cause::Kind::kAdmin, .reason = "no \"more\" beer"},

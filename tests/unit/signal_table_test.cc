@@ -37,9 +37,8 @@ TEST_F(SignalTableTest, TheFirstOfEachSignalDoesWhatTheTableSaysInEveryStage) {
                    D = Action::kDump;
   const std::map<int, std::array<Action, 6>> rows{
       //         starting serving delay grace cancel stopped
-      {SIGTERM, {S, S, S, S, S, S}}, {SIGINT, {S, S, S, S, S, S}},
-      {SIGQUIT, {S, S, S, S, S, S}}, {SIGHUP, {R, R, X, X, X, X}},
-      {SIGUSR1, {D, D, D, D, D, D}},
+      {SIGTERM, {S, S, S, S, S, S}}, {SIGINT, {S, S, S, S, S, S}},  {SIGQUIT, {S, S, S, S, S, S}},
+      {SIGHUP, {R, R, X, X, X, X}},  {SIGUSR1, {D, D, D, D, D, D}},
   };
   for (const int signal : kHandledSignals) ASSERT_TRUE(rows.contains(signal)) << signal;
   for (const auto& [signal, actions] : rows) {

@@ -37,8 +37,8 @@ bool IsPending(int signal) {
   return sigismember(&pending, signal) == 1;
 }
 
-// Each test begins with nothing blocked, nothing pending and every handled signal ignored, and leaves
-// the process as it found it.
+// Each test begins with nothing blocked, nothing pending and every handled signal ignored, and
+// leaves the process as it found it.
 class SignalsTest : public testing::Test {
  protected:
   void SetUp() override {
@@ -80,7 +80,8 @@ class SignalsTest : public testing::Test {
 
  private:
   void Ignore(int signal) {
-    struct sigaction ignore {}, before {};
+    struct sigaction ignore {
+    }, before{};
     ignore.sa_handler = SIG_IGN;
     sigaction(signal, &ignore, &before);
     before_.try_emplace(signal, before);
@@ -229,7 +230,7 @@ TEST_F(SignalsTest, AWaitingReaderEndsThoughANoticeIsPendingAlready) {
   EndWhileBusy(release);
 }
 
-TEST_F(SignalsTest, AHandlerReaderPutsTheHandlersBack) {
+TEST_F(SignalsTest, AHandlerReaderCallsTheHandlersThatWereThereAndPutsThemBack) {
   static std::atomic<int> hits;
   hits = 0;
   struct sigaction own {};
@@ -240,7 +241,7 @@ TEST_F(SignalsTest, AHandlerReaderPutsTheHandlersBack) {
   Read(Form::kHandler);
   kill(getpid(), SIGTERM);
   EXPECT_EQ(Next().number, SIGTERM);
-  EXPECT_EQ(hits, 0);
+  EXPECT_EQ(hits, 1);
   reader_.reset();
   for (const int signal : kHandledSignals) {
     struct sigaction now {};
@@ -250,7 +251,122 @@ TEST_F(SignalsTest, AHandlerReaderPutsTheHandlersBack) {
     EXPECT_EQ(sigismember(&now.sa_mask, SIGWINCH), 1) << signal;
   }
   raise(SIGTERM);
+  EXPECT_EQ(hits, 2);
+}
+
+TEST_F(SignalsTest, AHandlerReaderPassesTheSenderOn) {
+  static std::atomic<pid_t> sender;
+  sender = 0;
+  struct sigaction own {};
+  own.sa_sigaction = [](int, siginfo_t* info, void*) { sender = info->si_pid; };
+  own.sa_flags = SA_SIGINFO;
+  sigaction(SIGTERM, &own, nullptr);
+  Read(Form::kHandler);
+  kill(getpid(), SIGTERM);
+  Next();
+  EXPECT_EQ(sender, getpid());
+}
+
+TEST_F(SignalsTest, AHandlerThatWasInstalledSinceStays) {
+  Read(Form::kHandler);
+  struct sigaction later {};
+  later.sa_handler = [](int) {};
+  sigaction(SIGTERM, &later, nullptr);
+  reader_.reset();
+  struct sigaction now {};
+  sigaction(SIGTERM, nullptr, &now);
+  EXPECT_EQ(now.sa_handler, later.sa_handler);
+}
+
+TEST_F(SignalsTest, AHandlerThatWasInstalledSinceIsCalledOnceTheReaderIsPutBack) {
+  static std::atomic<int> hits;
+  hits = 0;
+  SignalReader::Reclaim();  // nobody reads
+  Read(Form::kHandler);
+  struct sigaction later {};
+  later.sa_handler = [](int) { ++hits; };
+  sigaction(SIGTERM, &later, nullptr);
+  kill(getpid(), SIGTERM);
   EXPECT_EQ(hits, 1);
+  for (int i = 0; i < 2; ++i) SignalReader::Reclaim();  // the second finds its own
+  kill(getpid(), SIGTERM);
+  EXPECT_EQ(Next().number, SIGTERM);
+  EXPECT_EQ(hits, 2);
+  reader_.reset();
+  struct sigaction now {};
+  sigaction(SIGTERM, nullptr, &now);
+  EXPECT_EQ(now.sa_handler, later.sa_handler);
+}
+
+TEST_F(SignalsTest, ItCanBePutBackWhileSignalsArrive) {
+  Read(Form::kHandler);
+  std::atomic<bool> enough{false};
+  std::jthread sender([&] {
+    while (!enough) kill(getpid(), SIGTERM);
+  });
+  struct sigaction later {};
+  later.sa_handler = [](int) {};
+  for (int round = 0; round < 500; ++round) {
+    sigaction(SIGTERM, &later, nullptr);
+    SignalReader::Reclaim();
+    EXPECT_EQ(Next().number, SIGTERM);
+  }
+  enough = true;
+}
+
+// The pipe is shared with a forked child: what is sent to the child must not end its parent.
+TEST_F(SignalsTest, AForkedChildDiesByItsOwnSignalsAndTellsNobody) {
+#ifdef __SANITIZE_THREAD__
+  GTEST_SKIP() << "ThreadSanitizer runs no handlers in a child that was forked beside threads";
+#endif
+  signal(SIGTERM, SIG_DFL);
+  Read(Form::kHandler);
+  const pid_t child = fork();
+  if (child == 0) {
+    for (;;) pause();
+  }
+  kill(child, SIGTERM);
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_TRUE(WIFSIGNALED(status));
+  EXPECT_EQ(WTERMSIG(status), SIGTERM);
+  kill(getpid(), SIGUSR1);
+  EXPECT_EQ(Next().number, SIGUSR1) << "the child's signal came here";
+}
+
+TEST_F(SignalsTest, AForkedChildMayHaveAReaderOfItsOwn) {
+#ifdef __SANITIZE_THREAD__
+  GTEST_SKIP() << "ThreadSanitizer has no threads in a child that was forked beside threads";
+#endif
+  Read(Form::kHandler);
+  const pid_t child = fork();
+  if (child == 0) {
+    Inbox<int> received;
+    const SignalReader own(
+        clock_, [&](const ReceivedSignal& signal) { received.Post(signal.number); }, Form::kHandler);
+    kill(getpid(), SIGTERM);
+    _exit(received.TakeUntil(kNever) == SIGTERM ? 0 : 1);
+  }
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+}
+
+TEST_F(SignalsTest, AForkedChildMayDestroyItsCopyOfEitherForm) {
+  for (const Form form : {Form::kHandler, Form::kWait}) {  // which blocks them
+    Read(form);
+    const pid_t child = fork();
+    if (child == 0) {
+      reader_.reset();
+      _exit(0);
+    }
+    int status = -1;
+    ASSERT_EQ(waitpid(child, &status, 0), child);
+    EXPECT_EQ(status, 0);
+    kill(getpid(), SIGTERM);
+    EXPECT_EQ(Next().number, SIGTERM) << "the parent's reader goes on";
+    reader_.reset();
+  }
 }
 
 // More notes than the pipe holds; the one that says "end" has no room there either.

@@ -17,8 +17,8 @@
 
 namespace lastcall {
 
-// Not in the anonymous namespace, not inlined, and with something to do afterwards: so that it has a
-// frame with a name.
+// Not in the anonymous namespace, not inlined, and with something to do afterwards: so that it has
+// a frame with a name.
 [[gnu::noinline]] void BlockedInAFunctionWithAName(const Latch& release, std::atomic<pid_t>& id) {
   id = gettid();
   release.Wait();

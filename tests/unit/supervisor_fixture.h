@@ -19,12 +19,11 @@
 namespace lastcall {
 
 inline void PrintTo(Stage stage, std::ostream* out) { *out << Name(stage); }
-inline void PrintTo(Supervisor::Phase phase, std::ostream* out) { *out << Name(phase); }
+inline void PrintTo(Phase phase, std::ostream* out) { *out << Name(phase); }
 
 // Members "a", "b", … each with the server "a-server", "b-server", …
 class SupervisorTest : public testing::Test {
  protected:
-  using Phase = Supervisor::Phase;
   using Told = std::vector<std::string>;
   using Stages = std::vector<Stage>;
 
@@ -37,11 +36,18 @@ class SupervisorTest : public testing::Test {
     for (const std::string& name : names) {
       names_.push_back(name);
       processes_.push_back(std::make_unique<FakeProcess>());
-      members.push_back({name, restart, {name + "-server"}, processes_.back().get()});
+      members.push_back(Member(name, restart));
     }
-    supervisor_ = std::make_unique<Supervisor>(Supervisor::Options{budget_, kReady},
+    supervisor_ = std::make_unique<Supervisor>(Supervisor::Options{.shutdown = budget_, .ready = kReady},
                                                std::move(members), clock_, observer_, log_.log());
     supervisor_->Start();
+  }
+  Supervisor::Member Member(const std::string& name,
+                            RestartPolicy restart = RestartPolicy::kAlways) {
+    const auto make = [this, name](size_t, uint32_t incarnation) {
+      return process(name).Make(incarnation);
+    };
+    return {name, restart, {name + "-server"}, make};
   }
   // Started, ready, and nothing of it left to expect.
   void Serve(std::initializer_list<std::string> names,
@@ -77,10 +83,8 @@ class SupervisorTest : public testing::Test {
   }
 
   void Signal(int number, int code = SI_USER) {
-    supervisor_->OnSignal({.number = number,
-                           .code = code,
-                           .at = clock_.Now(),
-                           .wall = clock_.Wall()});
+    supervisor_->OnSignal(
+        {.number = number, .code = code, .at = clock_.Now(), .wall = clock_.Wall()});
   }
   bool Request(std::optional<Duration> delay = {}, std::optional<Duration> grace = {}) {
     lastcall::Request request;

@@ -13,9 +13,9 @@ using namespace std::chrono_literals;
 constexpr Duration kPatience = 1s;  // for the end of what was killed
 constexpr std::array kCodes{0, 3, 4, 70, 78};
 
-// One daemon with processes that live, die, report and keep silent at random. Checked on the way: no
-// stage goes back, no instant moves back, no process has two lives at once, nobody is started during
-// a shutdown, and the clock is never asked for what has passed.
+// One daemon with processes that live, die, report and keep silent at random. Checked on the way:
+// no stage goes back, no instant moves back, no process has two lives at once, nobody is started
+// during a shutdown, and the clock is never asked for what has passed.
 class Chaos {
  public:
   explicit Chaos(uint32_t seed) : random_(seed) {
@@ -23,11 +23,15 @@ class Chaos {
     std::vector<Supervisor::Member> members;
     for (size_t i = 0; i < count; ++i) {
       lives_.emplace_back();
-      members.push_back({"m" + std::to_string(i), static_cast<RestartPolicy>(Below(3)),
-                         {"s" + std::to_string(i)}, &lives_.back().process});
+      members.push_back({"m" + std::to_string(i),
+                         static_cast<RestartPolicy>(Below(3)),
+                         {"s" + std::to_string(i)},
+                         [process = &lives_.back().process](size_t, uint32_t incarnation) {
+                           return process->Make(incarnation);
+                         }});
     }
     const Budget budget{Length(), Length(), Length()};
-    supervisor_.emplace(Supervisor::Options{budget, 1ms * (1 + Below(5'000))}, std::move(members),
+    supervisor_.emplace(Supervisor::Options{.shutdown = budget, .ready = 1ms * (1 + Below(5'000))}, std::move(members),
                         clock_, observer_, Log([](LogLevel, std::string_view) {}));
     supervisor_->Start();
     Check();
@@ -54,7 +58,7 @@ class Chaos {
   }
 
  private:
-  struct Life {
+  struct Witness {
     FakeProcess process;
     bool alive = false;
     bool ready = false;
@@ -83,7 +87,7 @@ class Chaos {
 
   void Step() {
     const size_t i = Below(static_cast<uint32_t>(lives_.size()));
-    Life& life = lives_[i];
+    Witness& life = lives_[i];
     const uint32_t now = supervisor_->members()[i].incarnation;
     // Now and then, from a life that is over or has not begun.
     const uint32_t number = Below(8) == 0 ? now - 1 + 2 * Below(2) : now;
@@ -104,9 +108,7 @@ class Chaos {
         if (current) life.alive = life.ready = false;
         supervisor_->OnExited(i, number, {.signal = SIGSEGV});
         break;
-      case 4:
-        supervisor_->OnStage(i, number, kStages[Below(kStages.size())]);
-        break;
+      case 4: supervisor_->OnStage(i, number, kStages[Below(kStages.size())]); break;
       case 5:
         supervisor_->OnReceipt(i, number, {.subject = "m", .exit_code = kCodes[Below(5)]});
         break;
@@ -144,7 +146,7 @@ class Chaos {
 
   void Check() {
     const bool stopping = IsStopping(supervisor_->stage());
-    for (Life& life : lives_) {
+    for (Witness& life : lives_) {
       for (const std::string& told : life.process.TakeTold()) {
         if (told.starts_with("start ")) {
           ASSERT_FALSE(life.alive) << "a second life beside the first";
@@ -175,7 +177,7 @@ class Chaos {
   std::mt19937 random_;
   FakeClock clock_;
   RecordingObserver observer_;
-  std::deque<Life> lives_;
+  std::deque<Witness> lives_;
   std::optional<Supervisor> supervisor_;
   bool was_stopping_ = false;
   Plan plan_;

@@ -48,8 +48,11 @@ TEST_F(SupervisorTest, AFirstStartThatFailsStopsTheOthersAndTheDaemon) {
   const struct {
     Code code;
     int exit_code;
-  } rows[] = {{Code::kInvalidArgument, 78}, {Code::kNotFound, 78}, {Code::kFailedPrecondition, 78},
-              {Code::kInternal, 70},        {Code::kUnavailable, 70}};
+  } rows[] = {{Code::kInvalidArgument, 78},
+              {Code::kNotFound, 78},
+              {Code::kFailedPrecondition, 78},
+              {Code::kInternal, 70},
+              {Code::kUnavailable, 70}};
   for (const auto& row : rows) {
     names_.clear();
     processes_.clear();
@@ -221,8 +224,8 @@ TEST_F(SupervisorTest, BackOffDoublesUpToTenSecondsAndBeginsAgainAfterHalfAMinut
     Ready("a");
     return wait;
   };
-  for (const Duration wait : {100ms, 200ms, 400ms, 800ms, 1600ms, 3200ms, 6400ms, 10'000ms,
-                              10'000ms}) {
+  for (const Duration wait :
+       {100ms, 200ms, 400ms, 800ms, 1600ms, 3200ms, 6400ms, 10'000ms, 10'000ms}) {
     EXPECT_EQ(wait_after_living(1s), wait);
   }
   EXPECT_EQ(wait_after_living(30s - 1ns), 10s);

@@ -60,7 +60,12 @@ TEST_F(SupervisorTableTest, EveryPhaseAnswersEveryEventAsTheTableSays) {
        {Phase::kWaiting},
        {Phase::kDown},
        {Phase::kStarting, {"start 2"}}},
-      {Phase::kDown, {Phase::kDown}, {Phase::kDown}, {Phase::kDown}, {Phase::kDown}, {Phase::kDown}},
+      {Phase::kDown,
+       {Phase::kDown},
+       {Phase::kDown},
+       {Phase::kDown},
+       {Phase::kDown},
+       {Phase::kDown}},
   };
   for (const auto& row : rows) {
     const auto expect = [&](const char* event, const Outcome& outcome, auto happen) {
@@ -314,7 +319,7 @@ TEST(ExitStatusTest, DescriptionsNameTheSignalOrTheCode) {
 }
 
 TEST(PhaseTest, NamesAreTheWordsOfTheTable) {
-  using Phase = Supervisor::Phase;
+  using Phase = Phase;
   EXPECT_EQ(Name(Phase::kStarting), "starting");
   EXPECT_EQ(Name(Phase::kRunning), "running");
   EXPECT_EQ(Name(Phase::kStopping), "stopping");

@@ -149,6 +149,101 @@ TEST(TerminationTest, WaitingForAnInstantThatHasPassedTellsHowItIs) {
   EXPECT_TRUE(view.WaitFor(Stage::kDelay, kForever));
 }
 
+TEST(TerminationTest, StopTokensStopWithTheirStage) {
+  std::optional<TerminationSource> source(std::in_place);
+  const std::stop_token grace = source->view().stop_token(Stage::kGrace);
+  const std::stop_token cancel = source->view().stop_token(Stage::kCancel);
+  int stopped = 0;
+  const std::stop_callback callback(grace, [&] { ++stopped; });
+  source->Reach(Stage::kDelay, kNow);
+  EXPECT_FALSE(grace.stop_requested());
+  source->Reach(Stage::kGrace, kNow);
+  EXPECT_TRUE(grace.stop_requested());
+  EXPECT_EQ(stopped, 1);
+  EXPECT_TRUE(source->view().stop_token(Stage::kGrace).stop_requested());
+  source.reset();
+  EXPECT_FALSE(cancel.stop_requested());
+}
+
+TEST(TerminationTest, CallbacksAreToldInTheOrderOfTheStages) {
+  TerminationSource source;
+  const Termination view = source.view();
+  std::vector<Stage> told;
+  std::vector<Subscription> subscriptions;
+  for (const Stage stage : {Stage::kStopped, Stage::kGrace, Stage::kDelay, Stage::kCancel}) {
+    subscriptions.push_back(view.OnReached(stage, [&told, stage] { told.push_back(stage); }));
+  }
+  source.Reach(Stage::kGrace, kNow);
+  EXPECT_EQ(told, (std::vector{Stage::kDelay, Stage::kGrace}));
+  source.Reach(Stage::kStopped, kNow);
+  EXPECT_EQ(told, (std::vector{Stage::kDelay, Stage::kGrace, Stage::kCancel, Stage::kStopped}));
+  const auto late = view.OnReached(Stage::kDelay, [&] { told.push_back(Stage::kDelay); });
+  EXPECT_EQ(told.size(), 5u);
+}
+
+TEST(TerminationTest, WhenACallbackRunsItsStageIsReachedInEveryOtherWay) {
+  TerminationSource source;
+  const Termination view = source.view();
+  const int fd = view.fd(Stage::kGrace);
+  bool all = false;
+  const auto subscription = view.OnReached(Stage::kGrace, [&] {
+    all = view.Reached(Stage::kGrace) && view.stop_token(Stage::kGrace).stop_requested() &&
+          IsReadable(fd) && view.instant(Stage::kGrace) == kNow;
+  });
+  source.Reach(Stage::kGrace, kNow);
+  EXPECT_TRUE(all);
+}
+
+TEST(TerminationTest, ACallbackMayDropTheSource) {
+  auto source = std::make_unique<TerminationSource>();
+  const auto subscription = source->view().OnReached(Stage::kDelay, [&] { source.reset(); });
+  int later = 0;
+  const auto after = source->view().OnReached(Stage::kGrace, [&] { ++later; });
+  source->Reach(Stage::kStopped, kNow);
+  EXPECT_EQ(later, 1);
+}
+
+TEST(TerminationTest, WhatIsAnnouncedWakesThreadsAtOnceAndCallbacksWhenItIsReached) {
+  TerminationSource source;
+  const Termination view = source.view();
+  int reached = 0, moved = 0;
+  const auto on_reached = view.OnReached(Stage::kDelay, [&] { ++reached; });
+  const auto on_moved = view.OnMoved(Stage::kCancel, [&] { ++moved; });
+  const int fd = view.fd(Stage::kDelay);
+  const Plan plan{kNow + 5s, kNow + 25s, kNow + 28s};
+  std::jthread waiter([&] { view.Wait(Stage::kDelay); });
+  source.Announce(Stage::kDelay, plan, kNow);
+  waiter.join();
+  EXPECT_TRUE(IsReadable(fd));
+  EXPECT_EQ(view.instant(Stage::kDelay), kNow);
+  EXPECT_EQ(view.instant(Stage::kCancel), kNow + 25s);
+  EXPECT_FALSE(view.stop_token(Stage::kDelay).stop_requested());
+  EXPECT_EQ(reached + moved, 0);
+  source.SetPlan(plan);
+  EXPECT_EQ(moved, 1);
+  source.Reach(Stage::kDelay, kNow + 1s);
+  EXPECT_EQ(reached, 1);
+  EXPECT_TRUE(view.stop_token(Stage::kDelay).stop_requested());
+  EXPECT_EQ(view.instant(Stage::kDelay), kNow) << "as it was announced";
+}
+
+TEST(TerminationTest, OnMovedTellsEachTimeAnInstantIsBroughtForward) {
+  TerminationSource source;
+  const Termination view = source.view();
+  std::vector<Instant> seen;
+  const auto subscription =
+      view.OnMoved(Stage::kCancel, [&] { seen.push_back(view.instant(Stage::kCancel)); });
+  source.SetPlan({kNow + 5s, kNow + 25s, kNow + 28s});
+  source.SetPlan({kNow + 1s, kNow + 25s, kNow + 28s});  // not of this stage
+  source.SetPlan({kNow + 1s, kNow + 30s, kNow + 30s});  // not forward
+  source.SetPlan({kNow + 1s, kNow + 10s, kNow + 13s});
+  EXPECT_EQ(seen, (std::vector{kNow + 25s, kNow + 10s}));
+  source.Reach(Stage::kCancel, kNow + 2s);
+  EXPECT_EQ(seen.back(), kNow + 2s);
+  source.Reach(Stage::kStopped, kNow + 3s);
+  EXPECT_EQ(seen.size(), 3u);
+}
+
 TEST(TerminationTest, StartingAndServingNeedNoWait) {
   const Termination view;
   EXPECT_TRUE(view.WaitUntil(Stage::kStarting, Instant{}));

@@ -116,7 +116,9 @@ TEST_F(WatchHubTest, WatchersDoNotTakeEventsFromEachOther) {
 TEST_F(WatchHubTest, AStopWakesItsWatcherAlone) {
   WatchHub::Watcher gone(hub_), staying(hub_);
   std::stop_source stop;
-  EXPECT_EQ(NextAfter(gone, [&] { stop.request_stop(); }, stop.get_token()), "end");
+  EXPECT_EQ(NextAfter(
+                gone, [&] { stop.request_stop(); }, stop.get_token()),
+            "end");
   hub_.Publish(StatusOf("delay"));
   EXPECT_EQ(Next(staying), "delay");
 }
@@ -125,9 +127,7 @@ TEST_F(WatchHubTest, KnowsWhetherAnybodyWatches) {
   EXPECT_FALSE(hub_.HasWatchers());
   {
     const WatchHub::Watcher one(hub_);
-    {
-      const WatchHub::Watcher two(hub_);
-    }
+    { const WatchHub::Watcher two(hub_); }
     EXPECT_TRUE(hub_.HasWatchers());
   }
   EXPECT_FALSE(hub_.HasWatchers());

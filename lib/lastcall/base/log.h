@@ -11,4 +11,7 @@ enum class LogLevel : int { kTrace, kDebug, kInfo, kWarning, kError };
 // Threads: any. Must not block for long.
 using Log = std::function<void(LogLevel, std::string_view)>;
 
+// Warnings and errors to stderr: for whoever was given no log. Threads: any.
+void LogToStderr(LogLevel level, std::string_view message);
+
 }  // namespace lastcall

@@ -44,8 +44,10 @@ void Host::RequestStop(Request request) {
   loop_->Post([loop = loop_.get(), request = std::move(request)] { loop->OnRequest(request); });
 }
 
-void Host::Adopt(const Plan& plan, std::vector<Ledger::Entry> entries) {
-  loop_->Post([loop = loop_.get(), plan, entries = std::move(entries)] { loop->OnAdopt(plan, entries); });
+void Host::Adopt(const Plan& plan, std::vector<Ledger::Entry> entries, bool replaced) {
+  loop_->Post([loop = loop_.get(), plan, entries = std::move(entries), replaced] {
+    loop->OnAdopt(plan, entries, replaced);
+  });
 }
 
 void Host::SetAccepting(bool accepting) {

@@ -43,6 +43,7 @@ struct HostServer {
   bool reflection = false;
   bool draining = false;
   ServerLimits limits;
+  std::optional<TlsMaterial> tls;
 };
 
 // What the host tells whoever supervises it. In the host's own thread; must not block.
@@ -110,8 +111,9 @@ class Host {
   void Shutdown(std::string reason, std::optional<Duration> delay = {},
                 std::optional<Duration> grace = {}, std::optional<Duration> cancel = {});
   void RequestStop(Request request);
-  // Takes over a plan made elsewhere, by the supervisor.
-  void Adopt(const Plan& plan, std::vector<Ledger::Entry> entries);
+  // Takes over a plan made elsewhere, by the supervisor. `replaced`: a successor has taken over the
+  // listening sockets, so that health stays as it is and what waits in their queues is left to it.
+  void Adopt(const Plan& plan, std::vector<Ledger::Entry> entries, bool replaced = false);
   void SetAccepting(bool accepting);
   void SetDraining(std::string server, bool draining);
   // Runs `look` in the host's thread.

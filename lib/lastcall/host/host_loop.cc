@@ -3,7 +3,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstdio>
 #include <utility>
 
 #include "lastcall/host/stack.h"
@@ -24,11 +23,6 @@ HostObserver& SilentObserver() {
 }
 
 }  // namespace
-
-void LogToStderr(LogLevel level, std::string_view message) {
-  if (level < LogLevel::kWarning) return;
-  std::fprintf(stderr, "%.*s\n", static_cast<int>(message.size()), message.data());
-}
 
 int ExitCodeFor(const Error& error) {
   if (IsConfiguration(error.code)) return kBadConfiguration;
@@ -76,8 +70,7 @@ void HostLoop::StartSites() {
           Post([this, request = std::move(request)] {
             if (!observer_.TakesRequest(request)) OnRequest(request);
           });
-        },
-        [this] { Post([this] { OnIdle(); }); }};
+        }};
     Result<> started;
     for (const auto& site : sites_) {
       started = site->Start(plugin_thread_, surroundings, abandon_start_);
@@ -94,7 +87,7 @@ void HostLoop::OnStarted(const Result<>& started) {
     RefuseStart(started.error(), std::nullopt);
   }
   if (lifecycle_.stage() == Stage::kCancel) {
-    BeginRetire(clock_.Now());
+    BeginRetire({.last_call = true});
     return;
   }
   observer_.Ready();
@@ -147,14 +140,14 @@ void HostLoop::OnRequest(Request request) {
   Apply(changes);
 }
 
-void HostLoop::OnAdopt(const Plan& plan, std::vector<Ledger::Entry> entries) {
+void HostLoop::OnAdopt(const Plan& plan, std::vector<Ledger::Entry> entries, bool replaced) {
   FirstRequest();
+  if (replaced && lifecycle_.stage() == Stage::kServing) replaced_ = true;
   Apply(lifecycle_.Adopt(plan, std::move(entries), clock_.Now()));
 }
 
 void HostLoop::FirstRequest() {
   if (!lifecycle_.ledger().empty()) return;
-  first_request_ = clock_.Now();
   receipt_.began = clock_.Wall();
   if (started_) ended_before_ = Ended();
 }
@@ -170,13 +163,19 @@ void HostLoop::OnDraining(const std::string& name, bool draining) {
     if (site->name() == name) site->set_draining(draining);
   }
   UpdateHealth();
+  if (!draining) return;
+  ForEachServer([&](Server& server) {
+    if (server.name() == name) server.SendAway();
+  });
 }
 
 void HostLoop::UpdateHealth() {
   if (!started_ || stopping_plugins_) return;
   for (const auto& site : sites_) {
     if (site->server() == nullptr) continue;
-    site->server()->SetServing(lifecycle_.stage() == Stage::kServing && !site->draining());
+    // Replaced, the server is well: its successor serves.
+    const bool serving = lifecycle_.stage() == Stage::kServing || replaced_;
+    site->server()->SetServing(serving && !site->draining());
   }
 }
 
@@ -203,29 +202,30 @@ void HostLoop::Enter(const Lifecycle::Change& change) {
 void HostLoop::EnterGrace() {
   const Instant now = clock_.Now();
   const Instant cancel = lifecycle_.plan().cancel;
-  BeginRetire(After(now, cancel == kNever ? kLongestSpread : Duration(cancel - now) / 2));
-  ForEachServer([](Server& server) { server.WatchIdle(); });
-  // As an event, for this is in the middle of a change.
-  Post([this] { OnIdle(); });
+  // The instant may be over: grace was skipped.
+  const Duration grace = std::max(Duration::zero(), Duration(cancel - now));
+  const Duration spread = cancel == kNever ? kLongestSpread : grace / 2;
+  // Replaced, there is no hurry: what ends by itself need not be told.
+  BeginRetire({.leave_from = replaced_ ? After(now, spread / 5) : now,
+               .leave_by = After(now, spread),
+               .last_call = !replaced_});
 }
 
-void HostLoop::BeginRetire(Instant leave_by) {
+void HostLoop::BeginRetire(const Farewell& farewell) {
   retiring_ = true;
+  not_retired_ = 1;  // this function, for it is in the middle of a change
   ForEachServer([&](Server& server) {
     ++not_retired_;
-    server.BeginRetire(leave_by, [this] { Post([this] { OnRetired(); }); });
+    server.BeginRetire(farewell, [this] { Post([this] { OnRetired(); }); });
     if (lifecycle_.stage() == Stage::kCancel) server.Cancel();
   });
-  if (not_retired_ == 0 && lifecycle_.stage() == Stage::kCancel) StopPlugins();
-}
-
-void HostLoop::OnIdle() {
-  if (stopping_plugins_ || InFlight() > 0) return;
-  Apply(lifecycle_.Happened(Happening::kWentIdle, clock_.Now()));
+  Post([this] { OnRetired(); });
 }
 
 void HostLoop::OnRetired() {
-  if (--not_retired_ == 0 && lifecycle_.stage() == Stage::kCancel) StopPlugins();
+  if (--not_retired_ > 0) return;
+  if (lifecycle_.stage() == Stage::kCancel) return StopPlugins();
+  Apply(lifecycle_.Happened(Happening::kWentIdle, clock_.Now()));
 }
 
 void HostLoop::EnterCancel() {
@@ -251,7 +251,8 @@ void HostLoop::OnPluginsStopped() {
 
 void HostLoop::EnterStopped(Happening why) {
   if (why == Happening::kInstantPassed) ListStuck();
-  MakeReceipt();
+  lifecycle_.Complete(receipt_);
+  if (start_error_ && !lifecycle_.forced()) receipt_.exit_code = ExitCodeFor(*start_error_);
   observer_.Finished(receipt_);
   Say(receipt_.exit_code == 0 ? LogLevel::kInfo : LogLevel::kWarning, receipt_.Outcome());
   if (why != Happening::kInstantPassed) return;
@@ -293,18 +294,6 @@ void HostLoop::ListStuck() {
           {Stuck::What::kCall, call.method, now - call.began, stack_of(call.thread)});
     }
   }
-}
-
-void HostLoop::MakeReceipt() {
-  receipt_.took = clock_.Now() - first_request_;
-  receipt_.requests = lifecycle_.ledger().entries();
-  receipt_.stages = lifecycle_.records();
-  const bool forced = !receipt_.stages.empty() && receipt_.stages.back().stage == Stage::kCancel &&
-                      receipt_.stages.back().ended_by == Happening::kInstantPassed;
-  receipt_.exit_code = forced                         ? Receipt::kForced
-                       : start_error_                 ? ExitCodeFor(*start_error_)
-                       : receipt_.calls_cancelled > 0 ? Receipt::kCallsCancelled
-                                                      : Receipt::kAllFinished;
 }
 
 template <class F>

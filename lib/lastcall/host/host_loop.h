@@ -29,7 +29,7 @@ class HostLoop {
 
   int Run();
   void OnRequest(Request request);
-  void OnAdopt(const Plan& plan, std::vector<Ledger::Entry> entries);
+  void OnAdopt(const Plan& plan, std::vector<Ledger::Entry> entries, bool replaced);
   void OnAccepting(bool accepting);
   void OnDraining(const std::string& server, bool draining);
   HostReport Report();
@@ -39,7 +39,6 @@ class HostLoop {
   void OnSignal(const ReceivedSignal& signal);
   void OnStarted(const Result<>& started);
   void OnStartOverdue();
-  void OnIdle();
   void OnRetired();
   void OnPluginsStopped();
 
@@ -51,12 +50,11 @@ class HostLoop {
   void FirstRequest();
   void StartSites();
   void RefuseStart(const Error& error, std::optional<Duration> cancel);
-  void BeginRetire(Instant leave_by);
+  void BeginRetire(const Farewell& farewell);
   void StopPlugins();
   void UpdateHealth();
   void ListCancelled();
   void ListStuck();
-  void MakeReceipt();
   template <class F>
   void ForEachServer(F action);
   int64_t InFlight();
@@ -78,10 +76,10 @@ class HostLoop {
   bool started_ = false;   // the plugin thread is done with starting
   bool stopping_plugins_ = false;
   bool may_accept_ = false;
+  bool replaced_ = false;  // stopping, for a successor has taken over
   bool retiring_ = false;
   size_t not_retired_ = 0;
   std::optional<Error> start_error_;
-  Instant first_request_{};
   uint64_t ended_before_ = 0;  // calls that had ended when the first request came
   Receipt receipt_;
   PluginThread plugin_thread_{clock_};
@@ -89,8 +87,5 @@ class HostLoop {
 
 // The exit code of a host that could not start.
 int ExitCodeFor(const Error& error);
-
-// Warnings and errors to stderr, for hosts that were given no log.
-void LogToStderr(LogLevel level, std::string_view message);
 
 }  // namespace lastcall

@@ -94,8 +94,9 @@ Result<> Site::Start(PluginThread& thread, const Surroundings& surroundings,
        .services = spec_.services,
        .reflection = spec_.reflection,
        .limits = spec_.limits,
+       .tls = std::move(spec_.tls),
        .warn = [log = surroundings.log](const std::string& what) { log(LogLevel::kWarning, what); }},
-      surroundings.clock, surroundings.termination, surroundings.on_idle);
+      surroundings.clock, surroundings.termination);
   if (!server) return tl::unexpected(server.error());
   server_ = std::move(*server);
   for (const Hosted& hosted : plugins_) hosted.context->SetServer(server_.get());

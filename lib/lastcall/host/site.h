@@ -19,7 +19,6 @@ class Site {
     Log log;
     Termination termination;
     std::function<void(Request)> request_stop;
-    std::function<void()> on_idle;
   };
 
   explicit Site(HostServer server);

@@ -5,6 +5,10 @@
 
 namespace lastcall {
 
+void Lifecycle::Configure(Budget budget) {
+  if (ledger_.empty()) ledger_ = Ledger(budget);
+}
+
 void Lifecycle::Enter(Stage next, Happening why, Instant now, Changes& changes) {
   if (next == stage_) return;
   const Instant planned_end = plan().EndOf(stage_);
@@ -50,6 +54,21 @@ Lifecycle::Changes Lifecycle::Adopt(const Plan& plan, std::vector<Ledger::Entry>
                                     Instant now) {
   ledger_.Adopt(plan, std::move(entries));
   return Happened(Happening::kStopRequested, now);
+}
+
+bool Lifecycle::forced() const {
+  return !records_.empty() && records_.back().stage == Stage::kCancel &&
+         records_.back().ended_by == Happening::kInstantPassed;
+}
+
+void Lifecycle::Complete(Receipt& receipt) const {
+  receipt.requests = ledger_.entries();
+  receipt.stages = records_;
+  receipt.took = Duration::zero();
+  for (const StageRecord& record : records_) receipt.took += record.took;
+  receipt.exit_code = forced()                      ? Receipt::kForced
+                      : receipt.calls_cancelled > 0 ? Receipt::kCallsCancelled
+                                                    : Receipt::kAllFinished;
 }
 
 }  // namespace lastcall

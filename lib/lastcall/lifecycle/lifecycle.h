@@ -24,6 +24,8 @@ class Lifecycle {
 
   Lifecycle(Budget budget, Instant now) : ledger_(budget), stage_began_(now) {}
 
+  // Other lengths for requests to come. Once there was one, they stay as they are.
+  void Configure(Budget budget);
   Changes Happened(Happening happening, Instant now);
   // `moved`, where given: whether the request brought an instant forward.
   Changes RequestStop(Request request, Instant now, bool* moved = nullptr);
@@ -40,6 +42,11 @@ class Lifecycle {
   Instant next_instant() const { return plan().EndOf(stage_); }
   // The stages of the shutdown that are over.
   const std::vector<StageRecord>& records() const { return records_; }
+  // Whether the last stage ended by its instant: something had not returned.
+  bool forced() const;
+  // Writes what it knows into the receipt: requests, stages, how long it took, and the exit code as
+  // far as stages and the receipt's cancelled calls tell.
+  void Complete(Receipt& receipt) const;
 
  private:
   void Enter(Stage next, Happening why, Instant now, Changes& changes);

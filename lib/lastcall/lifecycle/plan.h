@@ -21,6 +21,7 @@ struct Budget {
   Duration cancel = std::chrono::seconds(5);
 
   Duration Total() const;
+  friend bool operator==(const Budget&, const Budget&) = default;
 };
 
 struct Request {
@@ -31,7 +32,7 @@ struct Request {
   std::optional<Duration> delay;
   std::optional<Duration> grace;
   std::optional<Duration> cancel;
-  // Ends the stage that is current now; the lengths above are not used. Where none is to be skipped,
+  // Ends the stage that is current now; the lengths above are not used. Where none can be skipped,
   // for nobody has asked for a stop yet, it is a request like any other.
   bool skip = false;
 };

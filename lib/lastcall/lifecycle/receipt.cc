@@ -41,7 +41,7 @@ void Write(JsonWriter& json, const CancelledCall& call) {
 }
 
 void Write(JsonWriter& json, const Stuck& stuck) {
-  json.BeginObject().Key("what").String(stuck.what == Stuck::What::kCall ? "call" : "plugin");
+  json.BeginObject().Key("what").String(Name(stuck.what));
   json.Key("name").String(stuck.name);
   Seconds(json, "age_s", stuck.age).Key("stack").BeginArray();
   for (const std::string& frame : stuck.stack) json.String(frame);
@@ -81,6 +81,15 @@ void WriteFields(JsonWriter& json, const Receipt& receipt) {
 }
 
 }  // namespace
+
+std::string_view Name(Stuck::What what) {
+  switch (what) {
+    case Stuck::What::kCall: return "call";
+    case Stuck::What::kPlugin: return "plugin";
+    case Stuck::What::kPart: return "part";
+  }
+  return "call";
+}
 
 std::string Receipt::Outcome() const {
   std::string text = "stopped in " + FormatDuration(took);

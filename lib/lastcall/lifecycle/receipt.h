@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <lastcall/base/clock.h>
@@ -27,14 +28,16 @@ struct CancelledCall {
   bool told = false;  // it was told to leave first
 };
 
-// A handler or a plugin that had not returned at the last instant.
+// What had not returned at the last instant: a handler, a plugin, a part of a program.
 struct Stuck {
-  enum class What : uint8_t { kCall, kPlugin };
+  enum class What : uint8_t { kCall, kPlugin, kPart };
   What what = What::kCall;
   std::string name;
   Duration age = Duration::zero();
   std::vector<std::string> stack;  // innermost first; empty: it has no thread of its own
 };
+
+std::string_view Name(Stuck::What what);
 
 struct Receipt {
   // The exit codes of the contract.

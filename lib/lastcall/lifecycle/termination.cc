@@ -1,17 +1,33 @@
 #include "lastcall/lifecycle/termination.h"
 
-#include <algorithm>
 #include <array>
 #include <atomic>
+#include <utility>
+#include <vector>
 
 #include "lastcall/event/latch.h"
+#include "lastcall/event/notices.h"
 
 namespace lastcall {
 
 struct Termination::State {
   struct OneStage {
+    // Brings the instant forward. Whoever reads it may rely on it: it never moves back.
+    void Plan(Instant planned) {
+      Instant known = instant.load(std::memory_order_relaxed);
+      while (!latch.IsSet() && planned < known &&
+             !instant.compare_exchange_weak(known, planned, std::memory_order_acq_rel)) {
+      }
+    }
+
     Latch latch;
+    std::stop_source stop;
+    Notices reached;
     std::atomic<Instant> instant{kNever};
+    Notices moved;
+    // Of the host's thread: what callbacks have been told.
+    bool told_reached = false;
+    Instant told_instant = kNever;
   };
   std::array<OneStage, kStages.size()> stages;
 
@@ -32,32 +48,68 @@ bool Termination::Reached(Stage stage) const { return state_->at(stage).latch.Is
 
 int Termination::fd(Stage stage) const { return state_->at(stage).latch.fd(); }
 
+std::stop_token Termination::stop_token(Stage stage) const {
+  return state_->at(stage).stop.get_token();
+}
+
+Subscription Termination::OnReached(Stage stage, Callback callback) const {
+  return OnReached(stage, nullptr, std::move(callback));
+}
+
+Subscription Termination::OnReached(Stage stage, Executor executor, Callback callback) const {
+  return state_->at(stage).reached.Subscribe(std::move(executor), std::move(callback));
+}
+
 Instant Termination::instant(Stage stage) const {
   return state_->at(stage).instant.load(std::memory_order_acquire);
 }
 
+Subscription Termination::OnMoved(Stage stage, Callback callback) const {
+  return OnMoved(stage, nullptr, std::move(callback));
+}
+
+Subscription Termination::OnMoved(Stage stage, Executor executor, Callback callback) const {
+  return state_->at(stage).moved.Subscribe(std::move(executor), std::move(callback));
+}
+
 TerminationSource::TerminationSource() : state_(std::make_shared<Termination::State>()) {
-  for (const Stage stage : {Stage::kStarting, Stage::kServing}) state_->at(stage).latch.Set();
+  Reach(Stage::kServing, kNever);
 }
 
 void TerminationSource::SetPlan(const Plan& plan) {
   for (const Stage stage : {Stage::kGrace, Stage::kCancel, Stage::kStopped}) {
     auto& one = state_->at(stage);
-    if (one.latch.IsSet()) continue;
-    // Whoever reads it may rely on it: it never moves back.
-    const Instant sooner = std::min(one.instant.load(std::memory_order_relaxed), plan.BeginOf(stage));
-    one.instant.store(sooner, std::memory_order_release);
+    one.Plan(plan.BeginOf(stage));
+    const Instant instant = one.instant.load(std::memory_order_relaxed);
+    if (instant < std::exchange(one.told_instant, instant)) one.moved.Tell();
   }
 }
 
 void TerminationSource::Reach(Stage stage, Instant now) {
+  // A callback may drop the last other owner.
+  const auto state = state_;
+  std::vector<Termination::State::OneStage*> reached;
   for (const Stage each : kStages) {
-    if (each > stage) break;
-    auto& one = state_->at(each);
-    if (one.latch.IsSet()) continue;
-    one.instant.store(now, std::memory_order_release);
+    auto& one = state->at(each);
+    if (each > stage || std::exchange(one.told_reached, true)) continue;
+    if (!one.latch.IsSet()) one.instant.store(now, std::memory_order_release);
     one.latch.Set();
+    one.told_instant = one.instant.load(std::memory_order_relaxed);
+    reached.push_back(&one);
   }
+  for (auto* one : reached) {
+    one->stop.request_stop();
+    one->reached.Happen();
+    one->moved.Tell();
+  }
+}
+
+void TerminationSource::Announce(Stage stage, const Plan& plan, Instant now) {
+  for (const Stage later : {Stage::kGrace, Stage::kCancel, Stage::kStopped}) {
+    state_->at(later).Plan(plan.BeginOf(later));
+  }
+  state_->at(stage).Plan(now);
+  state_->at(stage).latch.Set();
 }
 
 }  // namespace lastcall

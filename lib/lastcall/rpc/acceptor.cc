@@ -16,6 +16,8 @@ namespace {
 constexpr int kBackOffMs = 100;
 // Connections taken from one socket before the others have their turn.
 constexpr int kBatch = 64;
+// As many are let in at last call, in batches: more than any queue holds (net.core.somaxconn).
+constexpr int kLastBatches = 128;
 
 }  // namespace
 
@@ -34,8 +36,17 @@ void Acceptor::Resume() { Give(Order::kAccept); }
 
 void Acceptor::Pause() {
   Give(Order::kPause);
+  AwaitPause();
+}
+
+void Acceptor::LastCall() {
+  if (accepting()) Give(Order::kLastCall);
+  AwaitPause();
+}
+
+void Acceptor::AwaitPause() {
   std::unique_lock lock(mutex_);
-  obeyed_.wait(lock, [this] { return state_ == order_; });
+  obeyed_.wait(lock, [this] { return state_ == order_ && state_ != Order::kLastCall; });
 }
 
 bool Acceptor::accepting() const {
@@ -60,6 +71,16 @@ void Acceptor::Run() {
       obeyed_.notify_all();
     }
     if (order == Order::kEnd) return;
+    if (order == Order::kLastCall) {
+      // Bounded: whoever comes after these found nobody accepting.
+      for (size_t i = 0; i < listeners_.size(); ++i) {
+        for (int batches = 0; batches < kLastBatches && !AcceptBatch(i); ++batches) {
+        }
+      }
+      std::lock_guard lock(mutex_);
+      if (order_ == Order::kLastCall) order_ = Order::kPause;
+      continue;
+    }
     const bool accept = order == Order::kAccept && !backing_off_;
     const nfds_t count = accept ? watched.size() : 1;
     const int ready = poll(watched.data(), count, backing_off_ ? kBackOffMs : -1);
@@ -71,14 +92,17 @@ void Acceptor::Run() {
       continue;
     }
     for (size_t i = 1; i < count; ++i) {
-      if (watched[i].revents != 0) AcceptAll(i - 1);
+      if (watched[i].revents != 0) AcceptBatch(i - 1);
     }
   }
 }
 
-void Acceptor::AcceptAll(size_t listener) {
+bool Acceptor::AcceptBatch(size_t listener) {
   for (int i = 0; i < kBatch; ++i) {
-    if (!callbacks_.has_room()) return BackOff("the limit of connections is reached");
+    if (!callbacks_.has_room()) {
+      BackOff("the limit of connections is reached");
+      return true;
+    }
     UniqueFd connection(accept4(listeners_[listener].fd(), nullptr, nullptr,
                                 SOCK_NONBLOCK | SOCK_CLOEXEC));
     if (connection) {
@@ -88,15 +112,17 @@ void Acceptor::AcceptAll(size_t listener) {
     const int error = errno;
     if (error == EAGAIN) {
       starved_ = false;
-      return;
+      return true;
     }
     // EINVAL: somebody who shares the socket has shut it down.
     if (error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM ||
         error == EINVAL) {
-      return BackOff("cannot accept: " + ErrnoText(error));
+      BackOff("cannot accept: " + ErrnoText(error));
+      return true;
     }
     // ECONNABORTED and whatever the network reports through accept(2): the next may be well.
   }
+  return false;
 }
 
 void Acceptor::BackOff(const std::string& why) {

@@ -34,14 +34,18 @@ class Acceptor {
   // Threads: any. Once Pause has returned, `accepted` is not running and will not be called.
   void Resume();
   void Pause();
+  // Takes those who wait in the queues by now, where it was accepting, and pauses.
+  void LastCall();
   bool accepting() const;
 
  private:
-  enum class Order { kPause, kAccept, kEnd };
+  enum class Order { kPause, kAccept, kLastCall, kEnd };
 
   void Run();
   void Give(Order order);
-  void AcceptAll(size_t listener);
+  void AwaitPause();
+  // False: there may be more.
+  bool AcceptBatch(size_t listener);
   void BackOff(const std::string& why);
 
   const std::vector<Listener> listeners_;

@@ -16,6 +16,7 @@ namespace {
 
 constexpr mode_t kDefaultMode = 0666;
 constexpr std::string_view kUnix = "unix:";
+constexpr std::string_view kSystemd = "systemd:";
 constexpr std::string_view kAllOfIpv4 = "0.0.0.0";
 constexpr std::string_view kAllOfIpv6 = "::";
 constexpr std::string_view kDigits = "0123456789";
@@ -226,6 +227,19 @@ std::string Bound(const std::string& host) {
   return strcasecmp(host.c_str(), "localhost") == 0 ? "127.0.0.1" : host;
 }
 
+// A name as FileDescriptorName= of systemd.socket(5) has it.
+Result<Address> ParseSystemd(std::string_view text) {
+  Address address;
+  address.kind = Address::Kind::kSystemd;
+  address.path = text.substr(kSystemd.size());
+  address.text = text;
+  if (address.path.empty() || address.path.size() > 255 || address.path.find(':') != address.path.npos) {
+    return Bad(Quoted(text) + " needs the name of a socket, as FileDescriptorName= of its unit has "
+                              "it; write for example \"systemd:web\"");
+  }
+  return address;
+}
+
 }  // namespace
 
 Result<Address> Address::Parse(std::string_view text, std::string_view folder) {
@@ -237,11 +251,7 @@ Result<Address> Address::Parse(std::string_view text, std::string_view folder) {
   if (HasControl(text)) return Bad(Quoted(text) + " has a control character; remove it");
   if (text.starts_with(kUnix)) return ParseUnix(text, folder);
   if (text.starts_with("unix-abstract:")) return Abstract(text);
-  if (text.starts_with("systemd:")) {
-    return Bad(Quoted(text) +
-               ": sockets from systemd are not supported by this version; write host:port or "
-               "unix:/path");
-  }
+  if (text.starts_with(kSystemd)) return ParseSystemd(text);
   return ParseTcp(text);
 }
 
@@ -250,6 +260,7 @@ std::string Address::Canonical() const {
     const bool ipv6 = host.find(':') != host.npos;
     return (ipv6 ? "[" + host + "]" : host) + ":" + std::to_string(port);
   }
+  if (kind == Kind::kSystemd) return std::string(kSystemd) + path;
   std::string settings;
   if (mode != kDefaultMode) {
     std::array<char, 16> octal;
@@ -262,7 +273,7 @@ std::string Address::Canonical() const {
 
 bool Address::Overlaps(const Address& other) const {
   if (kind != other.kind) return false;
-  if (kind == Kind::kUnix) return path == other.path;
+  if (kind != Kind::kTcp) return path == other.path;
   if (port != other.port || port == 0) return false;
   const std::string a = Bound(host), b = Bound(other.host);
   if (a == "*" || b == "*" || strcasecmp(a.c_str(), b.c_str()) == 0) return true;

@@ -15,16 +15,17 @@ namespace lastcall {
 inline constexpr size_t kMaxUnixPath = 107;
 
 // "127.0.0.1:50051", "[::1]:50051", "localhost:50051", "*:50051" (all of IPv4 and IPv6), port 0 for
-// a free one; "unix:/run/shop.sock", with "?mode=0660&group=shop" where wanted.
+// a free one; "unix:/run/shop.sock", with "?mode=0660&group=shop" where wanted; "systemd:NAME", the
+// sockets of that name that a socket unit passes.
 //
 // "0.0.0.0" is all of IPv4 alone and "[::]" all of IPv6 alone: what is written is what is bound.
 struct Address {
-  enum class Kind { kTcp, kUnix };
+  enum class Kind { kTcp, kUnix, kSystemd };
 
   Kind kind = Kind::kTcp;
   std::string host;  // as written, without brackets
   uint16_t port = 0;
-  std::string path;    // absolute
+  std::string path;    // absolute; of kSystemd, the name
   mode_t mode = 0666;  // of the unix socket; who may connect
   std::string group;   // empty: the daemon's
   std::string text;    // as written

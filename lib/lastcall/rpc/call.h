@@ -32,8 +32,9 @@ class Call {
   std::stop_token leave_token() const;
 
   // Runs `callback` once, when the call is told to leave or its client is gone, in a thread of the
-  // host: it must not block. At once, in this thread, if that has happened. Never, if the call ends
-  // before.
+  // host: it must not block. At once, in this thread, if that has happened. Not after the call has
+  // ended, but for one that has begun then: what it captures must not be the handler's own; hold it
+  // by value, or by a std::weak_ptr.
   void OnLeave(std::function<void()> callback) const;
 
   // Whether the call was told to leave: its process stops or retires. A client that is gone is not

@@ -34,6 +34,14 @@ Shard& ShardOf(const void* context) {
   return Directory()[(reinterpret_cast<uintptr_t>(context) >> 6) % kShards];
 }
 
+// Its address, and by which name its certificate knows it.
+std::string PeerOf(const grpc::ServerContextBase& context) {
+  std::string peer = context.peer();
+  const auto names = context.auth_context()->GetPeerIdentity();
+  if (!names.empty()) peer += " " + std::string(names.front().data(), names.front().size());
+  return peer;
+}
+
 }  // namespace
 
 void LiveCall::Started(pid_t thread) {
@@ -138,7 +146,7 @@ CallInfo LiveCall::info() const {
   std::lock_guard lock(mutex_);
   // Asked for only here: it would cost every call two copies of a string.
   const bool knows_peer = started_ && !returned_;
-  return {name_, knows_peer ? context_->peer() : "", began_, leaving(), thread_};
+  return {name_, knows_peer ? PeerOf(*context_) : "", began_, leaving(), thread_};
 }
 
 CallRegistry::CallRegistry(const Clock& clock, Termination termination,
@@ -211,17 +219,23 @@ std::vector<CallInfo> CallRegistry::Calls(size_t limit) const {
   return infos;
 }
 
-void CallRegistry::BeginLeave(Instant by) {
-  if (leaving_.exchange(true, std::memory_order_seq_cst)) return;
-  leaver_ = std::jthread([this, by](const std::stop_token& end) { Leave(end, by); });
+void CallRegistry::BeginLeave(Instant from, Instant by) {
+  if (leave_begun_.exchange(true)) return;
+  if (from <= clock_.Now()) leaving_.store(true, std::memory_order_seq_cst);
+  leaver_ = std::jthread([this, from, by](const std::stop_token& end) { Leave(end, from, by); });
 }
 
-void CallRegistry::Leave(const std::stop_token& end, Instant by) {
+void CallRegistry::Leave(const std::stop_token& end, Instant from, Instant by) {
+  std::mutex mutex;
+  std::condition_variable_any ended;
+  if (from > clock_.Now()) {
+    std::unique_lock lock(mutex);
+    if (ended.wait_until(lock, end, from, [] { return false; }) || end.stop_requested()) return;
+  }
+  leaving_.store(true, std::memory_order_seq_cst);
   const auto calls = Snapshot();
   const Instant start = clock_.Now();
   const Duration span = std::max(Duration::zero(), Duration(by - start));
-  std::mutex mutex;
-  std::condition_variable_any ended;
   for (size_t i = 0; i < calls.size() && !end.stop_requested(); ++i) {
     std::unique_lock lock(mutex);
     const Instant turn = start + Duration(static_cast<int64_t>(

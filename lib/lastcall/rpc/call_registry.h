@@ -109,9 +109,9 @@ class CallRegistry {
   std::vector<CallInfo> Calls(size_t limit) const;
 
   void WatchIdle() { gate_.Watch(); }
-  // Tells every call to leave, spread evenly from now to `by`; later calls are told at once.
-  // Does not block.
-  void BeginLeave(Instant by);
+  // Tells the calls to leave that are there at `from`, spread evenly from then to `by`, and later
+  // ones at once. Does not block. Once.
+  void BeginLeave(Instant from, Instant by);
 
   // The call that `context` belongs to, of any registry in this process; null: none.
   static std::shared_ptr<LiveCall> Find(const grpc::ServerContextBase* context);
@@ -127,12 +127,13 @@ class CallRegistry {
   std::vector<std::shared_ptr<LiveCall>> Snapshot() const;
   void WatchClient(const LiveCall& call);
   void WatchClients(const std::stop_token& end);
-  void Leave(const std::stop_token& end, Instant by);
+  void Leave(const std::stop_token& end, Instant from, Instant by);
 
   const Clock& clock_;
   const Termination termination_;
   Gate gate_;
   std::atomic<Instant> last_began_{Instant{}};
+  std::atomic<bool> leave_begun_{false};
   std::atomic<bool> leaving_{false};
 
   mutable std::shared_mutex methods_mutex_;

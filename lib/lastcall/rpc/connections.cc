@@ -1,7 +1,13 @@
 #include "lastcall/rpc/connections.h"
 
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
+
+#include <algorithm>
+#include <utility>
+#include <vector>
 
 #include "lastcall/base/unique_fd.h"
 
@@ -21,21 +27,46 @@ void Connections::Add(int fd) {
   cookies_[fd] = CookieOf(fd);
 }
 
+bool Connections::Has(int fd) const {
+  std::lock_guard lock(mutex_);
+  const auto found = cookies_.find(fd);
+  return found != cookies_.end() && found->second == CookieOf(fd);
+}
+
+bool Connections::Forget(int fd) {
+  std::lock_guard lock(mutex_);
+  const auto found = cookies_.find(fd);
+  if (found == cookies_.end() || found->second != CookieOf(fd)) return false;
+  cookies_.erase(found);
+  return true;
+}
+
 // The number may be reused at any moment: what is looked at is a duplicate, whose cookie says
 // whether it is still the same socket. It is closed at once, for gRPC closes sockets without telling
-// epoll, and a duplicate that outlives that leaves a stale registration behind.
+// epoll, and a duplicate that outlives that leaves a stale registration behind. Not under the lock:
+// close(2) comes by here (lingering.h).
 template <class F>
 void Connections::ForEachLiving(F action) {
-  std::lock_guard lock(mutex_);
-  for (auto each = cookies_.begin(); each != cookies_.end();) {
-    const UniqueFd copy(fcntl(each->first, F_DUPFD_CLOEXEC, 0));
-    if (copy && CookieOf(copy.get()) == each->second) {
-      action(copy.get());
-      ++each;
-    } else {
-      each = cookies_.erase(each);
-    }
+  std::vector<std::pair<int, uint64_t>> known;
+  {
+    std::lock_guard lock(mutex_);
+    known.assign(cookies_.begin(), cookies_.end());
   }
+  for (const auto& [fd, cookie] : known) {
+    const UniqueFd copy(fcntl(fd, F_DUPFD_CLOEXEC, 0));
+    if (copy && CookieOf(copy.get()) == cookie) {
+      action(copy.get());
+      continue;
+    }
+    std::lock_guard lock(mutex_);
+    const auto found = cookies_.find(fd);
+    if (found != cookies_.end() && found->second == cookie) cookies_.erase(found);
+  }
+}
+
+size_t Connections::known() const {
+  std::lock_guard lock(mutex_);
+  return cookies_.size();
 }
 
 size_t Connections::Count() {
@@ -50,6 +81,17 @@ bool Connections::HasRoom(size_t limit) {
     if (cookies_.size() < limit) return true;
   }
   return Count() < limit;
+}
+
+Duration Connections::LongestRoundTrip() {
+  Duration longest = Duration::zero();
+  ForEachLiving([&](int fd) {
+    tcp_info info{};
+    socklen_t size = sizeof(info);
+    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0) return;
+    longest = std::max(longest, Duration(std::chrono::microseconds(info.tcpi_rtt)));
+  });
+  return longest;
 }
 
 void Connections::Sever() {

@@ -7,6 +7,8 @@
 #include <mutex>
 #include <unordered_map>
 
+#include <lastcall/base/clock.h>
+
 namespace lastcall {
 
 // Threads: any.
@@ -14,10 +16,18 @@ class Connections {
  public:
   // Before the descriptor is handed over.
   void Add(int fd);
-  // The living ones; forgets those that are gone. Cost: two system calls each.
+  // Whether the descriptor is one of them. For its owner, who is about to close it.
+  bool Has(int fd) const;
+  // The same, and from here on it is none of them.
+  bool Forget(int fd);
+  // Those that were added and not forgotten.
+  size_t known() const;
+  // The living ones; forgets those that are gone. Cost: three system calls each.
   size_t Count();
   // Whether there are fewer than `limit`; counts only when it has to.
   bool HasRoom(size_t limit);
+  // The longest round trip that the kernel measured on one that lives; zero: none did.
+  Duration LongestRoundTrip();
   // Shuts every living one down in both directions: their clients see a closed connection.
   void Sever();
 
@@ -25,7 +35,7 @@ class Connections {
   template <class F>
   void ForEachLiving(F action);
 
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::unordered_map<int, uint64_t> cookies_;  // by descriptor number
 };
 

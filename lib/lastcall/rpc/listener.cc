@@ -5,6 +5,7 @@
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <array>
@@ -156,6 +157,9 @@ Result<Listener> BindTcp(const Address& address) {
 
 Result<Listener> Listener::Bind(const Address& address) {
   if (address.kind == Address::Kind::kTcp) return BindTcp(address);
+  if (address.kind == Address::Kind::kSystemd) {
+    return CannotListen(Code::kInvalidArgument, address, "only lastcalld takes sockets from systemd");
+  }
   auto made = ListenOnPath(address);
   if (!made) return tl::unexpected(made.error());
   Listener listener(std::move(made->fd), "unix:" + address.path);
@@ -163,6 +167,20 @@ Result<Listener> Listener::Bind(const Address& address) {
   listener.device_ = made->device;
   listener.inode_ = made->inode;
   return listener;
+}
+
+Listener::Listener(UniqueFd fd) : fd_(std::move(fd)) {
+  sockaddr_storage name{};
+  socklen_t size = sizeof(name);
+  getsockname(fd_.get(), reinterpret_cast<sockaddr*>(&name), &size);
+  if (name.ss_family != AF_UNIX) {
+    address_ = TextOf(fd_.get());
+    return;
+  }
+  const auto& path = reinterpret_cast<const sockaddr_un&>(name).sun_path;
+  const bool abstract = path[0] == '\0';
+  address_ = (abstract ? "unix-abstract:" : "unix:") +
+             std::string(path + abstract, strnlen(path + abstract, sizeof(path) - abstract));
 }
 
 Listener::Listener(Listener&& other) noexcept

@@ -31,7 +31,8 @@ class Listener {
   // kPermissionDenied, kInvalidArgument (no such host, address, group or folder), kUnavailable
   // (name service); the message has address and remedy.
   static Result<Listener> Bind(const Address& address);
-  // Wraps a socket that listens already.
+  // Wraps a socket that listens already, whose path, if it has one, is somebody else's.
+  explicit Listener(UniqueFd fd);
   Listener(UniqueFd fd, std::string address) : fd_(std::move(fd)), address_(std::move(address)) {}
 
   Listener(Listener&& other) noexcept;

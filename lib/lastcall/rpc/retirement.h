@@ -1,10 +1,20 @@
-// How a gRPC server ends: the one place that knows gRPC's ways of shutting down.
+// How a gRPC server ends without losing a call: the one place that knows gRPC's ways of shutting down.
+//
+// grpc::Server::Shutdown answers the calls that meet it on their way with CANCELLED, which clients do
+// not try again. So the clients are sent away first, by GOAWAY, while everything is still served, and
+// Shutdown comes when nobody is left whom it could hurt.
 #pragma once
 
+#include <condition_variable>
 #include <functional>
 #include <memory>
+#include <mutex>
+#include <thread>
 
+#include <lastcall/base/clock.h>
+#include <lastcall/event/latch.h>
 #include <lastcall/rpc/connections.h>
+#include <lastcall/rpc/lingering.h>
 
 namespace grpc {
 class Server;
@@ -12,22 +22,53 @@ class Server;
 
 namespace lastcall {
 
-// Threads: one at a time. Nothing here blocks but the destructor.
+// Threads: one at a time, but for Nudge. Nothing here blocks but End.
 class Retirement {
  public:
-  virtual ~Retirement() = default;
+  // `goaway` empty: gRPC offers none, and connections leave when they reach the age that the server
+  // gave them. `in_flight`: the calls that are not over; any thread. `server` and `connections` must
+  // outlive the retirement.
+  Retirement(grpc::Server& server, Connections& connections,
+             std::function<void(grpc::Server&)> goaway, std::function<int64_t()> in_flight);
+  ~Retirement() { End(); }
 
-  // Sends the clients away and lets their calls finish, for as long as they take. `retired` runs in
-  // a thread of the retirement when no call is left.
-  virtual void Begin(std::function<void()> retired) = 0;
+  // Asks the clients that are there to take their next calls elsewhere. Nothing else changes.
+  void SendAway();
+  // Sends the clients away and lets their calls finish, for as long as they take. A client that has
+  // no call and does not answer is dismissed after `silence`: of gRPC's own clients the idle ones
+  // look at their connections every 5 s alone. `retired` runs in a thread of the retirement when no
+  // connection and no call is left. Order: nothing is accepted any more.
+  void Begin(Duration silence, std::function<void()> retired);
   // Cancels the calls that are left, and soon after closes the connections of peers that say
   // nothing. Order: after Begin.
-  virtual void Cancel() = 0;
-};
+  void Cancel();
+  // Cancels what was begun. Blocks: until every handler has returned.
+  void End();
 
-// By grpc::Server::Shutdown without a deadline. It loses the calls that meet the shutdown on their
-// way: gRPC answers them with CANCELLED, which clients do not retry.
-// Destroying it blocks until every handler has returned.
-std::unique_ptr<Retirement> MakePlainRetirement(grpc::Server& server, Connections& connections);
+  // A call has ended, or a connection is gone. Threads: any.
+  void Nudge();
+
+ private:
+  void Run();
+  void AwaitDeparture();
+  size_t Remaining();
+  void RunCancel();
+
+  grpc::Server& server_;
+  Connections& connections_;
+  const std::function<void(grpc::Server&)> goaway_;
+  const std::function<int64_t()> in_flight_;
+  std::function<void()> retired_;
+  Duration silence_{};
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool nudged_ = false;
+  bool cancelled_ = false;
+  Latch over_;
+  std::unique_ptr<Lingering> lingering_;
+  std::jthread thread_;
+  std::jthread cancel_;
+};
 
 }  // namespace lastcall

@@ -13,6 +13,7 @@
 
 #include "lastcall/rpc/acceptor.h"
 #include "lastcall/rpc/connections.h"
+#include "lastcall/rpc/goaway.h"
 #include "lastcall/rpc/guard.h"
 #include "lastcall/rpc/health_board.h"
 #include "lastcall/rpc/health_service.h"
@@ -79,10 +80,28 @@ void ApplyLimits(const ServerLimits& limits, grpc::ServerBuilder& builder) {
   }
 }
 
+// The age of connections where it alone makes clients leave.
+constexpr Duration kAge = std::chrono::seconds(25);
+
+// How long clients are waited for that have no call and do not answer. gRPC's own look at an idle
+// connection every 5 s: their next call is to find its way.
+constexpr Duration kShortSilence = std::chrono::milliseconds(20);
+constexpr Duration kLongSilence = std::chrono::seconds(6);
+
 // gRPC's own end joins a thread that may be polling, for up to ten seconds, on behalf of a peer that
 // did not read what was written to it. So gRPC stays until the process ends.
 void KeepGrpc() {
   [[maybe_unused]] static const bool kept = (grpc_init(), true);
+}
+
+std::shared_ptr<grpc::ServerCredentials> CredentialsOf(const std::optional<TlsMaterial>& tls) {
+  if (!tls) return grpc::InsecureServerCredentials();
+  grpc::SslServerCredentialsOptions options(
+      tls->client_ca.empty() ? GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE
+                             : GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY);
+  options.pem_key_cert_pairs.push_back({tls->key, tls->certificate});
+  options.pem_root_certs = tls->client_ca;
+  return grpc::SslServerCredentials(options);
 }
 
 bool IsCallback(const grpc::Service* service) { return service->has_callback_methods(); }
@@ -108,33 +127,42 @@ class Server::Grpc {
   }
 };
 
-Server::Server(std::string name, const Clock& clock, Termination termination,
-               std::function<void()> on_idle)
+Server::Server(std::string name, const Clock& clock, Termination termination)
     : name_(std::move(name)),
-      calls_(clock, std::move(termination), std::move(on_idle)),
+      calls_(clock, std::move(termination), [this] { grpc_->retirement->Nudge(); }),
       grpc_(std::make_unique<Grpc>()) {}
 
 Result<std::unique_ptr<Server>> Server::Start(ServerOptions options, const Clock& clock,
-                                              Termination termination,
-                                              std::function<void()> on_idle) {
+                                              Termination termination) {
   KeepGrpc();
-  std::unique_ptr<Server> server(
-      new Server(options.name, clock, std::move(termination), std::move(on_idle)));
+  std::unique_ptr<Server> server(new Server(options.name, clock, std::move(termination)));
   Grpc& grpc = *server->grpc_;
 
   grpc::ServerBuilder builder;
   builder.SetOption(std::make_unique<ChoosePlugins>(options.reflection, server->services_));
   ApplyLimits(options.limits, builder);
+  const auto goaway = options.age ? nullptr : FindGoaway();
+  if (!goaway) {
+    const Duration age = options.age.value_or(kAge);
+    builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_MS, Milliseconds(age));
+    options.warn("server \"" + options.name + "\": this gRPC (" + grpc::Version() +
+                 ") cannot send clients away by itself; connections end every " +
+                 FormatDuration(age) + ", and stopping takes as long while clients are connected");
+  } else if (!Lingering::Works()) {
+    options.warn("server \"" + options.name + "\": this program has a close() or shutdown() of its "
+                 "own; a few calls may be lost when the server stops");
+  }
   std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> guards;
   guards.push_back(MakeGuard(server->calls_));
   builder.experimental().SetInterceptorCreators(std::move(guards));
   for (grpc::Service* service : options.services) builder.RegisterService(service);
   grpc.health_service.Register(builder);
+  const auto credentials = CredentialsOf(options.tls);
   for (const Listener& listener : options.listeners) {
     server->addresses_.push_back(listener.address());
     grpc.entrances.push_back(builder.experimental().AddExternalConnectionAcceptor(
         grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD,
-        grpc::InsecureServerCredentials()));
+        credentials));
   }
   grpc.server = builder.BuildAndStart();
   if (grpc.server == nullptr) {
@@ -153,7 +181,9 @@ Result<std::unique_ptr<Server>> Server::Start(ServerOptions options, const Clock
   });
   for (const std::string& service : server->services_) grpc.health.AddService(service);
   grpc.health_service.Start();
-  grpc.retirement = MakePlainRetirement(*grpc.server, grpc.connections);
+  grpc.retirement = std::make_unique<Retirement>(
+      *grpc.server, grpc.connections, goaway,
+      [&calls = server->calls_] { return calls.in_flight(); });
   grpc.acceptor = std::make_unique<Acceptor>(
       std::move(options.listeners),
       Acceptor::Callbacks{
@@ -174,13 +204,14 @@ Server::~Server() {
   if (grpc_->acceptor != nullptr) grpc_->acceptor->Pause();
   grpc_->health_service.EndStreams();
   // The retirement first: it is a thread inside Shutdown.
-  grpc_->retirement = nullptr;
+  if (grpc_->retirement != nullptr) grpc_->retirement->End();
   if (grpc_->server != nullptr) grpc_->server->Shutdown();
   grpc_->health_service.Stop();
   grpc_->acceptor = nullptr;
 }
 
 void Server::Accept(bool accept) {
+  if (grpc_->acceptor == nullptr) return;
   if (accept) {
     grpc_->acceptor->Resume();
   } else {
@@ -188,7 +219,9 @@ void Server::Accept(bool accept) {
   }
 }
 
-bool Server::accepting() const { return grpc_->acceptor->accepting(); }
+bool Server::accepting() const {
+  return grpc_->acceptor != nullptr && grpc_->acceptor->accepting();
+}
 
 void Server::SetServing(bool serving) { grpc_->health.SetServing(serving); }
 
@@ -200,11 +233,17 @@ bool Server::serving() const { return grpc_->health.serving(); }
 
 size_t Server::CountConnections() { return grpc_->connections.Count(); }
 
-void Server::BeginRetire(Instant leave_by, std::function<void()> retired) {
+void Server::SendAway() { grpc_->retirement->SendAway(); }
+
+void Server::BeginRetire(const Farewell& farewell, std::function<void()> retired) {
+  if (farewell.last_call) grpc_->acceptor->LastCall();
   Accept(false);
-  calls_.BeginLeave(leave_by);
+  // Its listening sockets go with it: nobody shall wait in the queue of one that will not accept.
+  grpc_->acceptor = nullptr;
+  calls_.BeginLeave(farewell.leave_from, farewell.leave_by);
+  calls_.WatchIdle();
   grpc_->health_service.EndStreams();
-  grpc_->retirement->Begin(std::move(retired));
+  grpc_->retirement->Begin(farewell.last_call ? kShortSilence : kLongSilence, std::move(retired));
 }
 
 void Server::Cancel() { grpc_->retirement->Cancel(); }

@@ -2,10 +2,15 @@
 //
 // It is built with everything it will ever have, starts paused and NOT_SERVING, and is ended once:
 // BeginRetire, then, if the calls do not end by themselves, Cancel.
+//
+// Needs a gRPC that can send GOAWAY without shutting down (goaway.h). With another, `warn` says so,
+// and connections are given an age instead, after which they end by themselves: a retirement then
+// takes up to half a minute.
 #pragma once
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -15,6 +20,7 @@
 #include <lastcall/lifecycle/termination.h>
 #include <lastcall/rpc/call_registry.h>
 #include <lastcall/rpc/listener.h>
+#include <lastcall/rpc/tls.h>
 
 namespace grpc {
 class Server;
@@ -40,18 +46,28 @@ struct ServerOptions {
   std::vector<grpc::Service*> services;  // must outlive the server
   bool reflection = false;
   ServerLimits limits;
+  std::optional<TlsMaterial> tls;  // as LoadTls gives it; empty: plaintext
   // Looks at a connection before it is handed over; false closes it. In the acceptor's thread.
   std::function<bool(int fd)> admit;
   std::function<void(const std::string&)> warn;  // any thread
+  // When given: as if gRPC could not send a GOAWAY alone. The age that connections reach instead.
+  std::optional<Duration> age;
+};
+
+// How a server retires.
+struct Farewell {
+  Instant leave_from{};    // calls are told to leave spread from here
+  Instant leave_by{};      // to here
+  // Nobody else listens: those who wait in the queue still come in, and who does not answer is not
+  // waited for.
+  bool last_call = false;
 };
 
 class Server {
  public:
-  // `on_idle` runs, in any thread and without blocking, each time the last call in flight has ended
-  // once WatchIdle was called. Fails: kInvalidArgument (two services of one name), kInternal.
+  // Fails: kInvalidArgument (two services of one name), kInternal.
   static Result<std::unique_ptr<Server>> Start(ServerOptions options, const Clock& clock,
-                                               Termination termination,
-                                               std::function<void()> on_idle);
+                                               Termination termination);
   // Blocks: until every handler has returned, when it was not retired before.
   ~Server();
 
@@ -59,7 +75,8 @@ class Server {
   const std::vector<std::string>& addresses() const { return addresses_; }
   const std::vector<std::string>& services() const { return services_; }
 
-  // Threads: any. Once Accept(false) has returned, nothing more is accepted.
+  // Threads: any. Once Accept(false) has returned, nothing more is accepted; what waits in the queue
+  // stays there for others who listen.
   void Accept(bool accept);
   bool accepting() const;
   // Health of the whole server, and of one service by its plugin (false: it has no such service).
@@ -69,17 +86,18 @@ class Server {
   size_t CountConnections();
   const CallRegistry& calls() const { return calls_; }
 
-  void WatchIdle() { calls_.WatchIdle(); }
-  // Stops accepting, sends the clients away, tells calls to leave, spread from now to `leave_by`.
-  // `retired` runs in a thread of its own when nothing is left. Does not block.
-  void BeginRetire(Instant leave_by, std::function<void()> retired);
+  // Asks the clients that are connected now to take their next calls elsewhere. Threads: as
+  // BeginRetire. Does not block.
+  void SendAway();
+  // Stops accepting for good, sends the clients away and tells their calls to leave. `retired` runs
+  // in a thread of its own when no connection and no call is left. Does not block.
+  void BeginRetire(const Farewell& farewell, std::function<void()> retired);
   // Cancels the calls in flight. Does not block.
   void Cancel();
 
  private:
   class Grpc;  // everything of gRPC's
-  Server(std::string name, const Clock& clock, Termination termination,
-         std::function<void()> on_idle);
+  Server(std::string name, const Clock& clock, Termination termination);
 
   const std::string name_;
   std::vector<std::string> addresses_;

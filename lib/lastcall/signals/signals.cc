@@ -8,7 +8,6 @@
 #include <cerrno>
 #include <thread>
 #include <utility>
-#include <vector>
 
 #include "lastcall/base/unique_fd.h"
 
@@ -31,23 +30,55 @@ struct Note {
 };
 
 // A signal handler has no argument of its own, hence the globals.
-std::atomic<int> note_pipe{-1};    // -1 while nobody reads
-std::atomic<int> note_writers{0};  // handlers that may be using it
+std::atomic<int> note_pipe{-1};     // -1 while nobody reads
+std::atomic<pid_t> note_reader{0};  // the process that reads
+std::atomic<int> note_writers{0};   // handlers that may be using it
+// What was in place before, by signal number; written while no handler of ours is installed.
+struct sigaction earlier[NSIG];
 
-void WriteNote(int number, siginfo_t* info, void*) {
+bool IsFunction(const struct sigaction& action) {
+  return (action.sa_flags & SA_SIGINFO) != 0 ||
+         (action.sa_handler != SIG_DFL && action.sa_handler != SIG_IGN);
+}
+
+void WriteNote(int number, siginfo_t* info, void* context) {
   const int saved = errno;
-  const Note note{number, info->si_code, info->si_pid, info->si_uid};
   ++note_writers;
-  // A full pipe holds thousands of unread signals; one more would say nothing new.
-  [[maybe_unused]] const ssize_t ignored = write(note_pipe.load(), &note, sizeof(note));
+  const bool forked = note_reader.load() != getpid();
+  const struct sigaction before = earlier[number];
+  if (forked) {
+    // A forked child: the pipe is its parent's. It gets what it would have got without us.
+    sigaction(number, &before, nullptr);
+    raise(number);  // delivered on return, for it is blocked in here
+  } else {
+    const Note note{number, info->si_code, info->si_pid, info->si_uid};
+    // A full pipe holds thousands of unread signals; one more would say nothing new.
+    [[maybe_unused]] const ssize_t ignored = write(note_pipe.load(), &note, sizeof(note));
+  }
   --note_writers;
   errno = saved;
+  if (forked || !IsFunction(before)) return;
+  // Whoever was here first is told too.
+  if ((before.sa_flags & SA_SIGINFO) != 0) {
+    before.sa_sigaction(number, info, context);
+  } else {
+    before.sa_handler(number);
+  }
 }
+
+void Install(int signal) {
+  struct sigaction action {};
+  action.sa_sigaction = &WriteNote;
+  action.sa_flags = SA_SIGINFO | SA_RESTART;
+  sigemptyset(&action.sa_mask);
+  sigaction(signal, &action, nullptr);
+}
+
+bool IsOurs(const struct sigaction& action) { return action.sa_sigaction == &WriteNote; }
 
 ReceivedSignal Received(const Clock& clock, int number, int code, pid_t pid, uid_t uid) {
   const bool from_kernel = code == SI_KERNEL;
-  return {number,      from_kernel ? 0 : pid, from_kernel ? 0 : uid, code,
-          clock.Now(), clock.Wall()};
+  return {number, from_kernel ? 0 : pid, from_kernel ? 0 : uid, code, clock.Now(), clock.Wall()};
 }
 
 }  // namespace
@@ -77,12 +108,22 @@ class SignalReader::Source {
 
 class SignalReader::WaitSource final : public Source {
  public:
-  WaitSource(const Clock& clock, Receive receive)
-      : clock_(clock), receive_(std::move(receive)), thread_([this] { Read(); }) {}
+  WaitSource(const Clock& clock, Receive receive) : clock_(clock), receive_(std::move(receive)) {
+    // The thread begins with them blocked, also where the program has not blocked them.
+    const sigset_t set = HandledSet();
+    sigset_t before;
+    pthread_sigmask(SIG_BLOCK, &set, &before);
+    thread_ = std::thread([this] { Read(); });
+    pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  }
 
   ~WaitSource() override {
+    if (getpid() != pid_) {  // a forked child has no such thread
+      thread_.detach();
+      return;
+    }
     ending_.store(true);
-    // To this one thread. Should it be lost, for one is pending there already, that one wakes it too.
+    // To this one thread. Should it be lost, for one is pending there already, that one wakes it.
     pthread_kill(thread_.native_handle(), SIGUSR1);
     thread_.join();
   }
@@ -90,7 +131,6 @@ class SignalReader::WaitSource final : public Source {
  private:
   void Read() {
     const sigset_t set = HandledSet();
-    pthread_sigmask(SIG_BLOCK, &set, nullptr);
     for (;;) {
       siginfo_t info{};
       const int number = sigwaitinfo(&set, &info);
@@ -105,26 +145,36 @@ class SignalReader::WaitSource final : public Source {
 
   const Clock& clock_;
   const Receive receive_;
+  const pid_t pid_ = getpid();
   std::atomic<bool> ending_{false};
   std::thread thread_;
 };
 
 class SignalReader::HandlerSource final : public Source {
  public:
-  HandlerSource(const Clock& clock, Receive receive)
-      : clock_(clock), receive_(std::move(receive)) {
+  HandlerSource(const Clock& clock, Receive receive) : clock_(clock), receive_(std::move(receive)) {
     int ends[2];
     if (pipe2(ends, O_CLOEXEC) != 0) return;  // out of descriptors: the old dispositions stay
     read_end_.Reset(ends[0]);
     write_end_.Reset(ends[1]);
     fcntl(ends[1], F_SETFL, O_NONBLOCK);
+    for (const int signal : kHandledSignals) {
+      struct sigaction now {};
+      sigaction(signal, nullptr, &now);
+      if (!IsOurs(now)) earlier[signal] = now;  // ours: a forked child has its parent's
+    }
+    note_reader.store(getpid());
     note_pipe.store(ends[1]);
     thread_ = std::thread([this] { Read(); });
     for (const int signal : kHandledSignals) Install(signal);
   }
 
   ~HandlerSource() override {
-    for (const auto& [signal, action] : before_) sigaction(signal, &action, nullptr);
+    for (const int signal : kHandledSignals) Restore(signal);
+    if (getpid() != note_reader.load()) {  // a forked child has no such thread
+      if (thread_.joinable()) thread_.detach();
+      return;
+    }
     note_pipe.store(-1);
     // A handler in another thread may be about to write; its descriptor must not be another's then.
     while (note_writers.load() > 0) std::this_thread::yield();
@@ -133,13 +183,11 @@ class SignalReader::HandlerSource final : public Source {
   }
 
  private:
-  void Install(int signal) {
-    struct sigaction action {};
-    action.sa_sigaction = &WriteNote;
-    action.sa_flags = SA_SIGINFO | SA_RESTART;
-    sigemptyset(&action.sa_mask);
-    struct sigaction before {};
-    if (sigaction(signal, &action, &before) == 0) before_.emplace_back(signal, before);
+  // Unless somebody has put a handler of his own there since.
+  static void Restore(int signal) {
+    struct sigaction now {};
+    sigaction(signal, nullptr, &now);
+    if (IsOurs(now)) sigaction(signal, &earlier[signal], nullptr);
   }
 
   void Read() {
@@ -158,7 +206,6 @@ class SignalReader::HandlerSource final : public Source {
   const Receive receive_;
   UniqueFd read_end_;
   UniqueFd write_end_;
-  std::vector<std::pair<int, struct sigaction>> before_;
   std::thread thread_;
 };
 
@@ -172,5 +219,18 @@ SignalReader::SignalReader(const Clock& clock, std::function<void(const Received
 }
 
 SignalReader::~SignalReader() = default;
+
+void SignalReader::Reclaim() {
+  if (note_pipe.load() < 0 || note_reader.load() != getpid()) return;
+  for (const int signal : kHandledSignals) {
+    struct sigaction now {};
+    sigaction(signal, nullptr, &now);
+    if (IsOurs(now)) continue;
+    // Ours is not called for this signal now, but one that began before may be reading `earlier`.
+    while (note_writers.load() > 0) std::this_thread::yield();
+    earlier[signal] = now;
+    Install(signal);
+  }
+}
 
 }  // namespace lastcall

@@ -14,8 +14,8 @@
 namespace lastcall {
 
 // Blocks kHandledSignals in the calling thread and the threads it makes, and ignores SIGPIPE.
-// Order: before the first thread. Executables that link lastcall's early mask need no call: there it
-// happened before the static initialisers. Async-signal-safe.
+// Order: before the first thread. Executables that link lastcall's early mask need it for SIGPIPE
+// alone: the rest happened before the static initialisers. Async-signal-safe.
 void BlockSignals();
 
 // Whether kHandledSignals are blocked in the calling thread.
@@ -26,15 +26,21 @@ class SignalReader {
  public:
   enum class Form {
     kWait,     // sigwaitinfo: for programs that blocked the signals before their first thread
-    kHandler,  // handlers that only write the siginfo to a pipe: for those that could not
+    kHandler,  // handlers that only write the siginfo to a pipe: for those that could not. Handlers
+               // that were there before are called too; a forked child gets their disposition back.
   };
 
-  // `receive` runs in the reader's thread and must not block.
+  // `receive` runs in the reader's thread and must not block. At most one reader of kHandler at a time.
   SignalReader(const Clock& clock, std::function<void(const ReceivedSignal&)> receive,
                Form form = Form::kWait);
   // Blocks: until the thread has ended. What arrives later stays pending (kWait), or meets the
   // disposition that was in place before (kHandler).
   ~SignalReader();
+
+  // Puts the handlers of kHandler back where somebody has replaced them since, and calls his from
+  // there: for programs that learn of such a moment. Does nothing where nobody reads.
+  // Threads: one at a time.
+  static void Reclaim();
 
  private:
   class Source;

@@ -33,12 +33,17 @@ SignalAction SignalTable::Decide(const ReceivedSignal& signal, Stage stage) {
 }
 
 Request RequestOf(const ReceivedSignal& signal, SignalAction action) {
+  Request request = NamelessRequestOf(signal, action);
+  request.cause.who = SenderOf(signal);
+  return request;
+}
+
+Request NamelessRequestOf(const ReceivedSignal& signal, SignalAction action) {
   Request request;
   request.cause.kind = Cause::Kind::kSignal;
   request.cause.signal = signal.number;
   request.cause.pid = signal.pid;
   request.cause.uid = signal.uid;
-  request.cause.who = SenderOf(signal);
   request.at = signal.at;
   request.wall = signal.wall;
   request.skip = action == SignalAction::kSkip;

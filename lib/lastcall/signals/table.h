@@ -54,5 +54,7 @@ class SignalTable {
 
 // The entry that `signal` makes in the ledger. For kShutdown, kSkip and kMerge.
 Request RequestOf(const ReceivedSignal& signal, SignalAction action);
+// Without the sender's name, which takes a look into /proc.
+Request NamelessRequestOf(const ReceivedSignal& signal, SignalAction action);
 
 }  // namespace lastcall

@@ -1,4 +1,4 @@
-// A process as the supervisor sees it: something that is started, told, and killed.
+// A process as the supervisor sees it: one incarnation, that is started once, told, and killed.
 #pragma once
 
 #include <cstdint>
@@ -14,14 +14,16 @@ class Process {
  public:
   virtual ~Process() = default;
 
-  // Answered by OnReady, OnStartFailed or OnExited with the same number.
-  virtual void BeginStart(uint32_t incarnation) = 0;
-  // Lets it take connections. Order: after OnReady.
-  virtual void Accept() = 0;
+  // Answered by OnReady, OnStartFailed or OnExited.
+  virtual void BeginStart() = 0;
+  // Lets it take connections, or stops it. Order: after OnReady.
+  virtual void Accept(bool accept) = 0;
   virtual void SetDraining(const std::string& server, bool draining) = 0;
   // The plan in force and the requests that it comes from; again when an instant moves forward.
   // Answered by OnExited, when it is over.
   virtual void BeginStop(const Plan& plan, const std::vector<Ledger::Entry>& requests) = 0;
+  // The same for one whose successor has taken over.
+  virtual void BeginRetire(const Plan& plan, const std::vector<Ledger::Entry>& requests) = 0;
   // Ends it at once. Answered by OnExited.
   virtual void Kill() = 0;
 };

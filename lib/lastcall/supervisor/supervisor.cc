@@ -1,16 +1,10 @@
 #include "lastcall/supervisor/supervisor.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <utility>
 
 namespace lastcall {
 namespace {
-
-// The exit codes of the contract for a daemon that could not start.
-constexpr int kInternal = 70;
-constexpr int kBadConfiguration = 78;
 
 // How long to wait for the death of what was killed: a process in the kernel's hands may take longer.
 constexpr Duration kPatience = std::chrono::seconds(1);
@@ -22,13 +16,13 @@ std::string Describe(const ExitStatus& status) {
                             : "exit code " + std::to_string(status.code);
 }
 
-std::string_view Name(Supervisor::Phase phase) {
+std::string_view Name(Phase phase) {
   switch (phase) {
-    case Supervisor::Phase::kStarting: return "starting";
-    case Supervisor::Phase::kRunning: return "running";
-    case Supervisor::Phase::kStopping: return "stopping";
-    case Supervisor::Phase::kWaiting: return "waiting";
-    case Supervisor::Phase::kDown: return "down";
+    case Phase::kStarting: return "starting";
+    case Phase::kRunning: return "running";
+    case Phase::kStopping: return "stopping";
+    case Phase::kWaiting: return "waiting";
+    case Phase::kDown: return "down";
   }
   return "down";
 }
@@ -40,126 +34,146 @@ Supervisor::Supervisor(Options options, std::vector<Member> members, const Clock
       observer_(observer),
       log_(std::move(log)),
       lifecycle_(options.shutdown, clock.Now()) {
-  for (Member& member : members) members_.push_back({.member = std::move(member)});
+  for (Member& member : members) members_.emplace_back().member = std::move(member);
 }
 
 void Supervisor::Start() {
   for (State& state : members_) BeginStart(state);
-  Settle();
+  FollowProcesses();
 }
 
-void Supervisor::SetPhase(State& state, Phase phase, Instant until) {
-  state.phase = phase;
-  state.phase_began = clock_.Now();
-  state.until = until;
+void Supervisor::SetPhase(Life& life, Phase phase, Instant until) {
+  life.phase = phase;
+  life.phase_began = clock_.Now();
+  life.until = until;
 }
 
-void Supervisor::BeginStart(State& state) {
-  ++state.incarnation;
-  state.stage = Stage::kStarting;
-  state.start_error.clear();
-  state.bad_configuration = false;
-  state.killed = false;
-  state.incarnation_began = clock_.Now();
-  state.accepting_since = kNever;
-  SetPhase(state, Phase::kStarting, After(clock_.Now(), options_.ready));
-  state.member.process->BeginStart(state.incarnation);
+void Supervisor::BeginStart(State& state) { BeginLife(state, state, state.member); }
+
+void Supervisor::BeginLife(State& state, Life& life, const Member& member) {
+  static_cast<Life&>(life) = Life{};
+  if (&life == &state) state.stays_down = false;
+  life.incarnation = ++state.incarnations;
+  life.incarnation_began = clock_.Now();
+  SetPhase(life, Phase::kStarting, After(clock_.Now(), options_.ready));
+  const auto place = std::find_if(members_.begin(), members_.end(),
+                                  [&](const State& each) { return &each == &state; });
+  life.process = member.make(static_cast<size_t>(place - members_.begin()), life.incarnation);
+  life.process->BeginStart();
 }
 
-bool Supervisor::IsCurrent(size_t member, uint32_t incarnation) const {
-  return member < members_.size() && members_[member].incarnation == incarnation;
+Life* Supervisor::Find(size_t member, uint32_t incarnation) {
+  if (member >= members_.size()) return nullptr;
+  Life* found = nullptr;
+  ForEachLife(members_[member], [&](Life& life) {
+    if (life.incarnation == incarnation) found = &life;
+  });
+  return found;
+}
+
+bool Supervisor::IsSuccessor(const State& state, const Life& life) const {
+  return state.successor && &*state.successor == &life;
 }
 
 void Supervisor::OnReady(size_t member, uint32_t incarnation) {
-  if (!IsCurrent(member, incarnation)) return;
+  Life* const life = Find(member, incarnation);
+  if (life == nullptr || life->phase != Phase::kStarting || life->killed) return;
   State& state = members_[member];
-  if (state.phase != Phase::kStarting || state.killed) return;
-  SetPhase(state, Phase::kRunning);
-  state.stage = std::max(state.stage, Stage::kServing);
-  // At the first start all begin together: when one of them cannot, no call of another must end.
-  if (lifecycle_.stage() == Stage::kServing) Accept(state);
+  SetPhase(*life, Phase::kRunning);
+  life->stage = std::max(life->stage, Stage::kServing);
   log_(LogLevel::kInfo, "process " + state.member.name + " is ready (incarnation " +
                             std::to_string(incarnation) + ")");
-  Settle();
+  if (IsSuccessor(state, *life)) {
+    TakeOver(state);
+  } else if (lifecycle_.stage() == Stage::kServing) {
+    Accept(state);
+    if (std::exchange(state.added, false)) ChangeIsOver(state.member.name, "", incarnation);
+  }
+  // At the first start all begin together: when one of them cannot, no call of another must end.
+  FollowProcesses();
 }
 
-void Supervisor::Accept(State& state) {
-  state.accepting_since = clock_.Now();
-  state.member.process->Accept();
+void Supervisor::Accept(Life& life) {
+  life.accepting_since = clock_.Now();
+  life.process->Accept(true);
 }
 
 void Supervisor::OnStartFailed(size_t member, uint32_t incarnation, const Error& error) {
-  if (!IsCurrent(member, incarnation)) return;
-  State& state = members_[member];
-  if (state.phase != Phase::kStarting && state.phase != Phase::kStopping) return;
-  state.start_error = error.message;
-  state.bad_configuration = IsConfiguration(error.code);
+  Life* const life = Find(member, incarnation);
+  if (life == nullptr) return;
+  if (life->phase != Phase::kStarting && life->phase != Phase::kStopping) return;
+  life->start_error = error.message;
+  life->bad_configuration = IsConfiguration(error.code);
 }
 
 void Supervisor::OnStage(size_t member, uint32_t incarnation, Stage stage) {
-  if (!IsCurrent(member, incarnation)) return;
-  State& state = members_[member];
-  if (stage <= state.stage) return;
-  state.stage = stage;
+  Life* const life = Find(member, incarnation);
+  if (life == nullptr || stage <= life->stage) return;
+  life->stage = stage;
   // It stops although nobody here asked: a signal sent to it alone. The plan is its own.
-  if (IsStopping(stage) && state.phase == Phase::kRunning) SetPhase(state, Phase::kStopping);
-  Settle();
+  if (IsStopping(stage) && life->phase == Phase::kRunning) {
+    SetPhase(*life, Phase::kStopping);
+    State& state = members_[member];
+    // Nobody else would accept until it has gone.
+    if (IsSuccessor(state, *life) && state.phase == Phase::kRunning) state.process->Accept(true);
+  }
+  FollowProcesses();
 }
 
 void Supervisor::OnReceipt(size_t member, uint32_t incarnation, Receipt receipt) {
-  if (!IsCurrent(member, incarnation)) return;
-  State& state = members_[member];
-  if (state.phase == Phase::kWaiting || state.phase == Phase::kDown) return;
-  state.receipt = std::move(receipt);
+  Life* const life = Find(member, incarnation);
+  if (life == nullptr || life->phase == Phase::kWaiting || life->phase == Phase::kDown) return;
+  life->receipt = std::move(receipt);
 }
 
 void Supervisor::OnExited(size_t member, uint32_t incarnation, const ExitStatus& status) {
-  if (!IsCurrent(member, incarnation)) return;
+  Life* const life = Find(member, incarnation);
+  if (life == nullptr || life->phase == Phase::kWaiting || life->phase == Phase::kDown) return;
   State& state = members_[member];
-  if (state.phase == Phase::kWaiting || state.phase == Phase::kDown) return;
-  state.stage = Stage::kStopped;
+  life->stage = Stage::kStopped;
   if (IsStopping(lifecycle_.stage())) {
-    Ended(state, status);
-    SetPhase(state, Phase::kDown);
+    Ended(state, *life, status);
+    SetPhase(*life, Phase::kDown);
+  } else if (IsSuccessor(state, *life)) {
+    SuccessorFailed(state, FailureOf(*life, status));
+  } else if (life != &state) {
+    Ended(state, *life, status);
+    observer_.Retired(*life->receipt);
+    std::erase_if(state.retired, [&](const Life& each) { return &each == life; });
   } else {
     Failed(state, status);
   }
-  Settle();
+  FollowProcesses();
 }
 
-// A process has ended that was to end. Its receipt is its own, if it wrote one, and what it could not
-// know of its end.
-void Supervisor::Ended(State& state, const ExitStatus& status) {
-  const bool silent = !state.receipt;
-  if (silent) {
-    state.receipt = Receipt{.subject = state.member.name, .incarnation = state.incarnation};
-  }
-  Receipt& receipt = *state.receipt;
-  // One that had ended already was not killed, though it was tried: this process may have been stopped
-  // for a while, and hear of the end late.
-  if (state.killed && status.signal == SIGKILL) {
-    receipt.exit_code = Receipt::kForced;
-    receipt.failure = "did not end in time and was killed";
-  } else if (status.signal != 0 || (silent && status.code != 0)) {
-    receipt.failure =
-        state.start_error.empty() ? Describe(status) : "could not start: " + state.start_error;
-    // Its calls died with it, if it ever took any.
-    const bool had_calls = silent && state.accepting_since != kNever;
-    if (had_calls) receipt.exit_code = Receipt::kCallsCancelled;
-  }
+std::string Supervisor::FailureOf(const Life& life, const ExitStatus& status) const {
+  if (!life.start_error.empty()) return life.start_error;
+  if (life.killed) return "not ready within " + FormatDuration(options_.ready);
+  return Describe(status);
 }
 
 // A process has ended that nobody had asked to.
 void Supervisor::Failed(State& state, const ExitStatus& status) {
+  if (state.removed) return SetPhase(state, Phase::kDown);
   const bool first_start = lifecycle_.stage() == Stage::kStarting;
   const Duration lived = state.accepting_since == kNever
                              ? Duration::zero()
                              : Duration(clock_.Now() - state.accepting_since);
-  state.last_failure = !state.start_error.empty() ? state.start_error
-                       : state.killed ? "not ready within " + FormatDuration(options_.ready)
-                                      : Describe(status);
+  state.last_failure = FailureOf(state, status);
   state.receipt.reset();
   const std::string what = "process " + state.member.name + ": " + state.last_failure;
+  if (state.successor) {
+    log_(LogLevel::kWarning, what + "; its successor takes over when it is ready");
+    SetPhase(state, Phase::kDown);
+    if (state.successor->took_over) Promote(state);
+    return;
+  }
+  if (state.added) {
+    SetPhase(state, Phase::kDown);
+    state.removed = true;
+    state.member.make = nullptr;
+    return ChangeIsOver(state.member.name, state.last_failure, 0);
+  }
   if (first_start) {
     SetPhase(state, Phase::kDown);
     // What it said itself is in the log already.
@@ -177,6 +191,7 @@ void Supervisor::Failed(State& state, const ExitStatus& status) {
   const RestartPolicy policy = state.member.restart;
   if (policy == RestartPolicy::kStayDown || (policy == RestartPolicy::kOnFailure && status.clean())) {
     SetPhase(state, Phase::kDown);
+    state.stays_down = true;
     log_(LogLevel::kWarning, what + "; it stays down by its restart policy");
     return;
   }
@@ -193,7 +208,7 @@ void Supervisor::OnSignal(const ReceivedSignal& signal) {
     case SignalAction::kDump:
       return observer_.DumpRequested();
     case SignalAction::kReload:
-      return observer_.ReloadRequested();
+      return observer_.ReloadRequested(RequestOf(signal, action).cause);
     case SignalAction::kRefuseReload:
       return log_(LogLevel::kWarning, "SIGHUP: reload refused, for a shutdown is under way");
     default:
@@ -216,43 +231,53 @@ bool Supervisor::OnRequest(Request request) {
             : "stop requested by " + who + (moved ? "" : "; the plan stays as it was"));
   BeginStop();
   Apply(changes);
-  Settle();
+  FollowProcesses();
+  AbandonChanges();
   return moved;
 }
 
 void Supervisor::BeginStop() {
   const auto& ledger = lifecycle_.ledger();
-  for (State& state : members_) {
-    switch (state.phase) {
+  const auto stop = [&](Life& life) {
+    switch (life.phase) {
       case Phase::kStarting:
       case Phase::kRunning:
-        SetPhase(state, Phase::kStopping);
+        SetPhase(life, Phase::kStopping);
         [[fallthrough]];
       case Phase::kStopping:
-        state.member.process->BeginStop(ledger.plan(), ledger.entries());
+        life.until = kNever;  // the plan's end is the daemon's
+        life.process->BeginStop(ledger.plan(), ledger.entries());
         break;
       case Phase::kWaiting:
-        SetPhase(state, Phase::kDown);
+        SetPhase(life, Phase::kDown);
         break;
       case Phase::kDown:
         break;
     }
-  }
+  };
+  for (State& state : members_) ForEachLife(state, stop);
 }
 
 bool Supervisor::AllAtLeast(Stage stage) const {
-  return std::all_of(members_.begin(), members_.end(), [&](const State& state) {
-    return state.phase == Phase::kDown || state.stage >= stage;
-  });
+  bool all = true;
+  for (const State& state : members_) {
+    ForEachLife(state, [&](const Life& life) {
+      all = all && (life.phase == Phase::kDown || life.stage >= stage);
+    });
+  }
+  return all;
 }
 
 bool Supervisor::AllDown() const {
-  return std::all_of(members_.begin(), members_.end(),
-                     [](const State& state) { return state.phase == Phase::kDown; });
+  bool all = true;
+  for (const State& state : members_) {
+    ForEachLife(state, [&](const Life& life) { all = all && life.phase == Phase::kDown; });
+  }
+  return all;
 }
 
 // Moves the daemon's own stage after the processes': it is the one of the slowest.
-void Supervisor::Settle() {
+void Supervisor::FollowProcesses() {
   const Instant now = clock_.Now();
   switch (lifecycle_.stage()) {
     case Stage::kStarting:
@@ -289,45 +314,54 @@ void Supervisor::Apply(const Lifecycle::Changes& changes) {
     if (change.entered == Stage::kStopped) EnterStopped(change.why);
   }
   // A stage may have nothing to do, and its end the next.
-  Settle();
+  FollowProcesses();
 }
 
 void Supervisor::EnterStopped(Happening why) {
   if (why != Happening::kInstantPassed) return;
   last_patience_ = After(clock_.Now(), kPatience);
-  for (State& state : members_) {
-    if (state.phase == Phase::kDown) continue;
-    state.killed = true;
-    state.member.process->Kill();
-  }
+  const auto end = [](Life& life) {
+    if (life.phase == Phase::kDown) return;
+    life.killed = true;
+    life.process->Kill();
+  };
+  for (State& state : members_) ForEachLife(state, end);
 }
 
 void Supervisor::OnTick() {
   const Instant now = clock_.Now();
-  for (State& state : members_) {
-    if (state.until > now) continue;
-    if (state.phase == Phase::kWaiting) {
-      BeginStart(state);
-    } else if (state.phase == Phase::kStarting) {
-      state.until = kNever;
-      state.killed = true;
-      state.member.process->Kill();
+  // By number: what comes of it may add one.
+  for (size_t i = 0; i < members_.size(); ++i) {
+    State& state = members_[i];
+    if (state.phase == Phase::kWaiting && state.until <= now) BeginStart(state);
+    ForEachLife(state, [&](Life& life) {
+      const bool overdue = life.phase == Phase::kStarting || life.phase == Phase::kStopping;
+      if (!overdue || life.until > now) return;
+      life.until = kNever;
+      life.killed = true;
+      life.process->Kill();
+    });
+    if (state.successor && state.successor->took_over && state.successor->until <= now) {
+      Promote(state);
     }
   }
   Apply(lifecycle_.Advance(now));
-  Settle();
+  FollowProcesses();
 }
 
 Instant Supervisor::next_instant() const {
   if (finished_) return kNever;
   Instant next = std::min(lifecycle_.next_instant(), last_patience_);
-  for (const State& state : members_) next = std::min(next, state.until);
+  for (const State& state : members_) {
+    ForEachLife(state, [&](const Life& life) { next = std::min(next, life.until); });
+  }
   return next;
 }
 
 Result<bool> Supervisor::SetDraining(const std::string& server, bool draining, const Cause& by) {
   std::string names;
   for (State& state : members_) {
+    if (state.removed) continue;
     for (const std::string& name : state.member.servers) {
       names += (names.empty() ? "" : ", ") + name;
       if (name != server) continue;
@@ -337,7 +371,10 @@ Result<bool> Supervisor::SetDraining(const std::string& server, bool draining, c
       const bool changed = draining ? draining_.try_emplace(server, Draining{by, clock_.Now()}).second
                                     : draining_.erase(server) > 0;
       if (changed) {
-        state.member.process->SetDraining(server, draining);
+        ForEachLife(state, [&](Life& life) {
+          const bool living = life.phase == Phase::kStarting || life.phase == Phase::kRunning;
+          if (living) life.process->SetDraining(server, draining);
+        });
         log_(LogLevel::kInfo, "server " + server + (draining ? ": draining, asked by "
                                                              : ": draining lifted by ") +
                                   Describe(by));
@@ -347,50 +384,6 @@ Result<bool> Supervisor::SetDraining(const std::string& server, bool draining, c
     }
   }
   return Fail(Code::kNotFound, "no server \"" + server + "\"; there are: " + names);
-}
-
-void Supervisor::Finish() {
-  if (std::exchange(finished_, true)) return;
-  observer_.Finished(MakeReceipt());
-}
-
-Receipt Supervisor::MakeReceipt() {
-  Receipt receipt{.subject = "lastcalld", .pid = getpid(), .began = began_};
-  receipt.took = clock_.Now() - first_request_;
-  receipt.requests = lifecycle_.ledger().entries();
-  receipt.stages = lifecycle_.records();
-  for (State& state : members_) {
-    if (state.phase != Phase::kDown) {
-      if (!state.receipt) {
-        state.receipt = Receipt{.subject = state.member.name, .incarnation = state.incarnation};
-      }
-      state.receipt->exit_code = Receipt::kForced;
-      state.receipt->failure = "was killed and is not gone yet";
-    }
-    if (!state.receipt) continue;
-    Receipt& one = *state.receipt;
-    receipt.calls_finished += one.calls_finished;
-    receipt.calls_cancelled += one.calls_cancelled;
-    // The lists go up: one place to look at for the whole daemon.
-    std::move(one.cancelled.begin(), one.cancelled.end(), std::back_inserter(receipt.cancelled));
-    std::move(one.stuck.begin(), one.stuck.end(), std::back_inserter(receipt.stuck));
-    one.cancelled.clear();
-    one.stuck.clear();
-    if (!one.failure.empty() && receipt.failure.empty()) {
-      receipt.failure = "process " + one.subject + " " + one.failure;
-    }
-    // The codes of a process that could not start (again) say nothing of its calls.
-    if (one.exit_code <= Receipt::kForced) {
-      receipt.exit_code = std::max(receipt.exit_code, one.exit_code);
-    }
-    receipt.processes.push_back(std::move(one));
-  }
-  if (start_error_) {
-    receipt.failure = start_error_->message;
-    receipt.exit_code =
-        start_error_->code == Code::kInvalidArgument ? kBadConfiguration : kInternal;
-  }
-  return receipt;
 }
 
 }  // namespace lastcall

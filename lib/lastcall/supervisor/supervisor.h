@@ -1,6 +1,6 @@
-// The supervisor: decides when processes start, are started again and stop, and when the daemon as a
-// whole goes from one stage to the next. It has no threads, descriptors or timers: it is told what
-// happened (On…), acts through Process, and reports through SupervisorObserver.
+// The supervisor: decides when processes start, are started again, are replaced and stop, and when the
+// daemon as a whole goes from one stage to the next. It has no threads, descriptors or timers: it is
+// told what happened (On…), acts through Process, and reports through SupervisorObserver.
 //
 //   phase     ready     start failed  exited                    stop requested  its instant passed
 //   starting  running   remembered    waiting; first start:     stopping        killed: not ready in time
@@ -10,9 +10,21 @@
 //   stopping  -         -             down                      told again      killed (when the plan ends)
 //   waiting   -         -             -                         down            starting
 //   down      -         -             -                         -               -
+//
+// At the first start nobody accepts before all are ready; later each does when it is.
+//
+// A replacement, of one process at a time (replacement.cc):
+//
+//   step      successor ready        successor exited          old one exited      its instant passed
+//   starting  takes over: settling   failed, nothing changed   takes over at once  killed: failed
+//   settling  -                      old one accepts again:    done                old one retires: done
+//                                    failed
 #pragma once
 
+#include <deque>
+#include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -24,7 +36,7 @@
 #include <lastcall/lifecycle/receipt.h>
 #include <lastcall/signals/table.h>
 #include <lastcall/supervisor/back_off.h>
-#include <lastcall/supervisor/process.h>
+#include <lastcall/supervisor/life.h>
 #include <lastcall/supervisor/restart_policy.h>
 
 namespace lastcall {
@@ -34,11 +46,13 @@ class SupervisorObserver {
   virtual ~SupervisorObserver() = default;
   // The daemon as a whole. After every process was told.
   virtual void StageEntered(Stage stage) = 0;
-  // Somebody asked for a reload; nothing of the supervisor's own state depends on it.
-  virtual void ReloadRequested() = 0;
+  // SIGHUP while serving.
+  virtual void ReloadRequested(const Cause& by) = 0;
   virtual void DumpRequested() = 0;
   // Anything that a status shows.
   virtual void Changed() = 0;
+  // A retired incarnation has ended.
+  virtual void Retired(const Receipt& receipt) = 0;
   // Nothing is left; the exit code is in the receipt.
   virtual void Finished(const Receipt& receipt) = 0;
 };
@@ -55,33 +69,49 @@ class Supervisor {
     std::string name;
     RestartPolicy restart = RestartPolicy::kAlways;
     std::vector<std::string> servers;
-    Process* process = nullptr;  // must outlive the supervisor
+    // Makes one incarnation; `member` is the place that its events are told with.
+    std::function<std::unique_ptr<Process>(size_t member, uint32_t incarnation)> make;
   };
   struct Options {
     Budget shutdown;
     Duration ready = std::chrono::seconds(30);
+    Duration settle = std::chrono::seconds(2);
+    Duration retire = std::chrono::minutes(10);  // grace of a retired incarnation
+    size_t keep = 3;                             // retired incarnations of a member
   };
 
-  enum class Phase : uint8_t { kStarting, kRunning, kStopping, kWaiting, kDown };
-
-  // What is known of a member.
-  struct State {
+  struct Successor : Life {
     Member member;
-    Phase phase = Phase::kDown;
-    uint32_t incarnation = 0;
-    Stage stage = Stage::kStarting;  // of the incarnation, as it reported
-    Instant phase_began{};
-    Instant incarnation_began{};
-    Instant accepting_since = kNever;  // kNever: it was not told to take connections yet
-    Instant until = kNever;  // when its phase ends by itself: not ready in time, or starting again
-    uint32_t restarts = 0;
-    std::string last_failure;   // why the incarnation before ended
-    std::string start_error;    // why this one could not start
-    bool bad_configuration = false;
-    bool killed = false;
-    BackOff back_off{};
-    std::optional<Receipt> receipt{};
+    Cause by;
+    bool took_over = false;
   };
+
+  // What is known of a member: of its current life, and of those before and after.
+  struct State : Life {
+    Member member;
+    uint32_t incarnations = 0;  // so far
+    uint32_t restarts = 0;
+    std::string last_failure;  // why the life before ended
+    BackOff back_off{};
+    bool stays_down = false;  // by its restart policy
+    bool added = false;    // by a change that is still under way
+    bool removed = false;  // by a change; its lives end
+    std::optional<Successor> successor;
+    std::vector<Life> retired;  // oldest first
+  };
+
+  // What to do with one process.
+  struct Change {
+    enum class Kind { kAdd, kReplace, kRemove };
+    Kind kind = Kind::kReplace;
+    Member member;  // kRemove: its name alone; kReplace: that is enough where it stays as it is
+  };
+  struct Outcome {
+    std::string process;
+    std::string failure;       // empty: done
+    uint32_t incarnation = 0;  // the one that serves now
+  };
+  using Changed = std::function<void(const std::vector<Outcome>&)>;
 
   Supervisor(Options options, std::vector<Member> members, const Clock& clock,
              SupervisorObserver& observer, Log log);
@@ -91,16 +121,28 @@ class Supervisor {
   void OnSignal(const ReceivedSignal& signal);
   // True: the plan moved.
   bool OnRequest(Request request);
-  // `member` is its place in the list, here and below. What belongs to another incarnation than the
-  // current one is ignored.
+  // `member` is its place in the list, here and below. What belongs to a life that is over is
+  // ignored.
   void OnReady(size_t member, uint32_t incarnation);
   void OnStartFailed(size_t member, uint32_t incarnation, const Error& error);
   void OnStage(size_t member, uint32_t incarnation, Stage stage);
   void OnReceipt(size_t member, uint32_t incarnation, Receipt receipt);
+  // May destroy the Process.
   void OnExited(size_t member, uint32_t incarnation, const ExitStatus& status);
   // The clock reached next_instant().
   void OnTick();
   Instant next_instant() const;
+
+  // Makes the changes one after another, behind those that are under way; the first that fails ends
+  // the list, and what was changed before it stays. `changed` runs when it is over, with one outcome
+  // for each that was begun; when a shutdown comes between, that one failed.
+  // Fails: kFailedPrecondition unless serving, kNotFound.
+  Result<> BeginChanges(std::vector<Change> changes, const Cause& by, Changed changed);
+  bool changing() const { return !jobs_.empty(); }
+  // For lives that begin from now on, and the next shutdown.
+  void SetOptions(const Options& options);
+  // The same for one process; ignored while it is being replaced.
+  void SetMember(Member member);
 
   // True: it was otherwise before. Fails: kNotFound (with the names there are), kFailedPrecondition
   // while stopping.
@@ -108,34 +150,59 @@ class Supervisor {
 
   Stage stage() const { return lifecycle_.stage(); }
   const Lifecycle& lifecycle() const { return lifecycle_; }
-  const std::vector<State>& members() const { return members_; }
+  const Options& options() const { return options_; }
+  // Some may be removed.
+  const std::deque<State>& members() const { return members_; }
   // Servers that drain.
   const std::map<std::string, Draining, std::less<>>& draining() const { return draining_; }
 
  private:
+  struct Job {
+    std::vector<Change> changes;
+    Cause by;
+    Changed changed;
+    std::vector<Outcome> outcomes;  // so far
+  };
+
+  void BeginLife(State& state, Life& life, const Member& member);
   void BeginStart(State& state);
   void BeginStop();
-  void Settle();
+  void FollowProcesses();
   void Apply(const Lifecycle::Changes& changes);
   void EnterStopped(Happening why);
-  void Accept(State& state);
+  void Accept(Life& life);
   void Failed(State& state, const ExitStatus& status);
-  void Ended(State& state, const ExitStatus& status);
+  void Ended(const State& state, Life& life, const ExitStatus& status);
+  std::string FailureOf(const Life& life, const ExitStatus& status) const;
   void Finish();
   Receipt MakeReceipt();
-  bool IsCurrent(size_t member, uint32_t incarnation) const;
+  static void AddTo(Receipt& receipt, const std::string& name, Life& life);
+  Life* Find(size_t member, uint32_t incarnation);
   bool AllAtLeast(Stage stage) const;
   bool AllDown() const;
-  void SetPhase(State& state, Phase phase, Instant until = kNever);
+  void SetPhase(Life& life, Phase phase, Instant until = kNever);
+  State* Named(std::string_view name);
 
-  const Options options_;
+  void NextChange();
+  void BeginChange(Change& change);
+  void ChangeIsOver(const std::string& process, std::string failure, uint32_t incarnation);
+  void EndJob();
+  void TakeOver(State& state);
+  void Promote(State& state);
+  void Retire(State& state, const Cause& by, bool replaced);
+  void SuccessorFailed(State& state, const std::string& why);
+  void AbandonChanges();
+  bool IsSuccessor(const State& state, const Life& life) const;
+
+  Options options_;
   const Clock& clock_;
   SupervisorObserver& observer_;
   const Log log_;
   SignalTable signal_table_;
   Lifecycle lifecycle_;
-  std::vector<State> members_;
+  std::deque<State> members_;  // grows; references stay
   std::map<std::string, Draining, std::less<>> draining_;
+  std::deque<Job> jobs_;
   WallTime began_{};           // when the first request came
   Instant first_request_{};
   std::optional<Error> start_error_;  // why the daemon could not start
@@ -143,6 +210,12 @@ class Supervisor {
   bool finished_ = false;
 };
 
-std::string_view Name(Supervisor::Phase phase);
+// Every life of a member: those before, the current one, the one to come. Some are down.
+template <class State, class F>
+void ForEachLife(State& state, F action) {
+  for (auto& life : state.retired) action(life);
+  action(state);
+  if (state.successor) action(*state.successor);
+}
 
 }  // namespace lastcall

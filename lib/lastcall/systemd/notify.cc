@@ -46,6 +46,12 @@ void SystemdNotifier::Ready(std::string_view status) const {
   Send("READY=1\nSTATUS=" + OneLine(status));
 }
 
+void SystemdNotifier::Reloading(std::string_view status) const {
+  const auto now = std::chrono::steady_clock::now().time_since_epoch();
+  const auto us = std::chrono::duration_cast<std::chrono::microseconds>(now).count();
+  Send("RELOADING=1\nMONOTONIC_USEC=" + std::to_string(us) + "\nSTATUS=" + OneLine(status));
+}
+
 void SystemdNotifier::Stopping(std::string_view status) const {
   Send("STOPPING=1\nSTATUS=" + OneLine(status));
 }

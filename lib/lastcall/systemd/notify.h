@@ -15,6 +15,8 @@ class SystemdNotifier {
 
   bool listening() const { return !socket_.empty(); }
   void Ready(std::string_view status) const;
+  // Followed by Ready when it is over.
+  void Reloading(std::string_view status) const;
   // The point of no return: systemd starts counting its own stop time-out.
   void Stopping(std::string_view status) const;
   void Status(std::string_view status) const;

@@ -1,6 +1,8 @@
-// A process that does nothing but remember what it was told; the test says what comes of it.
+// The processes of a member that do nothing but remember what they were told; the test says what
+// comes of it.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -9,25 +11,26 @@
 
 namespace lastcall {
 
-class FakeProcess final : public Process {
+// What the incarnations of one member are told, in one place.
+class FakeProcess {
  public:
-  void BeginStart(uint32_t incarnation) override;
-  void Accept() override { told_.push_back("accept"); }
-  void SetDraining(const std::string& server, bool draining) override;
-  void BeginStop(const Plan& plan, const std::vector<Ledger::Entry>& requests) override;
-  void Kill() override { told_.push_back("kill"); }
+  // One more incarnation. The FakeProcess must outlive it.
+  std::unique_ptr<Process> Make(uint32_t incarnation);
 
-  // What it was told since the last time somebody asked, in order: "start 2", "accept",
-  // "drain public", "undrain public", "stop", "kill".
+  // What they were told since the last time somebody asked, in order: "start 2", "accept",
+  // "pause", "drain public", "undrain public", "stop", "retire", "kill". One that is not the latest
+  // says who it is: "retire (1)".
   std::vector<std::string> TakeTold() { return std::exchange(told_, {}); }
 
   // Of the last start; 0: none yet.
   uint32_t incarnation() const { return incarnation_; }
-  // Of the last stop.
+  // Of the last stop or retirement.
   const Plan& plan() const { return plan_; }
   const std::vector<Ledger::Entry>& requests() const { return requests_; }
 
  private:
+  class Incarnation;
+
   std::vector<std::string> told_;
   uint32_t incarnation_ = 0;
   Plan plan_;

@@ -1,0 +1,176 @@
+#include "daemon/changes.h"
+
+#include <openssl/evp.h>
+
+#include <algorithm>
+#include <array>
+#include <fstream>
+#include <set>
+#include <variant>
+
+#include <lastcall/base/json.h>
+
+namespace lastcall {
+namespace {
+
+std::string DigestOf(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file) return "missing";
+  EVP_MD_CTX* const context = EVP_MD_CTX_new();
+  EVP_DigestInit_ex(context, EVP_sha256(), nullptr);
+  std::array<char, 1 << 16> block;
+  while (file.read(block.data(), block.size()) || file.gcount() > 0) {
+    EVP_DigestUpdate(context, block.data(), static_cast<size_t>(file.gcount()));
+  }
+  std::string digest(EVP_MAX_MD_SIZE, '\0');
+  unsigned size = 0;
+  EVP_DigestFinal_ex(context, reinterpret_cast<unsigned char*>(digest.data()), &size);
+  EVP_MD_CTX_free(context);
+  digest.resize(size);
+  return digest;
+}
+
+std::string TextOf(const Limits& limits) {
+  JsonWriter json;
+  json.BeginArray();
+  for (const double value :
+       {double(limits.connections), double(limits.streams), double(limits.message),
+        double(limits.threads), ToSeconds(limits.keepalive), ToSeconds(limits.keepalive_timeout),
+        ToSeconds(limits.handshake)}) {
+    json.Number(value);
+  }
+  return json.EndArray().text();
+}
+
+std::string TextOf(const PluginConfig::Value& value) {
+  JsonWriter json;
+  json.BeginArray().Integer(static_cast<int64_t>(value.value.index()));
+  std::visit(
+      [&](const auto& one) {
+        using T = std::decay_t<decltype(one)>;
+        if constexpr (std::is_same_v<T, std::string>) json.String(one);
+        if constexpr (std::is_same_v<T, int64_t>) json.Integer(one);
+        if constexpr (std::is_same_v<T, double>) json.Number(one);
+        if constexpr (std::is_same_v<T, bool>) json.Boolean(one);
+        if constexpr (std::is_same_v<T, PluginConfig::Texts>) {
+          for (const std::string& text : one) json.String(text);
+        }
+      },
+      value.value);
+  return json.EndArray().text();
+}
+
+std::string TextOf(const PluginSpec& plugin) {
+  std::string text;
+  for (const auto& [key, value] : plugin.values) text += key + "=" + TextOf(value) + "\n";
+  return text;
+}
+
+void AddParts(const ServerConfig& server, std::map<std::string, std::string>& digests,
+              Parts& parts) {
+  const std::string of = " of server " + server.name;
+  std::string listen, plugins;
+  for (const Address& address : server.listen) listen += address.text + "\n";
+  for (const PluginSpec& plugin : server.plugins) {
+    plugins += plugin.name + "\n";
+    const auto [digest, unknown] = digests.try_emplace(plugin.path);
+    if (unknown) digest->second = DigestOf(plugin.path);
+    parts["plugin " + plugin.name] += plugin.path + "\n" + digest->second;
+    parts["configuration of plugin " + plugin.name + of] = TextOf(plugin);
+  }
+  parts["server " + server.name] = "";
+  parts["listen" + of] = listen;
+  parts["plugins" + of] = plugins;
+  parts["limits" + of] = TextOf(server.limits);
+  if (server.tls_pem) {
+    const TlsMaterial& tls = *server.tls_pem;
+    parts["certificate" + of] = tls.certificate + tls.key;
+    parts["client_ca" + of] = tls.client_ca;
+  }
+  parts["reflection" + of] = server.reflection ? "on" : "off";
+}
+
+// The names of the parts that differ: "+server b, ~plugin echo".
+std::string Differences(const Parts& before, const Parts& after) {
+  std::set<std::string> names;
+  for (const auto& [name, text] : before) names.insert(name);
+  for (const auto& [name, text] : after) names.insert(name);
+  std::string differences;
+  for (const std::string& name : names) {
+    const auto was = before.find(name);
+    const auto is = after.find(name);
+    if (was != before.end() && is != after.end() && was->second == is->second) continue;
+    const char* const sign = was == before.end() ? "+" : is == after.end() ? "-" : "~";
+    differences += (differences.empty() ? "" : ", ") + (sign + name);
+  }
+  return differences;
+}
+
+// Of the processes that are in both.
+bool SameRestart(const Config& before, const Config& after) {
+  std::map<std::string, RestartPolicy> was;
+  for (const ProcessConfig& process : before.processes) was[process.name] = process.restart;
+  return std::all_of(after.processes.begin(), after.processes.end(), [&](const auto& process) {
+    const auto found = was.find(process.name);
+    return found == was.end() || found->second == process.restart;
+  });
+}
+
+}  // namespace
+
+Contents ContentsOf(const Config& config, const std::string& host_program) {
+  Contents contents;
+  std::map<std::string, std::string> digests;
+  for (const ServerConfig& server : config.servers) {
+    AddParts(server, digests, contents[server.process]);
+  }
+  for (auto& [process, parts] : contents) {
+    const auto [digest, unknown] = digests.try_emplace(host_program);
+    if (unknown) digest->second = DigestOf(host_program);
+    parts["lastcall-host"] = digest->second;
+    parts["shutdown.quiet"] = config.quiet ? FormatDuration(*config.quiet) : "";
+  }
+  return contents;
+}
+
+Changes Compare(const Config& before, const Contents& contents_before, const Config& after,
+                const Contents& contents_after) {
+  Changes changes;
+  for (const auto& [process, parts] : contents_after) {
+    const auto was = contents_before.find(process);
+    if (was == contents_before.end()) {
+      changes.list.push_back({'+', "process " + process, ""});
+      changes.added.push_back(process);
+      continue;
+    }
+    const std::string differences = Differences(was->second, parts);
+    changes.list.push_back({differences.empty() ? '=' : '~', "process " + process, differences});
+    if (!differences.empty()) changes.replaced.push_back(process);
+  }
+  for (const auto& [process, parts] : contents_before) {
+    if (contents_after.contains(process)) continue;
+    changes.list.push_back({'-', "process " + process, ""});
+    changes.removed.push_back(process);
+  }
+  const auto daemon = [&](bool same, const std::string& what) {
+    if (!same) changes.list.push_back({'~', what, ""});
+  };
+  daemon(before.shutdown == after.shutdown, "shutdown");
+  daemon(before.ready == after.ready && before.settle == after.settle &&
+             before.reload_grace == after.reload_grace && before.keep == after.keep,
+         "reload");
+  daemon(before.log_level == after.log_level, "log");
+  daemon(before.operators == after.operators && before.observers == after.observers, "admin");
+  daemon(before.state_dir == after.state_dir, "state_dir");
+  daemon(SameRestart(before, after), "restart policies");
+  return changes;
+}
+
+std::vector<ConfigProblem> OutOfReach(const Config& before, const Config& after) {
+  if (before.admin_socket == after.admin_socket) return {};
+  return {{{after.file, 0, 0},
+           "admin.socket: it is " + before.admin_socket + " while this daemon runs, and would be " +
+               after.admin_socket + "; change it back, or restart the daemon"}};
+}
+
+}  // namespace lastcall

@@ -1,0 +1,243 @@
+// How the daemon reads everything afresh and changes what has changed.
+#include <algorithm>
+#include <utility>
+
+#include "daemon/check.h"
+#include "daemon/convert.h"
+#include "daemon/daemon.h"
+
+namespace lastcall {
+namespace {
+
+void AddChanges(const Changes& changes, admin::v1::ReloadReply& reply) {
+  for (const ConfigChange& change : changes.list) {
+    admin::v1::ConfigChange& one = *reply.add_changes();
+    one.set_sign(std::string(1, change.sign));
+    one.set_what(change.what);
+    one.set_detail(change.detail);
+  }
+}
+
+void AddOutcomes(const std::vector<Supervisor::Outcome>& outcomes,
+                 admin::v1::ReloadReply& reply) {
+  for (const Supervisor::Outcome& outcome : outcomes) {
+    admin::v1::ProcessOutcome& one = *reply.add_processes();
+    one.set_process(outcome.process);
+    one.set_failure(outcome.failure);
+    one.set_incarnation(outcome.incarnation);
+  }
+}
+
+Error AsError(const std::vector<ConfigProblem>& problems) {
+  std::string text = Format(problems);
+  if (!text.empty()) text.pop_back();
+  return {Code::kInvalidArgument, std::move(text)};
+}
+
+bool AllDone(const std::vector<Supervisor::Outcome>& outcomes, const Changes& changes) {
+  for (const Supervisor::Outcome& outcome : outcomes) {
+    if (!outcome.failure.empty()) return false;
+  }
+  return outcomes.size() ==
+         changes.added.size() + changes.replaced.size() + changes.removed.size();
+}
+
+}  // namespace
+
+void Daemon::ReloadRequested(const Cause& by) {
+  admin::v1::ReloadRequest request;
+  request.set_wait(true);
+  // Who sent it reads the log.
+  BeginReload(request, by, [](const Result<admin::v1::ReloadReply>&) {});
+}
+
+// Reads and compares; nothing changes.
+Result<Daemon::Candidate> Daemon::Prepare() const {
+  Candidate candidate;
+  if (config_.file.empty()) {
+    candidate.config = config_;  // --plugin: its files may have changed all the same
+  } else {
+    auto config = LoadConfig(config_.file);
+    if (!config) return tl::unexpected(AsError(config.error()));
+    candidate.config = std::move(*config);
+  }
+  auto problems = CheckPlugins(candidate.config);
+  for (ConfigProblem& one : ReadCertificates(candidate.config)) problems.push_back(one);
+  for (ConfigProblem& one : OutOfReach(config_, candidate.config)) problems.push_back(one);
+  if (!problems.empty()) return tl::unexpected(AsError(problems));
+  candidate.contents = ContentsOf(candidate.config, host_program_);
+  candidate.changes = Compare(config_, contents_, candidate.config, candidate.contents);
+  return candidate;
+}
+
+void Daemon::BeginReload(const admin::v1::ReloadRequest& request, const Cause& by,
+                         std::function<void(Result<admin::v1::ReloadReply>)> answer) {
+  if (supervisor_->stage() != Stage::kServing) {
+    return answer(Fail(Code::kFailedPrecondition,
+                       IsStopping(supervisor_->stage()) ? "a shutdown is under way"
+                                                        : "the daemon is starting"));
+  }
+  if (request.dry_run()) {
+    const auto candidate = Prepare();
+    if (!candidate) return answer(tl::unexpected(candidate.error()));
+    admin::v1::ReloadReply reply;
+    AddChanges(candidate->changes, reply);
+    return answer(std::move(reply));
+  }
+  waiting_.push_back({by, request.wait(), std::move(answer)});
+  if (!candidate_) NextReload();
+}
+
+// For everybody who waits: what they want is what is on disk now.
+void Daemon::NextReload() {
+  if (supervisor_->stage() != Stage::kServing) {
+    for (ReloadCaller& caller : std::exchange(waiting_, {})) {
+      caller.answer(Fail(Code::kFailedPrecondition, "a shutdown is under way"));
+    }
+    return;
+  }
+  reloading_ = std::exchange(waiting_, {});
+  const Cause by = reloading_.front().by;
+  Say(LogLevel::kInfo, "reload asked by " + Describe(by));
+  const auto refuse = [&](const Error& error) {
+    Say(LogLevel::kError, "reload refused, nothing has changed: " + error.message);
+    for (ReloadCaller& caller : std::exchange(reloading_, {})) {
+      caller.answer(tl::unexpected(error));
+    }
+  };
+  auto candidate = Prepare();
+  if (!candidate) return refuse(candidate.error());
+  auto sockets = BindAll(candidate->config);
+  if (!sockets) return refuse(sockets.error());
+  candidate->sockets = std::move(*sockets);
+  for (const std::string& warning : CertificateWarnings(candidate->config, clock_.Wall())) {
+    Say(LogLevel::kWarning, warning);
+  }
+  candidate_ = std::move(*candidate);
+  systemd_.Reloading("reloading");
+
+  using Kind = Supervisor::Change::Kind;
+  std::vector<Supervisor::Change> changes;
+  const auto add = [&](Kind kind, const std::vector<std::string>& names) {
+    for (const std::string& name : names) {
+      changes.push_back({kind, kind == Kind::kRemove
+                                   ? Supervisor::Member{.name = name}
+                                   : MemberOf(candidate_->config, name, candidate_->sockets)});
+    }
+  };
+  add(Kind::kAdd, candidate_->changes.added);
+  add(Kind::kReplace, candidate_->changes.replaced);
+  add(Kind::kRemove, candidate_->changes.removed);
+  admin::v1::ReloadReply begun;
+  AddChanges(candidate_->changes, begun);
+  for (const ConfigChange& change : candidate_->changes.list) {
+    Say(LogLevel::kInfo, std::string("reload: ") + change.sign + " " + change.what +
+                             (change.detail.empty() ? "" : ": " + change.detail));
+  }
+  for (ReloadCaller& caller : reloading_) {
+    if (!caller.wait) caller.answer(begun);
+  }
+  std::erase_if(reloading_, [](const ReloadCaller& caller) { return !caller.wait; });
+  const auto begin = supervisor_->BeginChanges(
+      std::move(changes), by,
+      [this](const std::vector<Supervisor::Outcome>& outcomes) { ReloadOver(outcomes); });
+  if (!begin) {
+    candidate_.reset();
+    refuse(begin.error());
+  }
+}
+
+void Daemon::ReloadOver(const std::vector<Supervisor::Outcome>& outcomes) {
+  admin::v1::ReloadReply reply;
+  AddChanges(candidate_->changes, reply);
+  AddOutcomes(outcomes, reply);
+  TakeEffect(outcomes);
+  if (supervisor_->stage() == Stage::kServing) systemd_.Ready(Summary());
+  for (ReloadCaller& caller : std::exchange(reloading_, {})) caller.answer(reply);
+  if (waiting_.empty()) return;
+  // Not in the middle of the supervisor's own change.
+  Post([this] {
+    if (!candidate_ && !waiting_.empty()) NextReload();
+  });
+}
+
+// What was changed becomes the configuration that runs. Where something failed, that is the old one
+// with the processes that were changed before.
+void Daemon::TakeEffect(const std::vector<Supervisor::Outcome>& outcomes) {
+  Candidate candidate = std::move(*candidate_);
+  candidate_.reset();
+  if (AllDone(outcomes, candidate.changes)) {
+    if (config_.log_level != candidate.config.log_level) {
+      const Cause by{.kind = Cause::Kind::kProgram, .who = "reload"};
+      (void)SetLogLevel(candidate.config.log_level, by);
+    }
+    config_ = std::move(candidate.config);
+    contents_ = std::move(candidate.contents);
+    sockets_ = std::move(candidate.sockets);
+    supervisor_->SetOptions(SupervisorOptions(config_));
+    for (const ProcessConfig& process : config_.processes) {
+      supervisor_->SetMember(MemberOf(config_, process.name, sockets_));
+    }
+    return;
+  }
+  for (const Supervisor::Outcome& outcome : outcomes) {
+    if (!outcome.failure.empty()) {
+      Say(LogLevel::kError, "reload: process " + outcome.process + ": " + outcome.failure +
+                                "; it and what comes after it are as they were");
+      continue;
+    }
+    const auto of_it = [&](const auto& one) { return one.process == outcome.process; };
+    const auto named = [&](const ProcessConfig& one) { return one.name == outcome.process; };
+    std::erase_if(config_.servers, of_it);
+    std::erase_if(config_.processes, named);
+    contents_.erase(outcome.process);
+    for (const ServerConfig& server : candidate.config.servers) {
+      if (!of_it(server)) continue;
+      std::erase_if(config_.servers, [&](const auto& one) { return one.name == server.name; });
+      config_.servers.push_back(server);
+      sockets_[server.name] = candidate.sockets.at(server.name);
+    }
+    for (const ProcessConfig& process : candidate.config.processes) {
+      if (!named(process)) continue;
+      config_.processes.push_back(process);
+      contents_[process.name] = candidate.contents.at(process.name);
+    }
+  }
+  // Nobody is behind the sockets of a server that went with a process that was changed.
+  std::erase_if(sockets_, [&](const auto& bound) {
+    return std::none_of(config_.servers.begin(), config_.servers.end(),
+                        [&](const ServerConfig& server) { return server.name == bound.first; });
+  });
+}
+
+void Daemon::BeginRestart(const admin::v1::RestartRequest& request, const Cause& by,
+                          std::function<void(Result<admin::v1::ReloadReply>)> answer) {
+  const auto known = [&](const ProcessConfig& one) { return one.name == request.process(); };
+  if (std::none_of(config_.processes.begin(), config_.processes.end(), known)) {
+    std::string names;
+    for (const ProcessConfig& one : config_.processes) names += (names.empty() ? "" : ", ") + one.name;
+    return answer(Fail(Code::kNotFound,
+                       "no process \"" + request.process() + "\"; there are: " + names));
+  }
+  Say(LogLevel::kInfo, "restart of process " + request.process() + " asked by " + Describe(by));
+  const bool wait = request.wait();
+  // As it is when its turn comes: a reload may be under way, which then knows better what is in the
+  // files than is known now.
+  const Contents contents = candidate_ ? Contents() : ContentsOf(config_, host_program_);
+  const auto begin = supervisor_->BeginChanges(
+      {{Supervisor::Change::Kind::kReplace, {.name = request.process()}}}, by,
+      [this, wait, answer, contents](const std::vector<Supervisor::Outcome>& outcomes) {
+        for (const Supervisor::Outcome& outcome : outcomes) {
+          const auto now = contents.find(outcome.process);
+          const bool loaded = now != contents.end() && contents_.contains(outcome.process);
+          if (loaded && outcome.failure.empty()) contents_[outcome.process] = now->second;
+        }
+        admin::v1::ReloadReply reply;
+        AddOutcomes(outcomes, reply);
+        if (wait) answer(std::move(reply));
+      });
+  if (!begin) return answer(tl::unexpected(begin.error()));
+  if (!wait) answer(admin::v1::ReloadReply());
+}
+
+}  // namespace lastcall

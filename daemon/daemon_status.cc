@@ -1,0 +1,167 @@
+// What the daemon tells of itself.
+#include <unistd.h>
+
+#include <algorithm>
+#include <map>
+#include <utility>
+
+#include "daemon/convert.h"
+#include "daemon/daemon.h"
+
+namespace lastcall {
+namespace {
+
+// How long a status waits for processes that do not answer.
+constexpr auto kQueryPatience = std::chrono::milliseconds(500);
+
+const HostProcess* HostOf(const Life& life) {
+  return static_cast<const HostProcess*>(life.process.get());
+}
+
+uint32_t InFlight(const worker::v1::Report& report) {
+  uint32_t calls = 0;
+  for (const worker::v1::ServerReport& server : report.servers()) calls += server.calls_in_flight();
+  return calls;
+}
+
+void AddReport(const worker::v1::ServerReport& report, admin::v1::Server& server,
+               std::map<std::string, admin::v1::Method>& methods) {
+  if (report.accepting()) {
+    server.set_accepting(true);
+    server.set_health(report.serving() ? "SERVING" : "NOT_SERVING");
+  } else if (report.serving() && !server.accepting()) {
+    server.set_health("SERVING");
+  }
+  server.set_calls_in_flight(server.calls_in_flight() + report.calls_in_flight());
+  server.set_calls_total(server.calls_total() + static_cast<double>(report.calls_total()));
+  server.set_connections(server.connections() + report.connections());
+  for (const worker::v1::MethodReport& method : report.methods()) {
+    admin::v1::Method& count = methods[method.name()];
+    count.set_name(method.name());
+    count.set_in_flight(count.in_flight() + method.in_flight());
+    count.set_total(count.total() + static_cast<double>(method.total()));
+  }
+}
+
+}  // namespace
+
+void Daemon::BeginStatus(std::function<void(admin::v1::Status)> answer) {
+  // Answers when every process did, or when the patience is over, whichever is first.
+  struct Query {
+    std::function<void(admin::v1::Status)> answer;
+    size_t open;
+    boost::asio::steady_timer timer;
+  };
+  auto query = std::make_shared<Query>(
+      Query{std::move(answer), 0, boost::asio::steady_timer(loop_)});
+  const auto finish = [this, query] {
+    if (query->answer == nullptr) return;
+    std::exchange(query->answer, nullptr)(MakeStatus());
+    query->timer.cancel();
+  };
+  query->timer.expires_after(kQueryPatience);
+  query->timer.async_wait([finish](const boost::system::error_code&) { finish(); });
+  // Answers come later, from the loop: none before all were asked.
+  for (const Supervisor::State& state : supervisor_->members()) {
+    ForEachLife(state, [&](const Life& life) {
+      if (life.process == nullptr) return;
+      ++query->open;
+      static_cast<HostProcess&>(*life.process).BeginQuery([query, finish] {
+        if (--query->open == 0) finish();
+      });
+    });
+  }
+  if (query->open == 0) Post(finish);
+}
+
+admin::v1::Status Daemon::MakeStatus() {
+  const Instant now = clock_.Now();
+  admin::v1::Status status;
+  status.set_stage(std::string(Name(supervisor_->stage())));
+  status.set_pid(getpid());
+  status.set_version(LASTCALL_VERSION);
+  status.set_uptime_s(ToSeconds(now - started_));
+  status.set_config_file(config_.file);
+  status.set_log_level(std::string(Name(logger_.level())));
+  const Ledger& ledger = supervisor_->lifecycle().ledger();
+  if (!ledger.empty()) *status.mutable_plan() = ToAdmin(ledger.plan(), ledger.entries(), now);
+  for (const Supervisor::State& state : supervisor_->members()) {
+    if (!state.removed || !state.retired.empty()) AddProcess(state, status);
+  }
+  for (const ServerConfig& server : config_.servers) AddServer(server, status);
+  return status;
+}
+
+void Daemon::AddProcess(const Supervisor::State& state, admin::v1::Status& status) const {
+  const Instant now = clock_.Now();
+  admin::v1::Process& process = *status.add_processes();
+  process.set_name(state.member.name);
+  process.set_stage(std::string(state.phase == Phase::kWaiting ? "waiting"
+                                : state.phase == Phase::kDown  ? "stopped"
+                                                               : Name(state.stage)));
+  if (const HostProcess* const host = HostOf(state)) {
+    process.set_pid(host->pid());
+    process.set_answering(host->answering());
+  }
+  process.set_incarnation(state.incarnation);
+  process.set_uptime_s(ToSeconds(now - state.incarnation_began));
+  process.set_restarts(state.restarts);
+  process.set_last_exit(state.last_failure);
+  if (state.phase == Phase::kWaiting) {
+    process.set_next_start_in_s(std::max(0.0, ToSeconds(state.until - now)));
+  }
+  for (const Life& life : state.retired) {
+    const HostProcess* const host = HostOf(life);
+    admin::v1::Retired& retired = *process.add_retired();
+    retired.set_incarnation(life.incarnation);
+    retired.set_pid(host->pid());
+    retired.set_stage(std::string(Name(life.stage)));
+    retired.set_calls_in_flight(InFlight(host->report()));
+    if (life.until != kNever) retired.set_cancel_in_s(ToSeconds(life.until - now));
+  }
+  if (state.successor) {
+    admin::v1::Successor& successor = *process.mutable_successor();
+    successor.set_incarnation(state.successor->incarnation);
+    successor.set_pid(HostOf(*state.successor)->pid());
+    successor.set_step(state.successor->took_over ? "settling" : "starting");
+    successor.set_ends_in_s(std::max(0.0, ToSeconds(state.successor->until - now)));
+  }
+}
+
+// The figures of all incarnations together; health is that of whoever accepts.
+void Daemon::AddServer(const ServerConfig& config, admin::v1::Status& status) const {
+  admin::v1::Server& server = *status.add_servers();
+  server.set_name(config.name);
+  server.set_process(config.process);
+  for (const Bound& bound : sockets_.at(config.name)) server.add_listen(bound.listener->address());
+  for (const PluginSpec& plugin : config.plugins) server.add_plugins(plugin.name);
+  if (config.tls_pem) {
+    admin::v1::Certificate& certificate = *server.mutable_certificate();
+    certificate.set_expires(FormatWallTime(config.tls_pem->expires));
+    certificate.set_valid(!IsExpired(*config.tls_pem, clock_.Wall()));
+    certificate.set_client_ca(!config.tls_pem->client_ca.empty());
+  }
+  server.set_health("NOT_SERVING");
+  const auto drained = supervisor_->draining().find(config.name);
+  if (drained != supervisor_->draining().end()) {
+    admin::v1::Draining& draining = *server.mutable_draining();
+    Cause by = drained->second.by;
+    by.reason.clear();  // told apart
+    draining.set_by(Describe(by));
+    draining.set_since_s(ToSeconds(clock_.Now() - drained->second.since));
+    draining.set_reason(drained->second.by.reason);
+  }
+  std::map<std::string, admin::v1::Method> methods;
+  for (const Supervisor::State& state : supervisor_->members()) {
+    ForEachLife(state, [&](const Life& life) {
+      const HostProcess* const host = HostOf(life);
+      if (host == nullptr) return;
+      for (const worker::v1::ServerReport& report : host->report().servers()) {
+        if (report.name() == config.name) AddReport(report, server, methods);
+      }
+    });
+  }
+  for (auto& [name, method] : methods) *server.add_methods() = std::move(method);
+}
+
+}  // namespace lastcall

@@ -1,0 +1,140 @@
+#include "lastcall/event/notices.h"
+
+#include <atomic>
+#include <cstdint>
+#include <mutex>
+#include <thread>
+#include <utility>
+#include <vector>
+
+namespace lastcall {
+
+struct Notices::List {
+  using Entries = std::list<std::shared_ptr<Subscription::Entry>>;
+
+  std::mutex mutex;
+  Entries entries;
+  bool happened = false;
+};
+
+namespace {
+
+// What is done in one thread at a time; asked for meanwhile, it is done once more. Without a lock:
+// one exchange before and one after.
+class Activity {
+ public:
+  template <class F>
+  void Perform(const F& act) {
+    uint32_t state = state_.load(std::memory_order_relaxed);
+    do {
+      if ((state & kEnded) != 0) return;
+    } while (!state_.compare_exchange_weak(state, state == 0 ? kRuns : kRuns | kAgain,
+                                           std::memory_order_acq_rel));
+    if (state != 0) return;  // whoever runs it does it once more
+    uint32_t expected;
+    do {
+      in_.store(std::this_thread::get_id(), std::memory_order_relaxed);
+      act();
+      // Before it is over: a thread that ran it once is not in it when another runs it.
+      in_.store({}, std::memory_order_relaxed);
+      expected = kRuns;
+      // Unless it was asked for again, or ended.
+      if (state_.compare_exchange_strong(expected, 0, std::memory_order_acq_rel)) return;
+    } while (expected == (kRuns | kAgain) &&
+             state_.exchange(kRuns, std::memory_order_acq_rel) == (kRuns | kAgain));
+    state_.store(kEnded, std::memory_order_release);
+    state_.notify_all();
+  }
+
+  // Not done any more once this returns, unless this very thread is in the middle of it.
+  void End() {
+    uint32_t state = state_.fetch_or(kEnded, std::memory_order_acq_rel) | kEnded;
+    if ((state & kRuns) == 0 || in_.load(std::memory_order_relaxed) == std::this_thread::get_id()) {
+      return;
+    }
+    while (((state = state_.load(std::memory_order_acquire)) & kRuns) != 0) state_.wait(state);
+  }
+
+ private:
+  static constexpr uint32_t kRuns = 1, kAgain = 2, kEnded = 4;
+
+  std::atomic<uint32_t> state_{0};
+  std::atomic<std::thread::id> in_;  // while it runs
+};
+
+}  // namespace
+
+// One callback.
+struct Subscription::Entry : std::enable_shared_from_this<Entry> {
+  Entry(Executor where, Callback what) : executor(std::move(where)), callback(std::move(what)) {}
+
+  void Tell() {
+    if (!executor) return Run();
+    posting.Perform([this] { executor([self = shared_from_this()] { self->Run(); }); });
+  }
+
+  void Run() { running.Perform(callback); }
+
+  void End() {
+    posting.End();
+    running.End();
+  }
+
+  const Executor executor;
+  const Callback callback;
+  Activity posting;
+  Activity running;
+  // Where it is listed; guarded by the list's lock.
+  std::weak_ptr<Notices::List> list;
+  Notices::List::Entries::iterator position;
+  bool listed = false;
+};
+
+void Subscription::End(const std::shared_ptr<Entry>& entry) {
+  if (entry == nullptr) return;
+  if (const auto list = entry->list.lock()) {
+    std::lock_guard lock(list->mutex);
+    if (std::exchange(entry->listed, false)) list->entries.erase(entry->position);
+  }
+  entry->End();
+}
+
+Notices::Notices() : list_(std::make_shared<List>()) {}
+Notices::~Notices() = default;
+
+Subscription Notices::Subscribe(Executor executor, Callback callback) {
+  auto entry = std::make_shared<Subscription::Entry>(std::move(executor), std::move(callback));
+  {
+    std::lock_guard lock(list_->mutex);
+    if (!list_->happened) {
+      entry->list = list_;
+      entry->position = list_->entries.insert(list_->entries.end(), entry);
+      entry->listed = true;
+      return Subscription(std::move(entry));
+    }
+  }
+  entry->Tell();
+  return Subscription(std::move(entry));
+}
+
+void Notices::Tell() {
+  std::vector<std::shared_ptr<Subscription::Entry>> entries;
+  {
+    std::lock_guard lock(list_->mutex);
+    entries.assign(list_->entries.begin(), list_->entries.end());
+  }
+  for (const auto& entry : entries) entry->Tell();
+}
+
+void Notices::Happen() {
+  List::Entries entries;
+  {
+    std::lock_guard lock(list_->mutex);
+    list_->happened = true;
+    for (const auto& entry : list_->entries) entry->listed = false;
+    entries.swap(list_->entries);
+  }
+  for (const auto& entry : entries) entry->Tell();
+}
+
+}  // namespace lastcall

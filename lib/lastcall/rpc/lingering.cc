@@ -1,0 +1,199 @@
+#include "lastcall/rpc/lingering.h"
+
+#include <dirent.h>
+#include <dlfcn.h>
+#include <poll.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <csignal>
+#include <cstdlib>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace lastcall {
+namespace {
+
+// How long a client has to close its side after it was told everything.
+constexpr auto kLongest = std::chrono::seconds(1);
+
+// Who lingers in this process. Global, for the definitions at the end of this file are the process's.
+constinit std::atomic<int> lingering{0};
+// Whose they are: a forked child that closes its copies must not touch the parent's connections.
+constinit std::atomic<pid_t> owner{0};
+
+struct Directory {
+  std::mutex mutex;
+  std::vector<Lingering*> all;
+};
+
+// Never destroyed: descriptors are closed until the very end.
+Directory& OfProcess() {
+  static auto* const directory = new Directory;
+  return *directory;
+}
+
+template <class F>
+bool AnyLingering(F takes) {
+  if (lingering.load(std::memory_order_acquire) == 0 || owner.load() != getpid()) return false;
+  // close(2) may be called by handlers of signals, and leaves errno alone when it succeeds.
+  const int error = errno;
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  bool taken = false;
+  {
+    Directory& directory = OfProcess();
+    std::lock_guard lock(directory.mutex);
+    taken = std::any_of(directory.all.begin(), directory.all.end(), takes);
+  }
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  errno = error;
+  return taken;
+}
+
+int RawClose(int fd) { return static_cast<int>(syscall(SYS_close, fd)); }
+int RawShutdown(int fd, int how) { return static_cast<int>(syscall(SYS_shutdown, fd, how)); }
+
+// The epoll instances of this process, gRPC's among them.
+std::vector<int> EpollInstances() {
+  std::vector<int> found;
+  DIR* const folder = opendir("/proc/self/fd");
+  if (folder == nullptr) return found;
+  while (const dirent* const entry = readdir(folder)) {
+    std::array<char, 64> target;
+    const ssize_t size =
+        readlinkat(dirfd(folder), entry->d_name, target.data(), target.size());
+    if (size > 0 && std::string_view(target.data(), static_cast<size_t>(size)) ==
+                        "anon_inode:[eventpoll]") {
+      found.push_back(std::atoi(entry->d_name));
+    }
+  }
+  closedir(folder);
+  return found;
+}
+
+// Reads what there is and drops it, not for ever. False: there will be no more.
+bool Drop(int fd) {
+  std::array<char, 65536> dropped;
+  for (int rounds = 0; rounds < 16; ++rounds) {
+    const ssize_t got = recv(fd, dropped.data(), dropped.size(), MSG_DONTWAIT);
+    if (got > 0) continue;
+    return got < 0 && (errno == EAGAIN || errno == EINTR);
+  }
+  return true;
+}
+
+}  // namespace
+
+bool Lingering::Works() {
+  return dlsym(RTLD_DEFAULT, "close") == reinterpret_cast<void*>(&::close) &&
+         dlsym(RTLD_DEFAULT, "shutdown") == reinterpret_cast<void*>(&::shutdown);
+}
+
+Lingering::Lingering(Connections& connections, std::function<void()> closed)
+    : connections_(connections),
+      closed_(std::move(closed)),
+      epolls_(EpollInstances()),
+      wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
+      longest_(kLongest),
+      thread_([this] { Run(); }) {
+  Directory& directory = OfProcess();
+  std::lock_guard lock(directory.mutex);
+  directory.all.push_back(this);
+  owner = getpid();
+  ++lingering;
+}
+
+Lingering::~Lingering() {
+  {
+    Directory& directory = OfProcess();
+    std::lock_guard lock(directory.mutex);
+    std::erase(directory.all, this);
+    --lingering;
+  }
+  {
+    std::lock_guard lock(mutex_);
+    ending_ = true;
+  }
+  eventfd_write(wake_.get(), 1);
+  thread_.join();
+}
+
+void Lingering::Hurry(Duration longest) {
+  std::lock_guard lock(mutex_);
+  longest_ = longest;
+}
+
+bool Lingering::Shutdown(int fd) {
+  return connections_.Has(fd) && RawShutdown(fd, SHUT_WR) == 0;
+}
+
+bool Lingering::Close(int fd) {
+  if (!connections_.Forget(fd)) return false;
+  // gRPC reuses its record of a descriptor that it has closed, so no event may reach it any more.
+  for (const int epoll : epolls_) epoll_ctl(epoll, EPOLL_CTL_DEL, fd, nullptr);
+  RawShutdown(fd, SHUT_WR);
+  {
+    std::lock_guard lock(mutex_);
+    arrived_.push_back({UniqueFd(fd), After(std::chrono::steady_clock::now(), longest_)});
+  }
+  eventfd_write(wake_.get(), 1);
+  closed_();
+  return true;
+}
+
+void Lingering::Run() {
+  std::vector<Guest> guests;
+  for (;;) {
+    {
+      std::lock_guard lock(mutex_);
+      std::move(arrived_.begin(), arrived_.end(), std::back_inserter(guests));
+      arrived_.clear();
+      if (ending_ && guests.empty()) return;
+    }
+    const Instant now = std::chrono::steady_clock::now();
+    std::erase_if(guests, [&](const Guest& guest) {
+      return guest.until <= now || !Drop(guest.fd.get());
+    });
+    Instant next = kNever;
+    std::vector<pollfd> watched{{wake_.get(), POLLIN, 0}};
+    for (const Guest& guest : guests) {
+      watched.push_back({guest.fd.get(), POLLIN, 0});
+      next = std::min(next, guest.until);
+    }
+    {
+      std::lock_guard lock(mutex_);
+      if (ending_ && guests.empty() && arrived_.empty()) return;
+    }
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(next - now).count();
+    poll(watched.data(), watched.size(), next == kNever ? -1 : static_cast<int>(left));
+    eventfd_t ignored;
+    eventfd_read(wake_.get(), &ignored);
+  }
+}
+
+}  // namespace lastcall
+
+// Weak, so that a program which has its own keeps it; Lingering::Works tells.
+extern "C" {
+
+__attribute__((weak, visibility("default"))) int close(int fd) {
+  const auto takes = [fd](lastcall::Lingering* each) { return each->Close(fd); };
+  return lastcall::AnyLingering(takes) ? 0 : lastcall::RawClose(fd);
+}
+
+__attribute__((weak, visibility("default"))) int shutdown(int fd, int how) noexcept {
+  const auto takes = [fd](lastcall::Lingering* each) { return each->Shutdown(fd); };
+  const bool taken = how == SHUT_RDWR && lastcall::AnyLingering(takes);
+  return taken ? 0 : lastcall::RawShutdown(fd, how);
+}
+}

@@ -1,0 +1,63 @@
+// Closing a connection so that its client reads everything that was written to it.
+//
+// gRPC closes an idle connection right after its last GOAWAY. A request that the client sent just
+// before then meets a closed socket: the kernel throws the GOAWAY away and answers with a reset (TCP)
+// or a broken pipe (unix), and the client fails a call that it would have tried again elsewhere, had
+// it read the GOAWAY. The remedy is an old one of web servers: close the writing half, read and drop
+// what still comes, and go when the client has closed its side.
+//
+// gRPC leaves no room for that, so its calls of shutdown(2) and close(2) come by here first: this
+// file defines both, and a program's own definition comes before the C library's. They do what they
+// always do, but for the connections of a server that lingers.
+#pragma once
+
+#include <functional>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include <lastcall/base/clock.h>
+#include <lastcall/base/unique_fd.h>
+#include <lastcall/rpc/connections.h>
+
+namespace lastcall {
+
+// From its construction on the server's connections linger when gRPC closes them.
+class Lingering {
+ public:
+  // Whether gRPC's calls do come by here; otherwise nothing ever lingers.
+  static bool Works();
+
+  // `closed` runs in any thread when gRPC has closed a connection, whose own end may be a moment
+  // away. It must not block, and close nothing.
+  Lingering(Connections& connections, std::function<void()> closed);
+  // Blocks: until the connections that linger are gone.
+  ~Lingering();
+
+  // From now on they linger for so long at most, instead of a second.
+  void Hurry(Duration longest);
+
+  // For the definitions of shutdown(2) and close(2). True: it is taken care of.
+  bool Shutdown(int fd);
+  bool Close(int fd);
+
+ private:
+  struct Guest {
+    UniqueFd fd;
+    Instant until;
+  };
+
+  void Run();
+
+  Connections& connections_;
+  const std::function<void()> closed_;
+  const std::vector<int> epolls_;
+  UniqueFd wake_;  // eventfd
+  std::mutex mutex_;
+  bool ending_ = false;
+  Duration longest_;
+  std::vector<Guest> arrived_;
+  std::thread thread_;
+};
+
+}  // namespace lastcall

@@ -1,0 +1,15 @@
+"""The end of a program, in stages: serving, delay, grace, cancel, stopped.
+
+    with lastcall.Lifecycle(delay=0, grace=20, cancel=5) as life:
+        life.attach(server, "[::]:50051")      # a grpc.server or a grpc.aio.server
+        life.wait_for_termination()            # in any thread; SIGTERM ends it
+    sys.exit(life.exit_code)
+
+Lengths are seconds. Nothing in here holds the interpreter lock while it waits.
+"""
+
+from lastcall._event import Event
+from lastcall._lifecycle import Lifecycle
+from lastcall._native import LifecycleError, Work, __version__
+
+__all__ = ["Event", "Lifecycle", "LifecycleError", "Work", "__version__"]

@@ -1,0 +1,158 @@
+"""Every call of a server, entered as work in flight while its handler runs.
+
+grpcio takes interceptors only where a server is made, and attach() comes after that. So this
+reaches for the list of handlers inside the server and puts one around each. Where a grpcio keeps
+that list elsewhere, calls are not counted and not named in the receipt; all the rest works without.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import gc
+import inspect
+import itertools
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import grpc
+
+from lastcall import _native
+from lastcall._context import on_end
+
+_LOG = logging.getLogger("lastcall")
+
+_KINDS = ("unary_unary", "unary_stream", "stream_unary", "stream_stream")
+
+
+def handlers_of(server: Any) -> list[Any] | None:
+    """The list of generic handlers that the server reads; None where it is not found."""
+    state = getattr(server, "_state", None)  # of grpc.server
+    handlers = getattr(state, "generic_handlers", None)
+    if handlers is None:
+        # Of grpc.aio.server: compiled, with its fields out of reach, but not for the collector. Its
+        # only list is this one.
+        lists = [each for each in gc.get_referents(getattr(server, "_server", None))
+                 if isinstance(each, list)]
+        handlers = lists[0] if len(lists) == 1 else None
+    if not isinstance(handlers, list) or not all(hasattr(each, "service") for each in handlers):
+        _LOG.warning("grpcio %s keeps its handlers in an unknown place: calls are not counted, and "
+                     "health knows only the server as a whole", grpc.__version__)
+        return None
+    return handlers
+
+
+def services_of(handlers: list[Any]) -> list[str]:
+    return [each.service_name() for each in handlers if isinstance(each, grpc.ServiceRpcHandler)]
+
+
+class InFlight:
+    """The calls of one server: each from when its handler begins until that has returned and the
+    answer is sent, or nobody wants it any more.
+
+    Threads: any, for every method.
+    """
+
+    def __init__(self, program: _native.Program) -> None:
+        self._program = program
+        self._lock = threading.Lock()
+        self._count = 0
+        self._entered = 0
+        self._on_idle: Callable[[], Any] | None = None
+
+    @contextlib.contextmanager
+    def entered(self, method: str, context: Any) -> Iterator[None]:
+        ended = self._enter(method, context.peer())
+        on_end(context, ended)
+        try:
+            yield
+        finally:
+            ended()
+
+    def _enter(self, method: str, peer: str) -> Callable[[], None]:
+        """The result is to be called twice: by the handler's end and by the call's."""
+        work = self._program.enter(method, peer)
+        ends = itertools.count(1)
+        with self._lock:
+            self._count += 1
+            self._entered += 1
+
+        def ended() -> None:
+            if next(ends) < 2:
+                return
+            work.end()
+            with self._lock:
+                self._count -= 1
+                on_idle = self._on_idle if self._count == 0 else None
+            if on_idle is not None:
+                on_idle()
+
+        return ended
+
+    def idle_since(self) -> int | None:
+        """The number of calls so far, when none is in flight."""
+        with self._lock:
+            return self._entered if self._count == 0 else None
+
+    def watch(self, on_idle: Callable[[], Any]) -> None:
+        """Calls `on_idle` when none is in flight: now, and each time that the last one ends."""
+        with self._lock:
+            self._on_idle = on_idle
+            idle = self._count == 0
+        if idle:
+            on_idle()
+
+
+class Counted(grpc.GenericRpcHandler):  # type: ignore[misc]
+    """A generic handler whose calls are counted."""
+
+    def __init__(self, inner: Any, in_flight: InFlight) -> None:
+        self._inner = inner
+        self._in_flight = in_flight
+        self._made: dict[str, tuple[Any, Any]] = {}  # by method: the handler, and ours around it
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
+        handler = self._inner.service(handler_call_details)
+        if handler is None:
+            return None
+        method = handler_call_details.method
+        known = self._made.get(method)
+        if known is None or known[0] is not handler:
+            known = (handler, self._wrap(handler, method))
+            if len(self._made) < 1000:  # a handler for any name must not fill the memory
+                self._made[method] = known
+        return known[1]
+
+    def _wrap(self, handler: Any, method: str) -> Any:
+        kind = _KINDS[2 * handler.request_streaming + handler.response_streaming]
+        make = getattr(grpc, f"{kind}_rpc_method_handler")
+        behavior = _around(getattr(handler, kind), handler.response_streaming,
+                           functools.partial(self._in_flight.entered, method))
+        return make(behavior, handler.request_deserializer, handler.response_serializer)
+
+
+def _around(behavior: Callable[..., Any], streams: bool, entered: Callable[..., Any]) -> Any:
+    if getattr(behavior, "experimental_non_blocking", False):
+        return behavior  # it returns before its call ends
+
+    if inspect.isasyncgenfunction(behavior):
+        async def counted(request: Any, context: Any) -> Any:
+            with entered(context):
+                async with contextlib.aclosing(behavior(request, context)) as responses:
+                    async for response in responses:
+                        yield response
+    elif inspect.iscoroutinefunction(behavior):
+        async def counted(request: Any, context: Any) -> Any:  # type: ignore[misc]
+            with entered(context):
+                return await behavior(request, context)
+    elif streams:
+        def counted(request: Any, context: Any) -> Any:
+            with entered(context):
+                yield from behavior(request, context)
+    else:
+        def counted(request: Any, context: Any) -> Any:
+            with entered(context):
+                return behavior(request, context)
+    return functools.wraps(behavior, assigned=())(counted)  # grpcio's own attributes, in __dict__

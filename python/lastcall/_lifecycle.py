@@ -1,0 +1,337 @@
+"""Lifecycle: the stages of this process, its signals, and the servers that follow them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import math
+import os
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+from lastcall import _native
+from lastcall._event import Event
+from lastcall._leave import Leaving
+from lastcall._native import LifecycleError, Work
+from lastcall._signals import Handlers
+
+if TYPE_CHECKING:
+    import grpc
+    import grpc.aio
+
+_LOG = logging.getLogger("lastcall")
+
+Stage = Literal["delay", "grace", "cancel", "stopped"]
+STAGES: dict[str, int] = _native.STAGES  # the numbers of delay, grace, cancel and stopped
+
+# Set by lastcalld to its own pid for the programs that it starts.
+_SUPERVISOR = "LASTCALL_SUPERVISOR"
+
+# How much longer than the plan systemd is told to wait, and our own thread is given, in seconds.
+_MARGIN = 1.0
+
+_one = threading.Lock()  # held by the one lifecycle that a process may have, for it has its signals
+
+
+def _forget() -> None:
+    global _one
+    _one = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_forget)  # a child has none, and may make its own
+
+
+def _seconds(name: str, value: float | None, default: float | None = None) -> float | None:
+    if value is None:
+        return default
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name} is a number of seconds, not {value!r}")
+    if math.isnan(value) or value < 0:
+        raise ValueError(f"{name} must be 0 or more seconds, not {value!r}; "
+                         'for no limit say float("inf")')
+    return float(value)
+
+
+def _length(name: str, value: float) -> float:
+    length = _seconds(name, value)
+    if length is None:
+        raise TypeError(f"{name} is a number of seconds: say 0 for none, "
+                        'or float("inf") for no limit')
+    return length
+
+
+def _stacks() -> dict[int, tuple[str, list[str]]]:
+    """By thread: its name, and its stack, the innermost line first."""
+    # A daemon thread keeps no process alive: it has no name in here.
+    names = {thread.ident: thread.name for thread in threading.enumerate() if not thread.daemon}
+    stacks = {}
+    for ident, frame in sys._current_frames().items():
+        lines = [f"{each.name} ({each.filename}:{each.lineno})"
+                 for each in reversed(traceback.extract_stack(frame))]
+        stacks[ident] = (names.get(ident, ""), lines)
+    return stacks
+
+
+class Lifecycle:
+    """The stages of this process: serving, then delay, grace and cancel, then stopped.
+
+    SIGTERM, SIGINT, request_shutdown() or leaving the `with` block begin the end. From there on
+    the process takes `delay` + `grace` + `cancel` seconds at most, whatever its threads do; what
+    has not returned by then is named on stderr, and the process ends with code 4. A stage that has
+    nothing to do ends at once. Lengths are seconds; float("inf") is no limit.
+
+    Threads: any, for every method, also in callbacks and handlers. One at a time in a process. A
+    forked child has no lifecycle: there everything raises LifecycleError, and it may make its own.
+    """
+
+    def __init__(self, delay: float = 0, grace: float = 20, cancel: float = 5, *,
+                 name: str | None = None) -> None:
+        self._lengths = _length("delay", delay), _length("grace", grace), _length("cancel", cancel)
+        self._name = name or os.path.basename(sys.argv[0]) or "python"
+        self._supervised = os.environ.get(_SUPERVISOR) == str(os.getppid())
+        self._native: _native.Program | None = None
+        self._pid = 0  # the process that entered the block
+        self._events: dict[str, Event] = {}
+        self._handlers = Handlers()
+        self._leaving = Leaving()
+        self._lock = threading.RLock()  # a signal handler may come while its own thread has it
+        self._servers: list[Any] = []
+        self._ready = False
+
+    def __enter__(self) -> Lifecycle:
+        if self._native is not None:
+            raise LifecycleError("a Lifecycle is entered once: make another one")
+        if not _one.acquire(blocking=False):
+            raise LifecycleError("this process has a Lifecycle already, and its signals with it: "
+                                 "pass that one to whoever needs it, or leave its block first")
+        try:
+            self._pid = os.getpid()
+            self._handlers.install()
+            delay, grace, cancel = self._lengths
+            self._native = _native.Program(self._name, 0.0 if self._supervised else delay, grace,
+                                           cancel, _stacks)
+            self._notifier = _native.Notifier()
+            os.environ.pop("NOTIFY_SOCKET", None)  # the notifier has taken it, so no child gets it
+            self._events = {stage: Event(self._native, stage) for stage in STAGES}
+            self._conductor = threading.Thread(target=self._conduct, name="lastcall", daemon=True)
+            self._conductor.start()
+        except BaseException:
+            self._handlers.remove()
+            _one.release()
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        """Asks for a stop where nobody has. Blocks: until stopped."""
+        if not self._begin_exit(error):
+            return
+        if self._serves_this_loop():
+            if error is None:
+                raise LifecycleError(
+                    "the block was left in the event loop that its server runs in, and to wait "
+                    'here would stop both: use "async with", or await life.event("stopped") before')
+            return  # the servers stop for as long as the loop runs
+        self._events["stopped"].wait()
+        self._close()
+
+    async def __aenter__(self) -> Lifecycle:
+        return self.__enter__()
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                        trace: TracebackType | None) -> None:
+        if self._begin_exit(error):
+            await self._events["stopped"]
+            self._close()
+
+    @overload
+    def attach(self, server: grpc.Server, address: str | None = None,
+               credentials: grpc.ServerCredentials | None = None) -> int: ...
+    @overload  # type: ignore[misc]  # where grpcio brings no types, the two are one
+    def attach(self, server: grpc.aio.Server, address: str | None = None,
+               credentials: grpc.ServerCredentials | None = None) -> asyncio.Task[int]: ...
+
+    def attach(self, server: Any, address: str | None = None,
+               credentials: Any = None) -> int | asyncio.Task[int]:
+        """Serves on `address` ("HOST:PORT", "unix:PATH") until the lifecycle ends.
+
+        `server` is a grpc.server or a grpc.aio.server with its services added; this starts it, with
+        a health service. `credentials` are grpcio's; without them it is plaintext. Without
+        `address` it serves where its own ports are. Returns the port; of a grpc.aio.server, in
+        whose loop this must be called, a task that does when it has started.
+
+        Raises LifecycleError: the address cannot be bound; the server was started by somebody else;
+        a stop was asked for already; another loop than the server's.
+        """
+        from lastcall import _servers  # grpcio is needed by those who serve
+
+        with self._lock:
+            program = self._program()
+            if self._events["delay"].is_set():
+                raise LifecycleError("attach() comes too late: a stop was asked for, and nothing "
+                                     'new is started; look at life.event("delay").is_set() before')
+            unit = _servers.prepare(server, address, credentials, program, self._events)
+            if isinstance(unit, _servers.AioServer):
+                starting = asyncio.get_running_loop().create_task(self._start(unit))
+                self._servers.append(unit)
+                return starting
+            unit.start()
+            self._servers.append(unit)
+        self.ready()
+        return unit.port
+
+    def ready(self) -> None:
+        """Everything is started: tells systemd. attach() and wait_for_termination() do it too."""
+        self._program()
+        if not self._ready:
+            self._ready = True
+            self._notifier.ready(f"{self._name} is serving")
+
+    def wait_for_termination(self, timeout: float | None = None, *, delay: float | None = None,
+                             grace: float | None = None, cancel: float | None = None) -> bool:
+        """Blocks until stopped (False) or `timeout` seconds are over (True), as grpcio's does.
+
+        With lengths it is gRFC L54's wait for a signal: from now on they are what a SIGTERM, or
+        whoever else asks and brings no length of his own, gets. In an event loop, await
+        life.event("stopped") instead.
+        """
+        lengths = [_seconds(*each) for each in
+                   (("delay", delay), ("grace", grace), ("cancel", cancel))]
+        program = self._program()
+        if _loop_here() is not None:
+            raise LifecycleError("wait_for_termination() would stop this thread's event loop: "
+                                 'await life.event("stopped")')
+        if any(length is not None for length in lengths):
+            # lastcalld has had its own delay before it sends SIGTERM.
+            program.configure(0.0 if self._supervised else lengths[0], *lengths[1:])
+        self.ready()
+        return not self._events["stopped"].wait(timeout)
+
+    def event(self, stage: Stage) -> Event:
+        """The event of "delay", "grace", "cancel" or "stopped"; the same object each time."""
+        self._program()
+        if stage not in self._events:
+            raise ValueError(f"there is no event of {stage!r}, but of {', '.join(STAGES)}")
+        return self._events[stage]
+
+    def leaving(self, context: Any, callback: Callable[[], Any]) -> None:
+        """Calls `callback` once when the call of `context` should end soon: in grace, spread over
+        its first half; at once where grace has begun; never when the call ends before.
+
+        Threads: the lifecycle's own, and it must not block; of a grpc.aio.server, the loop's.
+        """
+        self._program()
+        self._leaving.add(context, callback)
+
+    def set_serving(self, serving: bool, service: str = "") -> None:
+        """What health says of `service` while nobody has asked for a stop; "" is the server as a
+        whole. Raises ValueError: no server here has that service."""
+        self._program()
+        if not any([each.board.set_serving(serving, service) for each in self._attached()]):
+            raise ValueError(f"no attached server has the service {service!r}")
+
+    def enter(self, name: str, peer: str = "") -> Work:
+        """A job is in flight, for as long as the `with` block of the result, or until its end().
+
+        Grace lasts while there is one. `peer` is who asked for it. Calls of attached servers are
+        entered by themselves.
+        """
+        return self._program().enter(name, peer)
+
+    def open(self, name: str) -> Work:
+        """Something that must be closed before the program has stopped: cancel lasts until then."""
+        return self._program().open(name)
+
+    def request_shutdown(self, reason: str = "", *, delay: float | None = None,
+                         grace: float | None = None, cancel: float | None = None) -> None:
+        """Asks for a stop and returns at once. Merged with every other request: it can bring an
+        instant forward, never push one back. Lengths that are left out are the configured ones."""
+        self._program().shutdown(reason, _seconds("delay", delay), _seconds("grace", grace),
+                                 _seconds("cancel", cancel))
+
+    @property
+    def receipt(self) -> dict[str, Any] | None:
+        """The report of the stop, as docs/shutdown.md describes it; None until stopped."""
+        text = self._program().receipt()
+        return None if text is None else json.loads(text)
+
+    @property
+    def exit_code(self) -> int | None:
+        """0 every call finished, 3 calls were cancelled; None until stopped. For sys.exit()."""
+        receipt = self.receipt
+        return None if receipt is None else receipt["exit_code"]
+
+    def _program(self) -> _native.Program:
+        if self._native is None:
+            raise LifecycleError(
+                'a Lifecycle lives in a block: "with lastcall.Lifecycle() as life:"')
+        self._native.check_process()
+        return self._native
+
+    def _attached(self) -> list[Any]:
+        with self._lock:
+            return list(self._servers)
+
+    async def _start(self, unit: Any) -> int:
+        await unit.start()
+        self.ready()
+        port: int = unit.port
+        return port
+
+    def _serves_this_loop(self) -> bool:
+        loop = _loop_here()
+        return loop is not None and any(getattr(each, "loop", None) is loop and not each.stopped
+                                        for each in self._attached())
+
+    def _begin_exit(self, error: BaseException | None) -> bool:
+        """False: this is a forked child, which has nothing to end."""
+        if self._native is None or os.getpid() != self._pid:
+            return False
+        if not self._events["delay"].is_set():
+            reason = "its block was left"
+            if error is not None:
+                reason += f" by {type(error).__name__}: {error}"
+            self._native.shutdown(reason, None, None, None)
+        return True
+
+    def _close(self) -> None:
+        assert self._native is not None
+        # It has systemd to tell. Somebody's callback may hold it, and must not hold the end.
+        self._conductor.join(_MARGIN)
+        self._native.close()
+        self._handlers.remove()
+        _one.release()
+
+    def _conduct(self) -> None:
+        """The lifecycle's thread in Python: what a stage means for servers, calls and systemd."""
+        assert self._native is not None
+        self._events["delay"].wait()
+        left = self._native.until(STAGES["stopped"])
+        if left is not None:
+            self._notifier.extend_timeout(left + _MARGIN)
+        self._notifier.stopping(f"{self._name} is stopping")
+        self._each("begin_delay")
+        self._events["grace"].wait()
+        self._each("begin_grace")
+        self._leaving.spread(self._events["cancel"], self._native.until(STAGES["cancel"]))
+        self._events["cancel"].wait()
+        self._each("begin_cancel")
+
+    def _each(self, method: str) -> None:
+        for server in self._attached():
+            try:
+                getattr(server, method)()
+            except Exception:  # the others must hear of it all the same
+                _LOG.exception("a server does not follow the lifecycle")
+
+
+def _loop_here() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None

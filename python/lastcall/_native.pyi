@@ -1,0 +1,58 @@
+"""liblastcall for Python. Stages are numbers, STAGES has them by name; lengths are seconds, None:
+not given. Everything but `until` raises LifecycleError in a forked child."""
+
+from collections.abc import Callable
+from types import TracebackType
+
+STAGES: dict[str, int]
+__version__: str
+
+class LifecycleError(RuntimeError):
+    """Something cannot be done now, here, or by this process; the text says what to do instead."""
+
+class Work:
+    """Something in flight or open, until end() or its block ends."""
+
+    def end(self) -> None:
+        """Does nothing the second time."""
+    def __enter__(self) -> Work: ...
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None: ...
+
+class Program:
+    """Reads signals and moves through the stages, in a thread of its own, without Python."""
+
+    def __init__(self, name: str, delay: float, grace: float, cancel: float,
+                 stacks: Callable[[], dict[int, tuple[str, list[str]]]]) -> None:
+        """`stacks` is asked when the process is ended by force: by thread, its name (empty: no
+        process is kept alive by it) and its stack, the innermost first."""
+    def close(self) -> None:
+        """Blocks: until its thread has ended, without the interpreter lock."""
+    def check_process(self) -> None: ...
+    def shutdown(self, reason: str, delay: float | None, grace: float | None,
+                 cancel: float | None) -> None: ...
+    def configure(self, delay: float | None, grace: float | None,
+                  cancel: float | None) -> None: ...
+    def enter(self, name: str, peer: str) -> Work: ...
+    def open(self, name: str) -> Work: ...
+    def hold(self, name: str) -> Work:
+        """Keeps grace and cancel open and is no call."""
+    def reached(self, stage: int) -> bool: ...
+    def wait(self, stage: int, timeout: float | None) -> bool:
+        """Blocks: without the interpreter lock; signal handlers do not run meanwhile."""
+    def fileno(self, stage: int) -> int:
+        """-1: no descriptor could be made."""
+    def until(self, stage: int) -> float | None:
+        """Seconds from now until the stage begins as planned; None: no such instant."""
+    def receipt(self) -> str | None:
+        """JSON; None until stopped."""
+
+class Notifier:
+    """sd_notify(3), where NOTIFY_SOCKET says so. Takes that out of the environment."""
+
+    def ready(self, status: str) -> None: ...
+    def stopping(self, status: str) -> None: ...
+    def extend_timeout(self, seconds: float) -> None: ...
+
+def reclaim_signals() -> None:
+    """Puts the lifecycle's handlers back on top of those that were installed since."""

@@ -1,0 +1,76 @@
+"""Python's own side of signals, while a lifecycle lives.
+
+The lifecycle's handlers are installed beneath Python's and call on to them. Two things are
+Python's alone: the KeyboardInterrupt of a program that has no handler for SIGINT, which would tear
+a graceful stop apart; and signal.signal(), which puts Python's handler in place of ours without a
+word.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import faulthandler
+import os
+import signal
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from lastcall import _native
+
+_signal = signal.signal
+
+
+def _interrupts(handler: Any) -> bool:
+    """Whether the handler only makes a KeyboardInterrupt: Python's own, or asyncio.run()'s."""
+    owner = getattr(getattr(handler, "func", None), "__self__", None)
+    runner = getattr(asyncio, "Runner", None)  # since Python 3.11
+    return handler is signal.default_int_handler or (runner is not None and
+                                                     isinstance(owner, runner))
+
+
+class Handlers:
+    """Order: install before the program reads signals, remove after it has stopped reading them."""
+
+    def __init__(self) -> None:
+        self._interrupt: Any = None  # the handler that was taken away
+        self._dumps = False  # SIGUSR1 shows the stacks
+        self._wrapper: Callable[..., Any] | None = None
+
+    def install(self) -> None:
+        handler = signal.getsignal(signal.SIGINT)
+        if _in_main_thread() and _interrupts(handler):
+            _signal(signal.SIGINT, signal.SIG_DFL)
+            self._interrupt = handler
+        if signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL:
+            # The lifecycle says what is in flight, and calls on to this: where every thread is.
+            with contextlib.suppress(AttributeError, OSError, RuntimeError, ValueError):
+                faulthandler.register(signal.SIGUSR1, all_threads=True, chain=False)
+                self._dumps = True
+        process = os.getpid()
+
+        def wrapper(signalnum: int, handler: Any) -> Any:
+            if os.getpid() != process:  # a forked child has no lifecycle
+                return _signal(signalnum, handler)
+            if signalnum == signal.SIGINT and _interrupts(handler):
+                handler = signal.SIG_DFL
+            before = _signal(signalnum, handler)
+            _native.reclaim_signals()  # ours on top again, and this one called by it
+            return before
+
+        wrapper.__doc__ = _signal.__doc__
+        self._wrapper = signal.signal = wrapper
+
+    def remove(self) -> None:
+        if signal.signal is self._wrapper:
+            signal.signal = _signal
+        if self._dumps:
+            faulthandler.unregister(signal.SIGUSR1)
+        if (self._interrupt is not None and _in_main_thread() and
+                signal.getsignal(signal.SIGINT) is signal.SIG_DFL):
+            _signal(signal.SIGINT, self._interrupt)
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()

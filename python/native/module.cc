@@ -1,0 +1,218 @@
+// lastcall._native: liblastcall's Program for Python; see python/lastcall/_native.pyi. What blocks
+// gives the interpreter lock away; nothing in here waits for it while it holds a lock of its own.
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+#include "bound.h"
+#include "lastcall/program/program.h"
+#include "lastcall/signals/signals.h"
+#include "lastcall/systemd/notify.h"
+
+namespace py = pybind11;
+
+namespace lastcall::python {
+namespace {
+
+using Seconds = std::optional<double>;
+
+class LifecycleError : public std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+void Check(const Result<>& result) {
+  if (!result) throw LifecycleError(result.error().message);
+}
+
+std::optional<Duration> Length(Seconds seconds) {
+  if (!seconds) return std::nullopt;
+  return FromSeconds(*seconds);
+}
+
+class PyWork {
+ public:
+  explicit PyWork(Work work) : work_(std::move(work)) {}
+  void End() { work_.End(); }
+
+ private:
+  Work work_;
+};
+
+class PyProgram {
+ public:
+  PyProgram(std::string name, double delay, double grace, double cancel, py::function stacks)
+      : bound_(std::make_shared<Bound>(std::move(stacks))) {
+    ProgramOptions options;
+    options.name = std::move(name);
+    options.shutdown = {FromSeconds(delay), FromSeconds(grace), FromSeconds(cancel)};
+    options.signals = SignalReader::Form::kHandler;
+    options.observer = bound_.get();
+    program_.emplace(std::move(options));
+    termination_ = program_->termination();
+    Check(program_->Ready());
+  }
+
+  ~PyProgram() {
+    if (getpid() == pid_) bound_->Lift();
+    Close();
+  }
+
+  // Blocks: until the lifecycle's thread has ended, without the interpreter lock.
+  void Close() {
+    if (!program_) return;
+    receipt_ = Receipt();
+    if (getpid() == pid_ && !AskedBySignal()) bound_->Lift();
+    const py::gil_scoped_release unlocked;
+    program_.reset();
+  }
+
+  void CheckProcess() const {
+    // Also once it is closed, when there is no program to ask.
+    if (program_) return Check(program_->CheckProcess());
+    if (getpid() != pid_) throw LifecycleError("this process was forked and has no lifecycle");
+  }
+
+  void Shutdown(std::string reason, Seconds delay, Seconds grace, Seconds cancel) {
+    CheckProcess();
+    if (!program_) return;
+    Check(program_->Shutdown(std::move(reason), Length(delay), Length(grace), Length(cancel)));
+  }
+
+  void Configure(Seconds delay, Seconds grace, Seconds cancel) {
+    CheckProcess();
+    if (program_) Check(program_->Configure(Length(delay), Length(grace), Length(cancel)));
+  }
+
+  PyWork Enter(std::string name, std::string peer) {
+    CheckProcess();
+    return PyWork(program_ ? program_->Enter(std::move(name), std::move(peer)) : Work());
+  }
+  PyWork Open(std::string name) {
+    CheckProcess();
+    return PyWork(program_ ? program_->Open(std::move(name)) : Work());
+  }
+  PyWork Hold(std::string name) {
+    CheckProcess();
+    return PyWork(program_ ? program_->Hold(std::move(name)) : Work());
+  }
+
+  bool Reached(int stage) const {
+    CheckProcess();
+    return termination_.Reached(static_cast<Stage>(stage));
+  }
+
+  bool Wait(int stage, Seconds timeout) const {
+    CheckProcess();
+    const Duration length = timeout ? FromSeconds(*timeout) : kForever;
+    // By hand and not by gil_scoped_release: a thread that comes back while the interpreter ends
+    // must not be unwound through destructors. It stays here, as in later CPythons.
+    PyThreadState* const thread = PyEval_SaveThread();
+    const bool reached = termination_.WaitFor(static_cast<Stage>(stage), length);
+    while (_Py_IsFinalizing() != 0) pause();
+    PyEval_RestoreThread(thread);
+    return reached;
+  }
+
+  int Fileno(int stage) const {
+    CheckProcess();
+    return termination_.fd(static_cast<Stage>(stage));
+  }
+
+  // Seconds until the stage begins as planned now; none: no such instant.
+  Seconds Until(int stage) const {
+    const Instant instant = termination_.instant(static_cast<Stage>(stage));
+    if (instant == kNever) return std::nullopt;
+    return ToSeconds(std::max(Duration::zero(), Duration(instant - SteadyClock().Now())));
+  }
+
+  std::optional<std::string> ReceiptJson() const {
+    CheckProcess();
+    if (!program_) return receipt_;
+    return Receipt();
+  }
+
+ private:
+  std::optional<std::string> Receipt() const {
+    const lastcall::Receipt* const receipt = program_->receipt();
+    if (receipt == nullptr) return std::nullopt;
+    return receipt->ToJson();
+  }
+
+  bool AskedBySignal() const {
+    const lastcall::Receipt* const receipt = program_->receipt();
+    if (receipt == nullptr) return false;
+    return std::any_of(receipt->requests.begin(), receipt->requests.end(), [](const auto& entry) {
+      return entry.request.cause.kind == Cause::Kind::kSignal;
+    });
+  }
+
+  const pid_t pid_ = getpid();
+  const std::shared_ptr<Bound> bound_;
+  std::optional<Program> program_;  // empty once closed
+  Termination termination_;
+  std::optional<std::string> receipt_;  // of the closed one
+};
+
+void DefineProgram(py::module_& module) {
+  py::class_<PyProgram>(module, "Program")
+      .def(py::init<std::string, double, double, double, py::function>(), py::arg("name"),
+           py::arg("delay"), py::arg("grace"), py::arg("cancel"), py::arg("stacks"))
+      .def("close", &PyProgram::Close)
+      .def("check_process", &PyProgram::CheckProcess)
+      .def("shutdown", &PyProgram::Shutdown, py::arg("reason"), py::arg("delay"), py::arg("grace"),
+           py::arg("cancel"))
+      .def("configure", &PyProgram::Configure, py::arg("delay"), py::arg("grace"),
+           py::arg("cancel"))
+      .def("enter", &PyProgram::Enter, py::arg("name"), py::arg("peer"))
+      .def("open", &PyProgram::Open, py::arg("name"))
+      .def("hold", &PyProgram::Hold, py::arg("name"))
+      .def("reached", &PyProgram::Reached, py::arg("stage"))
+      .def("wait", &PyProgram::Wait, py::arg("stage"), py::arg("timeout"))
+      .def("fileno", &PyProgram::Fileno, py::arg("stage"))
+      .def("until", &PyProgram::Until, py::arg("stage"))
+      .def("receipt", &PyProgram::ReceiptJson);
+}
+
+void DefineWork(py::module_& module) {
+  py::class_<PyWork>(module, "Work", "Something in flight or open, until end() or its block ends.")
+      .def("end", &PyWork::End)
+      .def("__enter__", [](py::object self) { return self; })
+      .def("__exit__", [](PyWork& self, const py::args&) { self.End(); });
+}
+
+void DefineNotifier(py::module_& module) {
+  py::class_<SystemdNotifier>(module, "Notifier")
+      .def(py::init<>())
+      .def("ready", &SystemdNotifier::Ready, py::arg("status"))
+      .def("stopping", &SystemdNotifier::Stopping, py::arg("status"))
+      .def("extend_timeout", [](const SystemdNotifier& self,
+                                double seconds) { self.ExtendTimeout(FromSeconds(seconds)); },
+           py::arg("seconds"));
+}
+
+}  // namespace
+}  // namespace lastcall::python
+
+PYBIND11_MODULE(_native, module) {
+  using namespace lastcall;          // NOLINT: the one function of this file's last lines
+  using namespace lastcall::python;  // NOLINT
+  module.attr("__version__") = LASTCALL_VERSION;
+  py::register_exception<LifecycleError>(module, "LifecycleError", PyExc_RuntimeError);
+  py::dict stages;
+  for (const Stage stage : {Stage::kDelay, Stage::kGrace, Stage::kCancel, Stage::kStopped}) {
+    stages[py::str(std::string(Name(stage)))] = static_cast<int>(stage);
+  }
+  module.attr("STAGES") = stages;
+  module.def("reclaim_signals", &SignalReader::Reclaim);
+  DefineWork(module);
+  DefineProgram(module);
+  DefineNotifier(module);
+}

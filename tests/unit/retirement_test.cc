@@ -1,0 +1,210 @@
+// A server that retires under callers: none of them loses a call, whether gRPC can send a GOAWAY
+// alone or not, over TCP and unix.
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <grpcpp/grpcpp.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <filesystem>
+#include <thread>
+
+#include "echo.grpc.pb.h"
+
+#include <lastcall/event/latch.h>
+#include <lastcall/rpc/goaway.h>
+#include <lastcall/rpc/lingering.h>
+#include <lastcall/rpc/server.h>
+
+namespace lastcall {
+namespace {
+
+using namespace std::chrono_literals;
+using example::Echo;
+using example::EchoReply;
+using example::EchoRequest;
+
+class PlainEcho final : public Echo::Service {
+  grpc::Status Unary(grpc::ServerContext*, const EchoRequest*, EchoReply*) override {
+    return grpc::Status::OK;
+  }
+};
+
+// What must be there for the promise to hold; without it, everything below would still pass, slowly.
+TEST(GoawayTest, ThisGrpcCanSendItAlone) { EXPECT_TRUE(FindGoaway()); }
+TEST(LingeringTest, GrpcsCallsComeByHere) { EXPECT_TRUE(Lingering::Works()); }
+
+class Ends {
+ public:
+  explicit Ends(int domain) {
+    if (domain == AF_UNIX) {
+      int both[2];
+      EXPECT_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, both), 0);
+      server = both[0];
+      client = both[1];
+      return;
+    }
+    auto listener = Listener::Bind(*Address::Parse("127.0.0.1:0"));
+    sockaddr_storage name{};
+    socklen_t size = sizeof(name);
+    getsockname(listener->fd(), reinterpret_cast<sockaddr*>(&name), &size);
+    client = socket(AF_INET, SOCK_STREAM, 0);
+    EXPECT_EQ(connect(client, reinterpret_cast<sockaddr*>(&name), size), 0);
+    server = accept(listener->fd(), nullptr, nullptr);
+  }
+  ~Ends() { close(client); }
+
+  int server = -1;
+  int client = -1;
+};
+
+class LingerTest : public testing::TestWithParam<int> {};
+
+// As gRPC ends a connection while its client is just sending.
+TEST_P(LingerTest, WhatWasWrittenIsReadThoughTheClientGoesOnSending) {
+  Ends ends(GetParam());
+  Connections connections;
+  connections.Add(ends.server);
+  std::atomic<int> closed{0};
+  {
+    Lingering lingering(connections, [&] { ++closed; });
+    ASSERT_EQ(send(ends.client, "request", 7, 0), 7);
+    ASSERT_EQ(send(ends.server, "goaway", 6, 0), 6);
+    shutdown(ends.server, SHUT_RDWR);
+    ASSERT_EQ(close(ends.server), 0);
+    EXPECT_EQ(closed, 1);
+    EXPECT_EQ(connections.Count(), 0u);
+    for (int i = 0; i < 10; ++i) {
+      ASSERT_EQ(send(ends.client, "late", 4, MSG_NOSIGNAL), 4) << strerror(errno);
+    }
+    char text[16];
+    ASSERT_EQ(recv(ends.client, text, sizeof(text), MSG_WAITALL), 6);
+    EXPECT_EQ(std::string(text, 6), "goaway");
+    EXPECT_EQ(recv(ends.client, text, sizeof(text), 0), 0) << "then the end, and no reset";
+    shutdown(ends.client, SHUT_WR);
+  }
+  EXPECT_EQ(fcntl(ends.server, F_GETFD), -1) << "and it is gone";
+}
+
+TEST_P(LingerTest, OthersCloseAsEver) {
+  Ends ends(GetParam());
+  Connections connections;
+  Lingering lingering(connections, [] { FAIL(); });
+  shutdown(ends.server, SHUT_RDWR);
+  ASSERT_EQ(close(ends.server), 0);
+  EXPECT_EQ(fcntl(ends.server, F_GETFD), -1);
+}
+
+// As one does that is about to execute another program.
+TEST_P(LingerTest, AForkedChildClosesNothingButItsCopies) {
+  Ends ends(GetParam());
+  Connections connections;
+  connections.Add(ends.server);
+  Lingering lingering(connections, [] { FAIL(); });
+  const pid_t child = fork();
+  if (child == 0) {
+    shutdown(99999, SHUT_RDWR);
+    _exit(close(ends.server) == 0 && fcntl(ends.server, F_GETFD) == -1 ? 0 : 1);
+  }
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+  char text[1];
+  EXPECT_EQ(recv(ends.client, text, sizeof(text), MSG_DONTWAIT), -1);
+  EXPECT_EQ(errno, EAGAIN) << "the connection lives on";
+  EXPECT_EQ(connections.Count(), 1u);
+  connections.Forget(ends.server);
+  close(ends.server);
+}
+
+INSTANTIATE_TEST_SUITE_P(, LingerTest, testing::Values(AF_INET, AF_UNIX));
+
+struct Way {
+  const char* name;
+  const char* address;
+  std::optional<Duration> age;
+};
+
+void PrintTo(const Way& way, std::ostream* out) { *out << way.name; }
+
+class RetirementTest : public testing::TestWithParam<Way> {
+ protected:
+  ~RetirementTest() override { std::filesystem::remove_all(folder_); }
+
+  static std::filesystem::path MakeFolder() {
+    std::string name = testing::TempDir() + "retire-XXXXXX";
+    return mkdtemp(name.data());
+  }
+
+  std::unique_ptr<Server> StartServer(UniqueFd socket) {
+    ServerOptions options;
+    options.name = "test";
+    options.listeners.emplace_back(std::move(socket), "shared");
+    options.services = {&echo_};
+    options.age = GetParam().age;
+    options.warn = [this](const std::string& what) { warnings_ += what; };
+    auto server = Server::Start(std::move(options), clock_, Termination());
+    EXPECT_TRUE(server);
+    (*server)->Accept(true);
+    return std::move(*server);
+  }
+
+  const std::filesystem::path folder_ = MakeFolder();
+  const SteadyClock clock_;
+  PlainEcho echo_;
+  std::string warnings_;
+};
+
+// Servers that follow one another on one listening socket, under busy callers.
+TEST_P(RetirementTest, NoCallIsLost) {
+  std::string text = GetParam().address;
+  if (text == "unix:") text += (folder_ / "s").string();
+  auto listener = Listener::Bind(*Address::Parse(text));
+  ASSERT_TRUE(listener) << listener.error().message;
+  const auto copy = [&] { return UniqueFd(fcntl(listener->fd(), F_DUPFD_CLOEXEC, 0)); };
+  auto server = StartServer(copy());
+  EXPECT_EQ(warnings_.empty(), !GetParam().age) << warnings_;
+
+  std::atomic<bool> over{false};
+  std::atomic<int> answered{0}, lost{0};
+  std::vector<std::jthread> callers;
+  for (int i = 0; i < 4; ++i) {
+    callers.emplace_back([&, target = listener->address()] {
+      grpc::ChannelArguments arguments;
+      arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+      const auto stub = Echo::NewStub(grpc::CreateCustomChannel(
+          target, grpc::InsecureChannelCredentials(), arguments));
+      while (!over) {
+        grpc::ClientContext context;
+        EchoReply reply;
+        ++(stub->Unary(&context, EchoRequest(), &reply).ok() ? answered : lost);
+      }
+    });
+  }
+  const int rounds = GetParam().age ? 2 : 10;
+  for (int round = 0; round < rounds; ++round) {
+    const int before = answered;
+    while (answered < before + 20) std::this_thread::yield();
+    auto next = StartServer(copy());
+    server->Accept(false);
+    Latch retired;
+    server->BeginRetire({.leave_from = kNever, .leave_by = kNever}, [&] { retired.Set(); });
+    retired.Wait();
+    EXPECT_EQ(server->CountConnections(), 0u);
+    server = std::move(next);
+  }
+  over = true;
+  callers.clear();
+  EXPECT_EQ(lost, 0) << "of " << answered + lost;
+}
+
+INSTANTIATE_TEST_SUITE_P(, RetirementTest,
+                         testing::Values(Way{"Tcp", "127.0.0.1:0", {}}, Way{"Unix", "unix:", {}},
+                                         Way{"TcpByAge", "127.0.0.1:0", 300ms},
+                                         Way{"UnixByAge", "unix:", 300ms}),
+                         [](const auto& param) { return param.param.name; });
+
+}  // namespace
+}  // namespace lastcall
