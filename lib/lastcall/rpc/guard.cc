@@ -20,8 +20,8 @@ pid_t HandlerThread(const grpc::ServerContextBase* context) {
 }
 
 // One for each call; gRPC destroys it when the call is over.
-// Threads: one after another, as gRPC hands the call on. `handed_on_` says so once more, by release and
-// acquire, for a thread sanitizer that sees nothing of what an uninstrumented gRPC does.
+// Threads: one after another, as gRPC hands the call on. `handed_on_` says so once more, by release
+// and acquire, for a thread sanitizer that sees nothing of what an uninstrumented gRPC does.
 class Guarded final : public grpc::experimental::Interceptor {
  public:
   Guarded(std::shared_ptr<LiveCall> call, const grpc::ServerContextBase* context)
