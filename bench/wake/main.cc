@@ -1,6 +1,7 @@
 // wake [--rounds N] [--idle SECONDS] [--only WAITERS] [--json]: how long it takes from a request,
 // and from kill(), until the last of many waiters is awake, beside what the kernel alone needs in
 // the same run; and what a thousand waiting threads cost while nothing happens.
+#include <sched.h>
 #include <sys/resource.h>
 #include <time.h>
 
@@ -50,8 +51,33 @@ double Median(std::vector<double> values) {
   return values[values.size() / 2];
 }
 
+// Keeps every thread of this process on one CPU. Where there is one waiter, who needs some
+// microseconds, the scheduler's choice of a CPU for it, which is another in every run, would be
+// measured and nothing else.
+class OneCpu {
+ public:
+  explicit OneCpu(bool wanted) {
+    sched_getaffinity(0, sizeof(all_), &all_);
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET(sched_getcpu(), &one);
+    if (wanted) Allow(one);
+  }
+  ~OneCpu() { Allow(all_); }
+
+ private:
+  static void Allow(const cpu_set_t& cpus) {
+    for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
+      sched_setaffinity(std::stoi(task.path().filename()), sizeof(cpus), &cpus);
+    }
+  }
+
+  cpu_set_t all_;
+};
+
 // Ours and the bare one by turns, and each first by turns, so that both meet the same machine.
 Outcome Measure(const Scenario& scenario, int rounds) {
+  const OneCpu where(scenario.count == 1);
   std::vector<double> ours, bare;
   for (int i = 0; i < rounds + 2; ++i) {
     double our_time = 0, bare_time = 0;

@@ -5,15 +5,15 @@
 //   termination.AsyncReached(lastcall::Stage::kCancel, [&](boost::system::error_code error) { … });
 #pragma once
 
-#include <algorithm>
 #include <array>
-#include <iterator>
+#include <cstddef>
+#include <deque>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <optional>
 #include <type_traits>
 #include <utility>
-#include <vector>
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/associated_executor.hpp>
@@ -66,59 +66,87 @@ class AsioTermination {
   size_t Cancel() { return state_->Cancel(); }
 
  private:
-  // An operation that waits, whatever its handler is.
+  // An operation that waits, whatever its handler is. Most handlers fit into it: ten thousand
+  // coroutines that are resumed one after another meet their operations side by side in memory.
   class Operation {
    public:
-    virtual ~Operation() = default;
-    // In the I/O executor: lets the handler run where it belongs.
-    virtual void Complete(boost::system::error_code error) = 0;
-  };
-  using Operations = std::vector<std::unique_ptr<Operation>>;
+    template <class Handler>
+    Operation(Handler handler, const IoExecutor& io) {
+      using HandlerExecutor = typename boost::asio::associated_executor<Handler, IoExecutor>::type;
+      const HandlerExecutor executor = boost::asio::get_associated_executor(handler, io);
+      // Of a handler that runs in the I/O executor itself, as a coroutine in its loop does.
+      bool direct = false;
+      if constexpr (std::is_same_v<HandlerExecutor, IoExecutor>) {
+        direct = executor == io;
+      } else if constexpr (std::is_same_v<HandlerExecutor, boost::asio::any_io_executor>) {
+        direct = executor == HandlerExecutor(io);
+      }
+      if (direct) {
+        Keep<Direct<Handler>>(std::move(handler));
+      } else {
+        Keep<Dispatched<Handler, HandlerExecutor>>(std::move(handler), executor);
+      }
+    }
+    Operation(const Operation&) = delete;
+    ~Operation() {
+      if (end_ != nullptr) end_(*this, nullptr);
+    }
 
-  // Of a handler that runs in the I/O executor itself, as a coroutine in its loop does.
-  template <class Handler>
-  class DirectOperation final : public Operation {
-   public:
-    explicit DirectOperation(Handler handler) : handler_(std::move(handler)) {}
-    void Complete(boost::system::error_code error) override {
-      Handler handler(std::move(handler_));
-      handler(error);
+    // In the I/O executor: lets the handler run where it belongs. Once.
+    void Complete(boost::system::error_code error) {
+      std::exchange(end_, nullptr)(*this, &error);
     }
 
    private:
-    Handler handler_;
-  };
+    static constexpr size_t kRoom = 3 * sizeof(void*);
 
-  // Of a handler that has an executor of its own.
-  template <class Handler, class HandlerExecutor>
-  class DispatchedOperation final : public Operation {
-   public:
-    DispatchedOperation(Handler handler, const HandlerExecutor& executor)
-        : handler_(std::move(handler)), work_(executor) {}
-    void Complete(boost::system::error_code error) override {
-      boost::asio::dispatch(work_.get_executor(),
-                            [handler = std::move(handler_), error]() mutable { handler(error); });
+    template <class Handler>
+    struct Direct {
+      Handler handler;
+      explicit Direct(Handler one) : handler(std::move(one)) {}
+      void operator()(boost::system::error_code error) { handler(error); }
+    };
+    // It has an executor of its own.
+    template <class Handler, class HandlerExecutor>
+    struct Dispatched {
+      Handler handler;
+      boost::asio::executor_work_guard<HandlerExecutor> work;
+      Dispatched(Handler one, const HandlerExecutor& executor)
+          : handler(std::move(one)), work(executor) {}
+      void operator()(boost::system::error_code error) {
+        boost::asio::dispatch(work.get_executor(),
+                              [one = std::move(handler), error]() mutable { one(error); });
+      }
+    };
+
+    template <class Kept, class... Parts>
+    void Keep(Parts&&... parts) {
+      if constexpr (sizeof(Kept) <= kRoom && alignof(Kept) <= alignof(void*)) {
+        new (room_) Kept(std::forward<Parts>(parts)...);
+        end_ = [](Operation& self, const boost::system::error_code* error) {
+          // The handler may do anything, so its place is free before it runs.
+          Kept& there = *std::launder(reinterpret_cast<Kept*>(self.room_));
+          Kept kept(std::move(there));
+          there.~Kept();
+          if (error != nullptr) kept(*error);
+        };
+      } else {
+        Keep<Distant<Kept>>(std::make_unique<Kept>(std::forward<Parts>(parts)...));
+      }
     }
+    // One that does not fit.
+    template <class Kept>
+    struct Distant {
+      std::unique_ptr<Kept> kept;
+      explicit Distant(std::unique_ptr<Kept> one) : kept(std::move(one)) {}
+      void operator()(boost::system::error_code error) { (*kept)(error); }
+    };
 
-   private:
-    Handler handler_;
-    boost::asio::executor_work_guard<HandlerExecutor> work_;
+    // Ends it; with an error code, after calling the handler.
+    void (*end_)(Operation&, const boost::system::error_code*) = nullptr;
+    alignas(void*) std::byte room_[kRoom];
   };
-
-  template <class Handler>
-  static std::unique_ptr<Operation> MakeOperation(Handler handler, const IoExecutor& io) {
-    using HandlerExecutor = typename boost::asio::associated_executor<Handler, IoExecutor>::type;
-    const HandlerExecutor executor = boost::asio::get_associated_executor(handler, io);
-    bool direct = false;
-    if constexpr (std::is_same_v<HandlerExecutor, IoExecutor>) {
-      direct = executor == io;
-    } else if constexpr (std::is_same_v<HandlerExecutor, boost::asio::any_io_executor>) {
-      direct = executor == HandlerExecutor(io);
-    }
-    if (direct) return std::make_unique<DirectOperation<Handler>>(std::move(handler));
-    return std::make_unique<DispatchedOperation<Handler, HandlerExecutor>>(std::move(handler),
-                                                                           executor);
-  }
+  using Operations = std::deque<Operation>;  // they stay where they are
 
   // Those that wait for one stage.
   struct Waiting {
@@ -134,12 +162,11 @@ class AsioTermination {
 
     template <class Handler>
     static void Add(const std::shared_ptr<State>& state, Stage stage, Handler handler) {
-      auto operation = MakeOperation(std::move(handler), state->executor);
       bool first = false;
       {
         std::lock_guard lock(state->mutex);
         Waiting& waiting = state->at(stage);
-        waiting.operations.push_back(std::move(operation));
+        waiting.operations.emplace_back(std::move(handler), state->executor);
         if (!waiting.work) waiting.work.emplace(state->executor);
         first = !std::exchange(waiting.subscribed, true);
       }
@@ -168,15 +195,14 @@ class AsioTermination {
     // In the I/O executor. Where a handler throws, the others run when the loop goes on.
     static void CompleteAll(const IoExecutor& executor, Operations operations,
                             boost::system::error_code error) {
-      size_t next = 0;
+      size_t done = 0;
       try {
-        while (next < operations.size()) {
-          // They were made long ago, each with its coroutine: not in the cache any more.
-          if (next + 8 < operations.size()) __builtin_prefetch(operations[next + 8].get());
-          operations[next++]->Complete(error);
+        for (Operation& operation : operations) {
+          ++done;
+          operation.Complete(error);
         }
       } catch (...) {
-        operations.erase(operations.begin(), operations.begin() + static_cast<ptrdiff_t>(next));
+        for (; done > 0; --done) operations.pop_front();
         PostAll(executor, std::move(operations), error);
         throw;
       }
@@ -196,10 +222,13 @@ class AsioTermination {
 
     size_t Cancel() {
       const boost::asio::executor_work_guard work(executor);  // until they are posted
-      Operations all;
-      for (const Stage stage : kStages) std::ranges::move(Take(stage), std::back_inserter(all));
-      const size_t count = all.size();
-      if (count > 0) PostAll(executor, std::move(all), boost::asio::error::operation_aborted);
+      size_t count = 0;
+      for (const Stage stage : kStages) {
+        Operations operations = Take(stage);
+        count += operations.size();
+        if (operations.empty()) continue;
+        PostAll(executor, std::move(operations), boost::asio::error::operation_aborted);
+      }
       return count;
     }
 
