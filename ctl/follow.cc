@@ -2,6 +2,7 @@
 #include <lastcall/base/json.h>
 
 #include "changes.h"
+#include "events.h"
 #include "json_output.h"
 #include "progress.h"
 #include "render.h"
@@ -37,12 +38,12 @@ void PrintReceipt(Session& session, const ReceiptEvent& event) {
 // Hands each snapshot to `on_status` until the receipt has come and the stream has ended. Nothing:
 // the stream ended without a receipt. Fails: as the stream does.
 template <class OnStatus>
-Result<std::optional<ReceiptEvent>> ReadReceipt(Session& session, WatchStream& stream,
+Result<std::optional<ReceiptEvent>> ReadReceipt(Session& session, Events& events,
                                                 OnStatus on_status) {
   std::optional<ReceiptEvent> receipt;
   Deadline by = session.end();
   while (true) {
-    Result<std::optional<WatchEvent>> event = stream.Next(by);
+    Result<std::optional<WatchEvent>> event = events.Next(by);
     // Once there is a receipt, how the stream ends does not matter: the daemon ends with it.
     if (receipt && !(event && *event)) return receipt;
     if (!event) return tl::unexpected(event.error());
@@ -87,10 +88,10 @@ int NoReceipt(Session& session, const Error& error, const Status& last) {
                                        "); its log may say why");
 }
 
-int FollowShutdown(Session& session, WatchStream& stream) {
+int FollowShutdown(Session& session, Events& events) {
   Progress progress(session.out(), session.look(), session.live());
   Status last;
-  const auto receipt = ReadReceipt(session, stream, [&](const Status& status) {
+  const auto receipt = ReadReceipt(session, events, [&](const Status& status) {
     if (!session.options().json) progress.Show(status);
     last = status;
   });
@@ -154,10 +155,10 @@ std::optional<int> ServingOrNever(Session& session, const WatchEvent& event) {
 }
 
 // Follows one daemon. Nothing: it is gone without a receipt, and another may come.
-std::optional<int> WatchUntilServing(Session& session, AdminClient& client) {
-  WatchStream stream = client.Watch();
+std::optional<int> WatchUntilServing(Session& session, AdminClient client) {
+  Events events(session, std::move(client));
   while (true) {
-    const Result<std::optional<WatchEvent>> event = stream.Next(session.end());
+    const Result<std::optional<WatchEvent>> event = events.Next(session.end());
     if (!event && event.error().code != Code::kUnavailable) return session.Fail(event.error());
     if (!event || !*event) return std::nullopt;
     if (const std::optional<int> answer = ServingOrNever(session, **event)) return answer;
@@ -184,11 +185,11 @@ int Stopped(Session& session, const std::optional<ReceiptEvent>& receipt) {
 int RunWatch(Session& session) {
   auto client = session.Connect();
   if (!client) return session.Fail(client.error());
-  WatchStream stream = client->Watch();
+  Events events(session, std::move(*client));
   EventPrinter printer(session);
   bool ended = false;
   while (true) {
-    const Result<std::optional<WatchEvent>> event = stream.Next(session.end());
+    const Result<std::optional<WatchEvent>> event = events.Next(session.end());
     if (ended && !(event && *event)) return kExitDone;
     if (!event) return session.Fail(event.error());
     if (!*event) return session.Fail(kExitFailed, "lastcalld ended the stream without a receipt");
@@ -201,22 +202,27 @@ int RunShutdown(Session& session) {
   auto client = session.Connect();
   if (!client) return session.Fail(client.error());
   if (session.options().dry_run || !session.options().wait) return AskForPlan(session, *client);
-  WatchStream stream = client->Watch();
+  Events events(session, std::move(*client));
   // The first snapshot proves that the stream is there before the daemon is told to stop: an idle
   // one stops within milliseconds.
-  const auto first = stream.Next(session.AnswerBy());
+  const auto first = events.Next(session.AnswerBy());
   if (!first) return session.Fail(first.error());
-  const auto reply = client->Shutdown(ShutdownRequestOf(session.options()), session.AnswerBy());
-  // A daemon that was ending already may be gone before it answers; its receipt is still to come.
-  if (!reply && reply.error().code != Code::kUnavailable) return session.Fail(reply.error());
-  return FollowShutdown(session, stream);
+  while (true) {
+    const auto reply =
+        events.client().Shutdown(ShutdownRequestOf(session.options()), session.AnswerBy());
+    if (!reply && reply.error().code != Code::kUnavailable) return session.Fail(reply.error());
+    // One that was ending already may be gone before it answers; its receipt is still to come. Of
+    // one that gave way to another build, the other one is asked.
+    if (reply || !events.HandedOver(session.AnswerBy())) break;
+  }
+  return FollowShutdown(session, events);
 }
 
 int RunWaitServing(Session& session) {
   while (true) {
     auto client = session.TryConnect();
     if (client) {
-      if (const std::optional<int> answer = WatchUntilServing(session, *client)) return *answer;
+      if (const std::optional<int> answer = WatchUntilServing(session, std::move(*client))) return *answer;
     } else if (!NobodyThere(client.error())) {
       return session.Fail(ExplainConnect(session.socket(), client.error()));
     }
@@ -233,13 +239,13 @@ int RunWaitStopped(Session& session) {
     auto client = session.TryConnect();
     if (!client && NobodyThere(client.error())) return Stopped(session, std::nullopt);
     if (!client) return session.Fail(ExplainConnect(session.socket(), client.error()));
-    WatchStream stream = client->Watch();
-    const auto receipt = ReadReceipt(session, stream, [](const Status&) {});
+    Events events(session, std::move(*client));
+    const auto receipt = ReadReceipt(session, events, [](const Status&) {});
     if (receipt && *receipt) return Stopped(session, *receipt);
     if (!receipt && receipt.error().code != Code::kUnavailable) {
       return session.Fail(receipt.error());
     }
-    // The stream broke: the daemon died, or it re-executed itself and is there again.
+    // The stream broke: the daemon died, and may be there again.
     session.Pause(kRetry);
   }
 }

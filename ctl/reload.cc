@@ -80,7 +80,15 @@ int RunReload(Session& session) {
   request.set_dry_run(session.options().dry_run);
   request.set_wait(session.options().wait);
   request.set_reason(session.options().reason);
-  return Show(session, client->Reload(request, By(session)), "Reload");
+  auto reply = client->Reload(request, By(session));
+  // Another build of the daemon takes over, and goes on with it.
+  while (reply && reply->continues() != 0 && session.options().wait) {
+    request.set_continues(reply->continues());
+    auto again = session.Connect();
+    if (!again) return session.Fail(again.error());
+    reply = again->Reload(request, By(session));
+  }
+  return Show(session, reply, "Reload");
 }
 
 int RunRestart(Session& session) {

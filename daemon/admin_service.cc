@@ -240,8 +240,8 @@ Result<std::unique_ptr<AdminServer>> AdminServer::Start(Listener listener, Admin
   return admin;
 }
 
-void AdminServer::BeginRetire(std::function<void()> retired) {
-  server_->BeginRetire({.last_call = true}, std::move(retired));
+void AdminServer::BeginRetire(bool last_call, std::function<void()> retired) {
+  server_->BeginRetire({.hurried = true, .last_call = last_call}, std::move(retired));
 }
 
 void AdminServer::Cancel() { server_->Cancel(); }

@@ -46,8 +46,10 @@ class AdminServer {
   // Order: after `retired` of BeginRetire.
   ~AdminServer();
 
-  // Lets the callers that are there get their answers. `retired` runs in a thread of its own.
-  void BeginRetire(std::function<void()> retired);
+  // Lets the callers that are there get their answers; with `last_call` also those that wait in the
+  // socket's queue, who are otherwise left to whoever listens next. `retired` runs in a thread of
+  // its own.
+  void BeginRetire(bool last_call, std::function<void()> retired);
   // Ends those that do not read theirs.
   void Cancel();
 

@@ -11,7 +11,6 @@
 #include <lastcall/base/json.h>
 
 namespace lastcall {
-namespace {
 
 std::string DigestOf(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
@@ -29,6 +28,8 @@ std::string DigestOf(const std::string& path) {
   digest.resize(size);
   return digest;
 }
+
+namespace {
 
 std::string TextOf(const Limits& limits) {
   JsonWriter json;

@@ -19,6 +19,9 @@ using Contents = std::map<std::string, Parts>;
 // "missing".
 Contents ContentsOf(const Config& config, const std::string& host_program);
 
+// SHA-256; "missing" where it cannot be read. Blocks: reads the file.
+std::string DigestOf(const std::string& path);
+
 struct ConfigChange {
   char sign = '=';     // + new, - gone, ~ changed, = as it was
   std::string what;    // "process main", "shutdown"

@@ -214,10 +214,7 @@ ProcessConfig ConfigLoader::ReadProcess(Section section, const std::string& name
   return process;
 }
 
-}  // namespace
-
-Checked<Config> LoadConfig(const std::string& file) {
-  const auto files = ReadConfigFiles(file);
+Checked<Config> ConfigOf(const Checked<ConfigFiles>& files) {
   if (!files) return tl::unexpected(files.error());
   Config config;
   config.file = files->files.front();
@@ -225,6 +222,14 @@ Checked<Config> LoadConfig(const std::string& file) {
   auto problems = ConfigLoader(*files, config).Run();
   if (!problems.empty()) return tl::unexpected(std::move(problems));
   return config;
+}
+
+}  // namespace
+
+Checked<Config> LoadConfig(const std::string& file) { return ConfigOf(ReadConfigFiles(file)); }
+
+Checked<Config> ConfigFromText(const std::string& toml, const std::string& name) {
+  return ConfigOf(ParseConfigText(toml, name));
 }
 
 Checked<Config> DevelopmentConfig(const std::vector<std::string>& plugins,

@@ -101,6 +101,9 @@ using Checked = tl::expected<T, std::vector<ConfigProblem>>;
 // Fails: with every problem there is, sorted by place.
 Checked<Config> LoadConfig(const std::string& file);
 
+// Reads what ToToml wrote; `name` is its place in problems. Fails: as LoadConfig.
+Checked<Config> ConfigFromText(const std::string& toml, const std::string& name);
+
 // What `lastcalld --plugin PATH… [--listen ADDRESS…]` runs: one server "dev" with reflection, admin
 // socket and state in `runtime_dir`. Relative paths are below the current folder; without addresses
 // it listens on 127.0.0.1:50051.

@@ -33,18 +33,9 @@ tl::expected<std::string, int> ReadAll(const std::string& file) {
 }
 
 // Empty when there was a problem.
-toml::table ParseFile(const std::string& file, Problems& problems) {
-  const auto text = ReadAll(file);
-  if (!text) {
-    const bool missing = text.error() == ENOENT;
-    problems.Add({file}, "cannot be read: " + ErrnoText(text.error()) + "; " +
-                             (missing ? "name another file with --config, or run plugins without "
-                                        "a file with --plugin"
-                                      : "make it a file that the daemon's user may read"));
-    return {};
-  }
+toml::table ParseText(const std::string& text, const std::string& file, Problems& problems) {
   try {
-    return toml::parse(*text, file);
+    return toml::parse(text, file);
   } catch (const toml::parse_error& error) {
     constexpr std::string_view kPreface = "Error while parsing ";
     const toml::source_position& at = error.source().begin;
@@ -55,6 +46,19 @@ toml::table ParseFile(const std::string& file, Problems& problems) {
                      "; texts need quotes; all of the syntax is at https://toml.io");
     return {};
   }
+}
+
+toml::table ParseFile(const std::string& file, Problems& problems) {
+  const auto text = ReadAll(file);
+  if (!text) {
+    const bool missing = text.error() == ENOENT;
+    problems.Add({file}, "cannot be read: " + ErrnoText(text.error()) + "; " +
+                             (missing ? "name another file with --config, or run plugins without "
+                                        "a file with --plugin"
+                                      : "make it a file that the daemon's user may read"));
+    return {};
+  }
+  return ParseText(*text, file, problems);
 }
 
 // In lexical order; hidden files are left out, as in the shell's *.toml.
@@ -104,6 +108,14 @@ Checked<ConfigFiles> ReadConfigFiles(const std::string& file) {
   for (const std::string& each : read.files) {
     Merge(ParseFile(each, problems), read.root);
   }
+  if (!problems.empty()) return tl::unexpected(problems.Sorted());
+  return read;
+}
+
+Checked<ConfigFiles> ParseConfigText(const std::string& text, const std::string& name) {
+  ConfigFiles read{.root = {}, .files = {name}};
+  Problems problems(read.files);
+  read.root = ParseText(text, name, problems);
   if (!problems.empty()) return tl::unexpected(problems.Sorted());
   return read;
 }

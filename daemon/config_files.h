@@ -20,4 +20,7 @@ struct ConfigFiles {
 // that cannot be read or is not TOML.
 Checked<ConfigFiles> ReadConfigFiles(const std::string& file);
 
+// The same of a text; `name` is its place in problems.
+Checked<ConfigFiles> ParseConfigText(const std::string& text, const std::string& name);
+
 }  // namespace lastcall

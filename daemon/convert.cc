@@ -25,9 +25,6 @@ double Seconds(Duration length) {
 
 Duration FromPlanned(double seconds) { return seconds < 0 ? kForever : FromSeconds(seconds); }
 
-int64_t Nanoseconds(Instant instant) { return instant.time_since_epoch().count(); }
-Instant FromNanoseconds(int64_t value) { return Instant(Duration(value)); }
-
 // Of FormatWallTime's form.
 WallTime ParseWallTime(const std::string& text) {
   std::tm parts{};
@@ -44,16 +41,30 @@ std::optional<Duration> Optional(bool has, double seconds) {
 
 }  // namespace
 
+v1::Cause ToProto(const Cause& cause) {
+  v1::Cause message;
+  message.set_kind(std::string(Name(cause.kind)));
+  message.set_signal(cause.signal);
+  message.set_pid(cause.pid);
+  message.set_uid(cause.uid);
+  message.set_who(cause.who);
+  message.set_reason(cause.reason);
+  return message;
+}
+
+Cause FromProto(const v1::Cause& message) {
+  return {.kind = Named(kCauses, message.kind()).value_or(Cause::Kind::kProgram),
+          .signal = message.signal(),
+          .pid = message.pid(),
+          .uid = message.uid(),
+          .who = message.who(),
+          .reason = message.reason()};
+}
+
 v1::Request ToProto(const Ledger::Entry& entry) {
   const Request& request = entry.request;
   v1::Request message;
-  v1::Cause& cause = *message.mutable_cause();
-  cause.set_kind(std::string(Name(request.cause.kind)));
-  cause.set_signal(request.cause.signal);
-  cause.set_pid(request.cause.pid);
-  cause.set_uid(request.cause.uid);
-  cause.set_who(request.cause.who);
-  cause.set_reason(request.cause.reason);
+  *message.mutable_cause() = ToProto(request.cause);
   message.set_at(FormatWallTime(request.wall));
   if (request.delay) message.set_delay_s(ToSeconds(*request.delay));
   if (request.grace) message.set_grace_s(ToSeconds(*request.grace));
@@ -66,13 +77,7 @@ v1::Request ToProto(const Ledger::Entry& entry) {
 Ledger::Entry FromProto(const v1::Request& message) {
   Ledger::Entry entry;
   Request& request = entry.request;
-  request.cause.kind =
-      Named(kCauses, message.cause().kind()).value_or(Cause::Kind::kProgram);
-  request.cause.signal = message.cause().signal();
-  request.cause.pid = message.cause().pid();
-  request.cause.uid = message.cause().uid();
-  request.cause.who = message.cause().who();
-  request.cause.reason = message.cause().reason();
+  request.cause = FromProto(message.cause());
   request.wall = ParseWallTime(message.at());
   request.delay = Optional(message.has_delay_s(), message.delay_s());
   request.grace = Optional(message.has_grace_s(), message.grace_s());
@@ -158,16 +163,16 @@ Receipt FromProto(const v1::Receipt& message) {
 
 worker::v1::Stop ToProto(const Plan& plan, const std::vector<Ledger::Entry>& requests) {
   worker::v1::Stop message;
-  message.set_grace_ns(Nanoseconds(plan.grace));
-  message.set_cancel_ns(Nanoseconds(plan.cancel));
-  message.set_end_ns(Nanoseconds(plan.end));
+  message.set_grace_ns(ToNumber(plan.grace));
+  message.set_cancel_ns(ToNumber(plan.cancel));
+  message.set_end_ns(ToNumber(plan.end));
   for (const auto& entry : requests) *message.add_requests() = ToProto(entry);
   return message;
 }
 
 Plan PlanOf(const worker::v1::Stop& message) {
-  return {FromNanoseconds(message.grace_ns()), FromNanoseconds(message.cancel_ns()),
-          FromNanoseconds(message.end_ns())};
+  return {InstantOf(message.grace_ns()), InstantOf(message.cancel_ns()),
+          InstantOf(message.end_ns())};
 }
 
 std::vector<Ledger::Entry> RequestsOf(const worker::v1::Stop& message) {
@@ -185,6 +190,9 @@ admin::v1::Plan ToAdmin(const Plan& plan, const std::vector<Ledger::Entry>& requ
   for (const auto& entry : requests) *message.add_requests() = ToProto(entry);
   return message;
 }
+
+int64_t ToNumber(Instant instant) { return instant.time_since_epoch().count(); }
+Instant InstantOf(int64_t nanoseconds) { return Instant(Duration(nanoseconds)); }
 
 std::optional<Stage> StageNamed(std::string_view name) { return Named(kStages, name); }
 

@@ -11,6 +11,8 @@
 
 namespace lastcall {
 
+v1::Cause ToProto(const Cause& cause);
+Cause FromProto(const v1::Cause& message);
 v1::Request ToProto(const Ledger::Entry& entry);
 v1::Receipt ToProto(const Receipt& receipt);
 Receipt FromProto(const v1::Receipt& message);
@@ -24,6 +26,10 @@ std::vector<Ledger::Entry> RequestsOf(const worker::v1::Stop& message);
 
 // Relative to `now`; what is never is left out.
 admin::v1::Plan ToAdmin(const Plan& plan, const std::vector<Ledger::Entry>& requests, Instant now);
+
+// Nanoseconds since the clock's beginning.
+int64_t ToNumber(Instant instant);
+Instant InstantOf(int64_t nanoseconds);
 
 // Empty: no such name.
 std::optional<Stage> StageNamed(std::string_view name);

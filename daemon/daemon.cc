@@ -32,8 +32,9 @@ std::optional<Duration> Given(bool has, double seconds) {
 
 }  // namespace
 
-Daemon::Daemon(Config config, std::string host_program, Logger& logger)
+Daemon::Daemon(Config config, Self self, std::string host_program, Logger& logger)
     : config_(std::move(config)),
+      self_(std::move(self)),
       host_program_(std::move(host_program)),
       logger_(logger),
       log_(logger.log()),
@@ -195,27 +196,42 @@ void Daemon::ForEachHost(F action) {
   }
 }
 
-int Daemon::Run() {
-  MakeSupervisor();
-  auto admin = AdminServer::Start(std::move(*admin_socket_), *this, hub_, clock_, log_);
+// The signals, too: without an admin there is nobody to tell what came of them.
+Result<> Daemon::BeginAdmin() {
+  admin_ = nullptr;
+  // A copy of the socket: this one stays, for the next life of this process.
+  UniqueFd copy(fcntl(admin_socket_->fd(), F_DUPFD_CLOEXEC, 0));
+  if (!copy) return FailErrno("cannot use the admin socket", errno);
+  auto admin = AdminServer::Start(Listener(std::move(copy), admin_address_), *this, hub_, clock_, log_);
   if (!admin) {
     Say(LogLevel::kError, admin.error().message);
-    return 70;
+    return tl::unexpected(admin.error());
   }
   admin_ = std::move(*admin);
-  std::optional<SignalReader> signals(
-      std::in_place, clock_, std::function([this](const ReceivedSignal& signal) {
-        Post([this, signal] { supervisor_->OnSignal(signal); });
-      }));
-  Say(LogLevel::kInfo, "lastcalld " LASTCALL_VERSION " starts, pid " + std::to_string(getpid()) +
-                           ", " + admin_address_);
+  signals_.emplace(clock_, std::function([this](const ReceivedSignal& signal) {
+                     Post([this, signal] { supervisor_->OnSignal(signal); });
+                   }));
+  return {};
+}
+
+int Daemon::Run() {
+  const bool resumed = supervisor_.has_value();
+  if (!resumed) MakeSupervisor();
+  if (!BeginAdmin()) return 70;
   const auto work = boost::asio::make_work_guard(loop_);
-  supervisor_->Start();
+  if (resumed) {
+    GoOnWithReload();
+  } else {
+    Say(LogLevel::kInfo, "lastcalld " LASTCALL_VERSION " starts, pid " + std::to_string(getpid()) +
+                             ", " + admin_address_);
+    supervisor_->Start();
+  }
   while (!over_) {
     ArmTimer();
     loop_.run_one();
+    if (LeavesNow()) Reexecute();
   }
-  signals.reset();
+  signals_.reset();
   admin_ = nullptr;
   return exit_code_;
 }
@@ -248,6 +264,10 @@ void Daemon::StageEntered(Stage stage) {
       // From the first request on there is no way back.
       systemd_.Stopping("stopping: " + std::string(Name(stage)));
       PromiseEnd();
+      // A shutdown wins, and waits for nobody's proof.
+      if (handover_ && handover_->check) {
+        HandoverFailed({Code::kFailedPrecondition, "a shutdown is under way"});
+      }
       break;
     default:
       break;
@@ -329,12 +349,16 @@ void Daemon::Finished(const Receipt& receipt) {
   *event.mutable_receipt() = ToProto(receipt);
   event.set_json(receipt.ToJson());
   hub_.Close(std::move(event));
-  Post([this] { EndAdmin(); });
+  finished_ = true;
+  // On the way to another build there is none, until it comes back.
+  Post([this] {
+    if (!handover_) EndAdmin();
+  });
 }
 
 // Lets watchers read the receipt, and whoever asked his answer; bounded.
 void Daemon::EndAdmin() {
-  admin_->BeginRetire([this] { Post([this] { over_ = true; }); });
+  admin_->BeginRetire(true, [this] { Post([this] { over_ = true; }); });
   refresh_.expires_after(kAdminGrace);
   refresh_.async_wait([this](const boost::system::error_code& error) {
     if (!error) admin_->Cancel();

@@ -16,6 +16,8 @@
 #include "daemon/config.h"
 #include "daemon/host_process.h"
 #include "daemon/logging.h"
+#include "daemon/reexec.h"
+#include "daemon/resume_check.h"
 #include "daemon/watch_hub.h"
 
 #include <lastcall/signals/signals.h>
@@ -26,16 +28,19 @@
 namespace lastcall {
 
 // Everything runs in the thread of Run, but for the admin's calls and the signals, which post to it.
-// What it tells of itself is in daemon_status.cc, how it reloads in daemon_reload.cc.
+// What it tells of itself is in daemon_status.cc, how it reloads in daemon_reload.cc, how it executes
+// another build of itself in daemon_reexec.cc.
 class Daemon final : private SupervisorObserver, private AdminBackend, private HostSurroundings {
  public:
   // `host_program`: lastcall-host.
-  Daemon(Config config, std::string host_program, Logger& logger);
+  Daemon(Config config, Self self, std::string host_program, Logger& logger);
   ~Daemon() override;
 
   // Binds every socket, the admin's first: a second daemon is refused there. Fails: as
   // Listener::Bind, with the server's name.
   Result<> Bind();
+  // Instead: goes on where another build of it was. Order: the configuration is ConfigIn(state).
+  void Resume(const state::v1::State& state);
   // Blocks: until stopped. Returns the exit code.
   int Run();
 
@@ -52,6 +57,24 @@ class Daemon final : private SupervisorObserver, private AdminBackend, private H
     Contents contents;
     Changes changes;
     Sockets sockets;
+  };
+  // A reload that found another lastcalld on disk, on its way to it.
+  struct Handover {
+    explicit Handover(boost::asio::io_context& loop) : admin_patience(loop) {}
+
+    Cause by;
+    uint64_t reload = 0;  // what its callers ask the new build for
+    UniqueFd binary;
+    std::optional<ResumeCheck> check;
+    bool admin_gone = false;  // nothing stands in the way any more
+    boost::asio::steady_timer admin_patience;
+  };
+  // A reload that began in the build before this one.
+  struct ContinuedReload {
+    uint64_t reload = 0;
+    Cause by;
+    std::optional<Result<admin::v1::ReloadReply>> outcome = {};
+    std::vector<std::function<void(Result<admin::v1::ReloadReply>)>> asking = {};
   };
   struct ReloadCaller {
     Cause by;
@@ -92,6 +115,7 @@ class Daemon final : private SupervisorObserver, private AdminBackend, private H
                               const Sockets& sockets);
   Supervisor::Options SupervisorOptions(const Config& config) const;
   void MakeSupervisor();
+  Result<> BeginAdmin();
   template <class F>
   void ForEachHost(F action);
   void ArmTimer();
@@ -109,16 +133,33 @@ class Daemon final : private SupervisorObserver, private AdminBackend, private H
 
   Result<Candidate> Prepare() const;
   void NextReload();
+  void BeginChanges(const Cause& by);
+  void RefuseReload(const Error& error);
   void ReloadOver(const std::vector<Supervisor::Outcome>& outcomes);
   void TakeEffect(const std::vector<Supervisor::Outcome>& outcomes);
 
+  state::v1::State Save(std::vector<int>& descriptors) const;
+  void SaveConfig(state::v1::State& state) const;
+  void BeginHandover(const Cause& by, UniqueFd binary);
+  void HandoverFailed(const Error& error);
+  void Leave();
+  bool LeavesNow() const;
+  void Reexecute();
+  void Continued(Result<admin::v1::ReloadReply> reply);
+  void BeginContinued(uint64_t reload,
+                      std::function<void(Result<admin::v1::ReloadReply>)> answer);
+  void SendOn(const std::function<void(Result<admin::v1::ReloadReply>)>& answer) const;
+  void GoOnWithReload();
+  static void AddOwnChange(admin::v1::ReloadReply& reply);
+
   Config config_;
   Contents contents_;  // of what runs
+  const Self self_;
   const std::string host_program_;
   Logger& logger_;
   const Log log_;
   const SteadyClock clock_;
-  const Instant started_;
+  Instant started_;
   const SystemdNotifier systemd_;
   ActivationSockets activation_;
 
@@ -128,6 +169,7 @@ class Daemon final : private SupervisorObserver, private AdminBackend, private H
   Instant armed_ = kNever;
   Instant promised_{};  // to systemd: when the stop is over
   bool publish_pending_ = false;
+  bool finished_ = false;  // nothing is left but to say so
   bool over_ = false;
 
   WatchHub hub_;
@@ -137,9 +179,16 @@ class Daemon final : private SupervisorObserver, private AdminBackend, private H
   std::optional<Candidate> candidate_;   // a reload is under way
   std::vector<ReloadCaller> reloading_;  // who waits for it
   std::vector<ReloadCaller> waiting_;    // for the one after it
+  std::optional<Handover> handover_;     // another build takes over
+  ContinuedReload continued_;
   std::unique_ptr<AdminServer> admin_;
   std::string admin_address_;
+  std::optional<SignalReader> signals_;
   int exit_code_ = 0;
 };
+
+// The configuration that ran when the state was saved. Fails: kFailedPrecondition, this build does
+// not understand it.
+Result<Config> ConfigIn(const state::v1::State& state);
 
 }  // namespace lastcall

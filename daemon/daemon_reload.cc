@@ -77,15 +77,19 @@ void Daemon::BeginReload(const admin::v1::ReloadRequest& request, const Cause& b
                        IsStopping(supervisor_->stage()) ? "a shutdown is under way"
                                                         : "the daemon is starting"));
   }
+  if (request.continues() != 0) return BeginContinued(request.continues(), std::move(answer));
+  if (handover_ && handover_->reload != 0) return SendOn(answer);
   if (request.dry_run()) {
     const auto candidate = Prepare();
     if (!candidate) return answer(tl::unexpected(candidate.error()));
     admin::v1::ReloadReply reply;
+    const auto another = OpenAnotherBuild(self_.program);
+    if (another && *another) AddOwnChange(reply);
     AddChanges(candidate->changes, reply);
     return answer(std::move(reply));
   }
   waiting_.push_back({by, request.wait(), std::move(answer)});
-  if (!candidate_) NextReload();
+  if (!candidate_ && !handover_) NextReload();
 }
 
 // For everybody who waits: what they want is what is on disk now.
@@ -99,16 +103,22 @@ void Daemon::NextReload() {
   reloading_ = std::exchange(waiting_, {});
   const Cause by = reloading_.front().by;
   Say(LogLevel::kInfo, "reload asked by " + Describe(by));
-  const auto refuse = [&](const Error& error) {
-    Say(LogLevel::kError, "reload refused, nothing has changed: " + error.message);
-    for (ReloadCaller& caller : std::exchange(reloading_, {})) {
-      caller.answer(tl::unexpected(error));
-    }
-  };
+  auto another = OpenAnotherBuild(self_.program);
+  if (!another) Say(LogLevel::kWarning, another.error().message + "; the build that runs goes on");
+  if (another && *another) return BeginHandover(by, std::move(**another));
+  BeginChanges(by);
+}
+
+void Daemon::RefuseReload(const Error& error) {
+  Say(LogLevel::kError, "reload refused, nothing has changed: " + error.message);
+  for (ReloadCaller& caller : std::exchange(reloading_, {})) caller.answer(tl::unexpected(error));
+}
+
+void Daemon::BeginChanges(const Cause& by) {
   auto candidate = Prepare();
-  if (!candidate) return refuse(candidate.error());
+  if (!candidate) return RefuseReload(candidate.error());
   auto sockets = BindAll(candidate->config);
-  if (!sockets) return refuse(sockets.error());
+  if (!sockets) return RefuseReload(sockets.error());
   candidate->sockets = std::move(*sockets);
   for (const std::string& warning : CertificateWarnings(candidate->config, clock_.Wall())) {
     Say(LogLevel::kWarning, warning);
@@ -143,8 +153,15 @@ void Daemon::NextReload() {
       [this](const std::vector<Supervisor::Outcome>& outcomes) { ReloadOver(outcomes); });
   if (!begin) {
     candidate_.reset();
-    refuse(begin.error());
+    RefuseReload(begin.error());
   }
+}
+
+void Daemon::AddOwnChange(admin::v1::ReloadReply& reply) {
+  admin::v1::ConfigChange& change = *reply.add_changes();
+  change.set_sign("~");
+  change.set_what("lastcalld");
+  change.set_detail("another build");
 }
 
 void Daemon::ReloadOver(const std::vector<Supervisor::Outcome>& outcomes) {
@@ -157,7 +174,7 @@ void Daemon::ReloadOver(const std::vector<Supervisor::Outcome>& outcomes) {
   if (waiting_.empty()) return;
   // Not in the middle of the supervisor's own change.
   Post([this] {
-    if (!candidate_ && !waiting_.empty()) NextReload();
+    if (!candidate_ && !handover_ && !waiting_.empty()) NextReload();
   });
 }
 
@@ -218,6 +235,10 @@ void Daemon::BeginRestart(const admin::v1::RestartRequest& request, const Cause&
     for (const ProcessConfig& one : config_.processes) names += (names.empty() ? "" : ", ") + one.name;
     return answer(Fail(Code::kNotFound,
                        "no process \"" + request.process() + "\"; there are: " + names));
+  }
+  if (handover_) {
+    return answer(Fail(Code::kFailedPrecondition,
+                       "lastcalld is being replaced by another build; ask again in a moment"));
   }
   Say(LogLevel::kInfo, "restart of process " + request.process() + " asked by " + Describe(by));
   const bool wait = request.wait();

@@ -21,6 +21,9 @@ using boost::asio::posix::stream_descriptor;
 // The host ends itself a little before the supervisor would kill it, so that its last words arrive.
 constexpr Duration kMargin = std::chrono::milliseconds(200);
 
+// Where the host finds its end of the control channel.
+constexpr int kControlFd = 3;
+
 // How long a query may be open before its process is said not to answer: a little less than a status
 // waits for it.
 constexpr Duration kYoung = std::chrono::milliseconds(400);
@@ -66,6 +69,7 @@ class HostProcess::Wire {
   Wire(boost::asio::io_context& loop, Channel ours, Child child)
       : channel(std::move(ours)),
         readable(loop, channel.fd()),
+        exited_fd(child.pidfd.get()),
         exited(loop, child.pidfd.Release()) {}
   ~Wire() { readable.release(); }
 
@@ -79,6 +83,7 @@ class HostProcess::Wire {
   bool open = true;  // false: whoever held this is gone
   const Channel channel;
   stream_descriptor readable;  // the channel's
+  const int exited_fd;
   stream_descriptor exited;    // the child's pidfd
   std::deque<ToHost> outbox;   // what the channel had no room for
 };
@@ -93,6 +98,40 @@ HostProcess::HostProcess(boost::asio::io_context& loop, std::shared_ptr<const Ho
       incarnation_(incarnation),
       surroundings_(surroundings),
       log_(std::move(log)) {}
+
+HostProcess::HostProcess(boost::asio::io_context& loop, std::string name,
+                         const state::v1::Host& saved, size_t member, uint32_t incarnation,
+                         HostSurroundings& surroundings, Log log)
+    : loop_(loop),
+      name_(std::move(name)),
+      member_(member),
+      incarnation_(incarnation),
+      surroundings_(surroundings),
+      log_(std::move(log)),
+      pid_(saved.pid()),
+      wire_(std::make_shared<Wire>(loop, Channel(UniqueFd(saved.channel())),
+                                   Child{saved.pid(), UniqueFd(saved.pidfd())})),
+      report_(saved.report()),
+      last_query_(saved.last_query()) {
+  for (const ToHost& message : saved.outbox()) wire_->outbox.push_back(message);
+  if (!wire_->outbox.empty()) Flush();
+  AwaitMessages();
+  AwaitExit();
+}
+
+std::optional<state::v1::Host> HostProcess::Save(std::vector<int>& descriptors) const {
+  if (wire_ == nullptr) return std::nullopt;
+  state::v1::Host saved;
+  saved.set_pid(pid_);
+  saved.set_pidfd(wire_->exited_fd);
+  saved.set_channel(wire_->channel.fd());
+  saved.set_last_query(last_query_);
+  *saved.mutable_report() = report_;
+  for (const ToHost& message : wire_->outbox) *saved.add_outbox() = message;
+  descriptors.push_back(wire_->exited_fd);
+  descriptors.push_back(wire_->channel.fd());
+  return saved;
+}
 
 HostProcess::~HostProcess() {
   if (wire_ != nullptr) wire_->Close();
@@ -146,7 +185,9 @@ ToHost HostProcess::Configuration() const {
 void HostProcess::BeginStart() {
   auto pair = Channel::Pair();
   if (!pair) return CannotStart(pair.error().message);
-  auto child = Spawn(spec_->program, pair->second.fd());
+  auto child = Spawn({.program = spec_->program,
+                      .arguments = {spec_->program},
+                      .descriptors = {{pair->second.fd(), kControlFd}}});
   if (!child) return CannotStart(child.error().message);
   pid_ = child->pid;
   wire_ = std::make_shared<Wire>(loop_, std::move(pair->first), std::move(*child));

@@ -7,11 +7,13 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "daemon/channel.h"
 #include "daemon/config.h"
+#include "lastcall/state/v1/state.pb.h"
 #include "lastcall/worker/v1/worker.pb.h"
 
 #include <lastcall/rpc/listener.h>
@@ -53,8 +55,15 @@ class HostProcess final : public Process {
   // `member`: its place in the supervisor's list.
   HostProcess(boost::asio::io_context& loop, std::shared_ptr<const HostSpec> spec, size_t member,
               uint32_t incarnation, HostSurroundings& surroundings, Log log);
+  // One that runs, as it was saved; `name` is its process.
+  HostProcess(boost::asio::io_context& loop, std::string name, const state::v1::Host& saved,
+              size_t member, uint32_t incarnation, HostSurroundings& surroundings, Log log);
   // A child that is still alive loses its supervisor and stops by itself.
   ~HostProcess() override;
+
+  // Everything that is needed to go on with it in another program; nothing where there is no child.
+  // Its descriptors are added to `descriptors`.
+  std::optional<state::v1::Host> Save(std::vector<int>& descriptors) const;
 
   void BeginStart() override;
   void Accept(bool accept) override;

@@ -1,5 +1,6 @@
 // lastcalld: reads its options and configuration, binds, supervises, and returns the exit code of the
 // contract.
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -23,7 +24,6 @@ namespace {
 constexpr int kUsage = 64;
 constexpr int kCannotBind = 69;
 constexpr int kInternal = 70;
-constexpr int kBadConfiguration = 78;
 
 // Connections are descriptors; the soft limit is a default for programs that use select(2).
 void RaiseDescriptorLimit() {
@@ -65,7 +65,37 @@ Checked<Config> Load(const Options& options) {
   return DevelopmentConfig(options.plugins, options.listen, *runtime);
 }
 
+// What there is to know before the processes start. Empty: nothing is wrong.
+std::vector<ConfigProblem> Check(Config& config) {
+  auto problems = CheckPlugins(config);
+  for (ConfigProblem& problem : ReadCertificates(config)) problems.push_back(std::move(problem));
+  return problems;
+}
+
+// Takes the place of the build that ran in this process; see daemon/reexec.h. `check`: only finds out
+// whether that would do, in a child of it.
+int Resume(const Options& options, Self self, const state::v1::State& state, bool check) {
+  prctl(PR_SET_NAME, "lastcalld");  // it was executed by the number of a descriptor
+  auto config = ConfigIn(state);
+  if (!config) {
+    std::cerr << config.error().message << "\n";
+    return kCannotResume;
+  }
+  Logger logger("lastcalld", LogLevelNamed(state.log_level()).value_or(LogLevel::kInfo));
+  Daemon daemon(std::move(*config), std::move(self), HostProgram(), logger);
+  daemon.Resume(state);
+  if (!check) return daemon.Run();
+  auto afresh = Load(options);
+  auto problems = afresh ? Check(*afresh) : afresh.error();
+  std::cerr << Format(problems) << std::flush;
+  // What it took over is not its own: nothing is closed, removed or ended.
+  _exit(problems.empty() ? 0 : kBadConfiguration);
+}
+
 int Main(int argc, char** argv) {
+  Self self{OwnProgram(), {argv, argv + argc}};
+  const bool check = self.arguments.back() == kResumeCheck;
+  if (check) --argc;
   const auto options = Parse(argc, argv);
   if (!options) {
     std::cerr << "lastcalld: " << options.error() << "\n";
@@ -75,13 +105,18 @@ int Main(int argc, char** argv) {
     std::cout << options->text;
     return 0;
   }
+  const auto state = TakeState();
+  if (!state) {
+    std::cerr << "lastcalld: " << state.error().message << "\n";
+    return kCannotResume;
+  }
+  if (*state) return Resume(*options, std::move(self), **state, check);
   auto config = Load(*options);
   if (!config) {
     std::cerr << Format(config.error());
     return kBadConfiguration;
   }
-  auto problems = CheckPlugins(*config);
-  for (ConfigProblem& problem : ReadCertificates(*config)) problems.push_back(std::move(problem));
+  const auto problems = Check(*config);
   if (!problems.empty()) {
     std::cerr << Format(problems);
     return kBadConfiguration;
@@ -94,7 +129,7 @@ int Main(int argc, char** argv) {
     return 0;
   }
   Logger logger("lastcalld", LogLevelNamed(config->log_level).value_or(LogLevel::kInfo));
-  Daemon daemon(std::move(*config), HostProgram(), logger);
+  Daemon daemon(std::move(*config), std::move(self), HostProgram(), logger);
   if (const auto bound = daemon.Bind(); !bound) {
     logger.log()(LogLevel::kError, bound.error().message);
     return kCannotBind;

@@ -39,24 +39,33 @@ class Attributes {
 constexpr std::array<std::string_view, 6> kOurs{"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID",
                                                 "LISTEN_FDS",    "LISTEN_PID",    "LISTEN_FDNAMES"};
 
-std::vector<char*> ChildEnvironment() {
-  std::vector<char*> entries;
+// With a null behind the last, as execve(2) wants it.
+std::vector<char*> Pointers(const std::vector<std::string>& texts) {
+  std::vector<char*> pointers;
+  for (const std::string& text : texts) pointers.push_back(const_cast<char*>(text.c_str()));
+  pointers.push_back(nullptr);
+  return pointers;
+}
+
+std::vector<std::string> ChildEnvironment(std::vector<std::string> entries) {
   for (char** entry = environ; *entry != nullptr; ++entry) {
     const std::string_view text(*entry);
     const std::string_view name = text.substr(0, text.find('='));
-    if (std::find(kOurs.begin(), kOurs.end(), name) == kOurs.end()) entries.push_back(*entry);
+    if (std::find(kOurs.begin(), kOurs.end(), name) == kOurs.end()) entries.emplace_back(text);
   }
-  entries.push_back(nullptr);
   return entries;
 }
 
 }  // namespace
 
-Result<Child> Spawn(const std::string& program, int inherited) {
-  constexpr int kInherited = 3;
+Result<Child> Spawn(const Command& command) {
+  const std::string& program = command.program;
   Actions actions;
   posix_spawn_file_actions_addopen(actions.get(), STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-  posix_spawn_file_actions_adddup2(actions.get(), inherited, kInherited);
+  for (const Descriptor& one : command.descriptors) {
+    // Also where both are the same: then it only stays open in the child.
+    posix_spawn_file_actions_adddup2(actions.get(), one.ours, one.theirs);
+  }
   Attributes attributes;
   sigset_t none, all;
   sigemptyset(&none);
@@ -66,17 +75,18 @@ Result<Child> Spawn(const std::string& program, int inherited) {
   posix_spawnattr_setpgroup(attributes.get(), 0);
   posix_spawnattr_setflags(attributes.get(), POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF |
                                                  POSIX_SPAWN_SETPGROUP);
-  char* const arguments[] = {const_cast<char*>(program.c_str()), nullptr};
+  const auto environment = ChildEnvironment(command.environment);
   Child child;
-  const int error = posix_spawn(&child.pid, program.c_str(), actions.get(), attributes.get(),
-                                arguments, ChildEnvironment().data());
-  if (error != 0) return FailErrno("cannot start " + program, error);
+  const int error =
+      posix_spawn(&child.pid, program.c_str(), actions.get(), attributes.get(),
+                  Pointers(command.arguments).data(), Pointers(environment).data());
+  if (error != 0) return FailErrno("cannot start " + command.arguments.front(), error);
   child.pidfd.Reset(static_cast<int>(syscall(SYS_pidfd_open, child.pid, 0)));
   if (!child.pidfd) {
     const int why = errno;
     kill(child.pid, SIGKILL);
     waitpid(child.pid, nullptr, 0);
-    return FailErrno("cannot watch " + program, why);
+    return FailErrno("cannot watch " + command.arguments.front(), why);
   }
   return child;
 }

@@ -16,10 +16,22 @@ struct Child {
   UniqueFd pidfd;  // readable when it has ended
 };
 
-// The child has `inherited` as descriptor 3, /dev/null as standard input, our standard output and
-// error and nothing else, our environment without what systemd told us alone, no signal blocked or
-// ignored, and a process group of its own, so that a terminal's Ctrl-C does not reach it.
+struct Descriptor {
+  int ours = -1;
+  int theirs = -1;
+};
+
+struct Command {
+  std::string program;                       // a path
+  std::vector<std::string> arguments;        // the program's name first
+  std::vector<Descriptor> descriptors = {};  // beside standard input, output and error
+  std::vector<std::string> environment = {};  // "NAME=value", beside ours
+};
+
+// The child has /dev/null as standard input, our standard output and error unless they are given,
+// the descriptors and no others, our environment without what systemd told us alone, no signal
+// blocked or ignored, and a process group of its own, so that a terminal's Ctrl-C does not reach it.
 // Fails: kInternal, with the program.
-Result<Child> Spawn(const std::string& program, int inherited);
+Result<Child> Spawn(const Command& command);
 
 }  // namespace lastcall

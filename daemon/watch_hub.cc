@@ -18,6 +18,17 @@ void WatchHub::Close(admin::v1::ReceiptEvent receipt) {
   changed_.notify_all();
 }
 
+void WatchHub::HandOver() {
+  std::lock_guard lock(mutex_);
+  handing_over_ = true;
+  changed_.notify_all();
+}
+
+void WatchHub::Reopen() {
+  std::lock_guard lock(mutex_);
+  handing_over_ = false;
+}
+
 bool WatchHub::HasWatchers() const {
   std::lock_guard lock(mutex_);
   return watchers_ > 0;
@@ -37,7 +48,7 @@ WatchHub::Watcher::~Watcher() {
 std::optional<admin::v1::WatchEvent> WatchHub::Watcher::Next(std::stop_token stop) {
   std::unique_lock lock(hub_.mutex_);
   hub_.changed_.wait(lock, std::move(stop), [this] {
-    return hub_.version_ > seen_ || hub_.receipt_;
+    return hub_.version_ > seen_ || hub_.receipt_ || hub_.handing_over_;
   });
   admin::v1::WatchEvent event;
   if (hub_.version_ > seen_) {
@@ -47,6 +58,10 @@ std::optional<admin::v1::WatchEvent> WatchHub::Watcher::Next(std::stop_token sto
   }
   if (hub_.receipt_ && !std::exchange(told_receipt_, true)) {
     *event.mutable_receipt() = *hub_.receipt_;
+    return event;
+  }
+  if (hub_.handing_over_ && !std::exchange(told_handover_, true)) {
+    event.mutable_handover();
     return event;
   }
   return std::nullopt;

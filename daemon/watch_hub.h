@@ -17,6 +17,9 @@ class WatchHub {
   void Publish(admin::v1::Status status);
   // The last word.
   void Close(admin::v1::ReceiptEvent receipt);
+  // Sends the watchers away, to come again; until Reopen, also those that come now.
+  void HandOver();
+  void Reopen();
 
   bool HasWatchers() const;
 
@@ -33,6 +36,7 @@ class WatchHub {
     WatchHub& hub_;
     uint64_t seen_ = 0;
     bool told_receipt_ = false;
+    bool told_handover_ = false;
   };
 
  private:
@@ -41,6 +45,7 @@ class WatchHub {
   uint64_t version_ = 0;  // of status_
   admin::v1::Status status_;
   std::optional<admin::v1::ReceiptEvent> receipt_;
+  bool handing_over_ = false;
   int watchers_ = 0;
 };
 

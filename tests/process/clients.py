@@ -16,7 +16,7 @@ SANITIZED = bool(os.environ.get("LASTCALL_SANITIZE"))
 # How late a planned instant may be noticed on a busy machine, in seconds.
 SLACK = 4.0 if SANITIZED else 2.0
 # How long something may take there that has nothing to wait for.
-AT_ONCE = 3.0 if SANITIZED else 1.0
+AT_ONCE = 8.0 if SANITIZED else 2.0
 # How long anything at all may take before a test gives up.
 PATIENCE = 60.0
 

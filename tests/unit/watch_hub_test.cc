@@ -30,6 +30,7 @@ class WatchHubTest : public testing::Test {
   static std::string Next(WatchHub::Watcher& watcher, const std::stop_token& stop = {}) {
     const auto event = watcher.Next(stop);
     if (!event) return "end";
+    if (event->has_handover()) return "handover";
     return event->has_receipt() ? "receipt " + event->receipt().json() : event->status().stage();
   }
   // The same, from a watcher that waits already when `happen` runs.
@@ -75,6 +76,25 @@ TEST_F(WatchHubTest, TheReceiptComesAfterTheNewestStatusAndThenTheEnd) {
   EXPECT_EQ(Next(watcher), "receipt {}");
   EXPECT_EQ(Next(watcher), "end");
   EXPECT_EQ(Next(watcher), "end");
+}
+
+TEST_F(WatchHubTest, AHandoverSendsWatchersAwayUntilItIsOver) {
+  WatchHub::Watcher watcher(hub_);
+  hub_.Publish(StatusOf("serving"));
+  hub_.HandOver();
+  EXPECT_EQ(Next(watcher), "serving");
+  EXPECT_EQ(Next(watcher), "handover");
+  EXPECT_EQ(Next(watcher), "end");
+  WatchHub::Watcher too_late(hub_);
+  EXPECT_EQ(Next(too_late), "handover");
+  hub_.Reopen();
+  WatchHub::Watcher later(hub_);
+  EXPECT_EQ(NextAfter(later, [&] { hub_.Publish(StatusOf("delay")); }), "delay");
+}
+
+TEST_F(WatchHubTest, AHandoverWakesAWaitingWatcher) {
+  WatchHub::Watcher watcher(hub_);
+  EXPECT_EQ(NextAfter(watcher, [&] { hub_.HandOver(); }), "handover");
 }
 
 TEST_F(WatchHubTest, TheReceiptWakesAWaitingWatcher) {

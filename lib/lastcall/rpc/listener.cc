@@ -162,11 +162,8 @@ Result<Listener> Listener::Bind(const Address& address) {
   }
   auto made = ListenOnPath(address);
   if (!made) return tl::unexpected(made.error());
-  Listener listener(std::move(made->fd), "unix:" + address.path);
-  listener.unlink_path_ = address.path;
-  listener.device_ = made->device;
-  listener.inode_ = made->inode;
-  return listener;
+  return Listener(std::move(made->fd), "unix:" + address.path,
+                  {address.path, made->device, made->inode});
 }
 
 Listener::Listener(UniqueFd fd) : fd_(std::move(fd)) {
@@ -186,31 +183,27 @@ Listener::Listener(UniqueFd fd) : fd_(std::move(fd)) {
 Listener::Listener(Listener&& other) noexcept
     : fd_(std::move(other.fd_)),
       address_(std::move(other.address_)),
-      unlink_path_(std::exchange(other.unlink_path_, {})),
-      device_(other.device_),
-      inode_(other.inode_) {}
+      path_(std::exchange(other.path_, {})) {}
 
 Listener& Listener::operator=(Listener&& other) noexcept {
   Listener taken(std::move(other));
   std::swap(fd_, taken.fd_);
   std::swap(address_, taken.address_);
-  std::swap(unlink_path_, taken.unlink_path_);
-  std::swap(device_, taken.device_);
-  std::swap(inode_, taken.inode_);
+  std::swap(path_, taken.path_);
   return *this;
 }
 
 Listener::~Listener() {
-  if (unlink_path_.empty()) return;
+  if (path_.name.empty()) return;
   // The inode cannot have been given to another file, for our socket still holds it.
   struct stat now {};
   const bool ours =
-      lstat(unlink_path_.c_str(), &now) == 0 && now.st_dev == device_ && now.st_ino == inode_;
-  if (ours) unlink(unlink_path_.c_str());
+      lstat(path_.name.c_str(), &now) == 0 && now.st_dev == path_.device && now.st_ino == path_.inode;
+  if (ours) unlink(path_.name.c_str());
 }
 
 UniqueFd Listener::Release() {
-  unlink_path_.clear();
+  path_ = {};
   return std::move(fd_);
 }
 

@@ -14,6 +14,13 @@ namespace lastcall {
 
 class Listener {
  public:
+  // A path that was made for a socket, and how to know it again.
+  struct Path {
+    std::string name;  // empty: there is none
+    dev_t device = 0;
+    ino_t inode = 0;
+  };
+
   // Binds and listens. Non-blocking, CLOEXEC.
   //
   // TCP sockets have TCP_NODELAY (accepted ones inherit it) and SO_REUSEADDR. "*" is one socket for
@@ -33,7 +40,10 @@ class Listener {
   static Result<Listener> Bind(const Address& address);
   // Wraps a socket that listens already, whose path, if it has one, is somebody else's.
   explicit Listener(UniqueFd fd);
-  Listener(UniqueFd fd, std::string address) : fd_(std::move(fd)), address_(std::move(address)) {}
+  Listener(UniqueFd fd, std::string address) : Listener(std::move(fd), std::move(address), {}) {}
+  // Wraps one that Bind made, in a life of this process before it executed another binary.
+  Listener(UniqueFd fd, std::string address, Path path)
+      : fd_(std::move(fd)), address_(std::move(address)), path_(std::move(path)) {}
 
   Listener(Listener&& other) noexcept;
   Listener& operator=(Listener&& other) noexcept;
@@ -44,13 +54,13 @@ class Listener {
   UniqueFd Release();  // the path stays
   // As bound, with the real port: "127.0.0.1:40123", "[::]:50051", "unix:/run/shop.sock".
   const std::string& address() const { return address_; }
+  // What is removed at the end.
+  const Path& path() const { return path_; }
 
  private:
   UniqueFd fd_;
   std::string address_;
-  std::string unlink_path_;  // empty: nothing to remove
-  dev_t device_ = 0;
-  ino_t inode_ = 0;
+  Path path_;
 };
 
 }  // namespace lastcall

@@ -243,7 +243,8 @@ void Server::BeginRetire(const Farewell& farewell, std::function<void()> retired
   calls_.BeginLeave(farewell.leave_from, farewell.leave_by);
   calls_.WatchIdle();
   grpc_->health_service.EndStreams();
-  grpc_->retirement->Begin(farewell.last_call ? kShortSilence : kLongSilence, std::move(retired));
+  const bool hurried = farewell.hurried || farewell.last_call;
+  grpc_->retirement->Begin(hurried ? kShortSilence : kLongSilence, std::move(retired));
 }
 
 void Server::Cancel() { grpc_->retirement->Cancel(); }

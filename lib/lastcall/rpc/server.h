@@ -58,8 +58,9 @@ struct ServerOptions {
 struct Farewell {
   Instant leave_from{};    // calls are told to leave spread from here
   Instant leave_by{};      // to here
-  // Nobody else listens: those who wait in the queue still come in, and who does not answer is not
-  // waited for.
+  // Who does not answer is not waited for.
+  bool hurried = false;
+  // Nobody else listens: hurried, and those who wait in the queue still come in.
   bool last_call = false;
 };
 

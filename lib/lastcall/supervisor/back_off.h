@@ -15,6 +15,12 @@ class BackOff {
   static constexpr Duration kLongest = std::chrono::seconds(10);
   static constexpr Duration kHealthy = std::chrono::seconds(30);
 
+  BackOff() = default;
+  explicit BackOff(Duration next) : next_(std::clamp(next, kFirst, kLongest)) {}
+
+  // The next wait, unless it lived that long.
+  Duration next() const { return next_; }
+
   // `lived`: how long the incarnation that failed was ready.
   Duration Next(Duration lived) {
     if (lived >= kHealthy) next_ = kFirst;

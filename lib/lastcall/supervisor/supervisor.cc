@@ -37,6 +37,18 @@ Supervisor::Supervisor(Options options, std::vector<Member> members, const Clock
   for (Member& member : members) members_.emplace_back().member = std::move(member);
 }
 
+Supervisor::Supervisor(Options options, Resumed resumed, const Clock& clock,
+                       SupervisorObserver& observer, Log log)
+    : options_(options),
+      clock_(clock),
+      observer_(observer),
+      log_(std::move(log)),
+      lifecycle_(options.shutdown, resumed.started),
+      members_(std::move(resumed.members)),
+      draining_(std::move(resumed.draining)) {
+  lifecycle_.Happened(Happening::kBecameReady, resumed.serving_since);
+}
+
 void Supervisor::Start() {
   for (State& state : members_) BeginStart(state);
   FollowProcesses();

@@ -115,6 +115,16 @@ class Supervisor {
 
   Supervisor(Options options, std::vector<Member> members, const Clock& clock,
              SupervisorObserver& observer, Log log);
+  // What another supervisor of the same processes was, while it served and changed nothing.
+  struct Resumed {
+    Instant started{};
+    Instant serving_since{};
+    std::deque<State> members;
+    std::map<std::string, Draining, std::less<>> draining;
+  };
+  // Goes on from there; not to be started.
+  Supervisor(Options options, Resumed resumed, const Clock& clock, SupervisorObserver& observer,
+             Log log);
 
   void Start();
 

@@ -4,6 +4,7 @@
 #include <map>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <lastcall/base/result.h>
@@ -18,6 +19,9 @@ class ActivationSockets {
   // Takes LISTEN_FDS and its companions out of the environment and the descriptors out of the reach
   // of children. Order: before other threads read the environment.
   ActivationSockets();
+  // Those that an earlier life of this process took.
+  using Sockets = std::multimap<std::string, UniqueFd>;
+  explicit ActivationSockets(Sockets sockets) : sockets_(std::move(sockets)) {}
 
   // Copies of every socket called `name` (FileDescriptorName= of the socket unit; without it, the
   // unit's own name), non-blocking and CLOEXEC; one for each ListenStream=.
@@ -26,9 +30,10 @@ class ActivationSockets {
   Result<std::vector<UniqueFd>> Named(const std::string& name);
   // Names that nobody asked for.
   std::vector<std::string> Unused() const;
+  const Sockets& all() const { return sockets_; }
 
  private:
-  std::multimap<std::string, UniqueFd> sockets_;
+  Sockets sockets_;
   std::set<std::string> used_;
 };
 

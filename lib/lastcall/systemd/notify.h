@@ -14,6 +14,8 @@ class SystemdNotifier {
   SystemdNotifier();
 
   bool listening() const { return !socket_.empty(); }
+  // NOTIFY_SOCKET as it was.
+  const std::string& address() const { return socket_; }
   void Ready(std::string_view status) const;
   // Followed by Ready when it is over.
   void Reloading(std::string_view status) const;

@@ -1,0 +1,46 @@
+// Executing another build of lastcalld in place: same pid, same children, same sockets. What the new
+// one has to know travels in a memfd, whose number is in its environment.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "lastcall/state/v1/state.pb.h"
+
+#include <lastcall/base/result.h>
+#include <lastcall/base/unique_fd.h>
+
+namespace lastcall {
+
+// How this process was started.
+struct Self {
+  std::string program;                 // absolute path
+  std::vector<std::string> arguments;  // the program's name first
+};
+
+// The argument that makes a new build prove itself; see ResumeCheck.
+inline constexpr char kResumeCheck[] = "--resume-check";
+
+// The path of the program that runs, also where another file is there now.
+std::string OwnProgram();
+
+// Opens the file at the program's path when its content is not what runs. Empty: it is the same.
+// Blocks: reads both where they are two files. Fails: it cannot be read.
+Result<std::optional<UniqueFd>> OpenAnotherBuild(const std::string& program);
+
+// The state as a descriptor to hand on, and the entry of the environment that goes with it.
+Result<UniqueFd> Pack(const state::v1::State& state);
+std::string ResumeEntry(int state);
+
+// What an earlier life of this process handed on; empty: there was none. Takes it out of the
+// environment. Fails: kFailedPrecondition, it is too new for this build, or damaged.
+Result<std::optional<state::v1::State>> TakeState();
+
+// Becomes the program that was opened as `binary`; the descriptors stay open. Returns only when that
+// failed, and then nothing has changed.
+// `notify_socket`: where systemd listens, empty where it does not.
+Error Execute(int binary, const Self& self, int state, const std::vector<int>& descriptors,
+              const std::string& notify_socket);
+
+}  // namespace lastcall

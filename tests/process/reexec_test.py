@@ -1,0 +1,297 @@
+"""lastcalld executes its own new binary in place: same pid, same hosts, and nobody notices."""
+
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import threading
+import time
+import unittest
+
+import grpc
+
+from clients import SANITIZED, SLACK, Busy, Health, wait_until
+from harness import BIN, Daemon, run
+from lastcall.admin.v1 import admin_pb2
+
+FAILED, REFUSED = 1, 5
+
+
+class Installed(Daemon):
+    """A daemon whose programs are its own, and can be replaced."""
+
+    def __init__(self, **config):
+        super().__init__(reload={"settle": "200ms", "ready": "20s", **config.pop("reload", {})},
+                         **config)
+        self.bin = self.folder / "bin"
+        self.bin.mkdir()
+        for name in ("lastcalld", "lastcall-host"):
+            shutil.copy(BIN / name, self.bin)
+        self.program = self.bin / "lastcalld"
+        self.builds = 0
+
+    def put(self, content, name="lastcalld"):
+        """As a package does: the new file appears by rename."""
+        new = self.bin / "new"
+        new.write_bytes(content)
+        new.chmod(0o755)
+        new.rename(self.bin / name)
+
+    def upgrade(self, name="lastcalld"):
+        """Another build, which does the same."""
+        self.builds += 1
+        self.put((BIN / name).read_bytes() + f"build {self.builds}".encode(), name)
+
+    def builds_taken(self):
+        return self.log().count("goes on in place of the build before")
+
+    def reload(self, *args):
+        done = self.ctl("reload", *args)
+        return done.returncode, done.stdout + done.stderr
+
+    def descriptors(self):
+        return len(os.listdir(f"/proc/{self.pid}/fd"))
+
+
+class TakesOverTest(unittest.TestCase):
+    def test_same_pid_same_hosts_no_call_lost(self):
+        with Installed() as daemon, Busy(daemon) as tcp, Busy(daemon, kind="unix") as unix:
+            before = daemon.status()
+            slow = daemon.slow(2)
+            daemon.await_calls(1)
+            daemon.upgrade()
+            self.assertIn("~ lastcalld: another build", daemon.reload("--dry-run")[1])
+            self.assertEqual(daemon.builds_taken(), 0)
+            code, said = daemon.reload()
+            self.assertEqual((code, said), (0, "~ lastcalld: another build\n= process main\n"))
+            after = daemon.status()
+            self.assertEqual(daemon.builds_taken(), 1)
+            self.assertEqual(after.pid, daemon.pid)
+            self.assertGreaterEqual(after.uptime_s, before.uptime_s)
+            self.assertEqual(after.processes[0].pid, before.processes[0].pid)
+            self.assertEqual(after.processes[0].incarnation, 1)
+            self.assertEqual(list(after.servers[0].listen), list(before.servers[0].listen))
+            command = pathlib.Path(f"/proc/{daemon.pid}/cmdline").read_bytes().split(b"\0")
+            self.assertEqual(command[:-1], [os.fsencode(each)
+                                            for each in (daemon.program, *daemon.args)])
+            self.assertEqual(pathlib.Path(f"/proc/{daemon.pid}/comm").read_text(), "lastcalld\n")
+            self.assertFalse(os.path.samefile(f"/proc/{daemon.pid}/exe", BIN / "lastcalld"))
+            self.assertEqual(slow.text(), "slept")
+            daemon.signal(signal.SIGTERM)
+            self.assertEqual(daemon.wait(), 0)
+            self.assertEqual(daemon.receipt()["processes"][0]["exit_code"], 0)
+            daemon.assert_nothing_left()
+        # What failed began when nobody served any more.
+        self.assertEqual([code for began, code, _ in tcp.failed + unix.failed
+                          if began < slow.ended], [])
+
+    def test_nothing_leaks(self):
+        with Installed() as daemon:
+            counts = []
+            for _ in range(5):
+                daemon.upgrade()
+                self.assertEqual(daemon.reload()[0], 0)
+                daemon.status()
+                wait_until(lambda: not counts or daemon.descriptors() <= counts[0],
+                           "no more descriptors than after the first time", 10)
+                counts.append(daemon.descriptors())
+            self.assertEqual(daemon.builds_taken(), 5)
+
+    def test_both_programs(self):
+        """The new supervisor comes first; then it replaces the hosts, and keeps retired ones."""
+        with Installed() as daemon:
+            stays = daemon.slow(6)
+            daemon.await_calls(1)
+            old = daemon.process_pid()
+            daemon.upgrade()
+            daemon.upgrade("lastcall-host")
+            code, said = daemon.reload()
+            self.assertEqual(code, 0, said)
+            self.assertIn("~ process main: ~lastcall-host", said)
+            self.assertIn("process main: incarnation 2 serves", said)
+            daemon.upgrade()
+            self.assertEqual(daemon.reload()[0], 0)
+            process = daemon.process_status()
+            self.assertEqual([each.pid for each in process.retired], [old])
+            self.assertGreater(process.retired[0].cancel_in_s, 500)
+            self.assertEqual(stays.text(), "slept")
+            wait_until(lambda: not daemon.process_status().retired, "the retired one is gone")
+            self.assertIn("incarnation 1 retired", daemon.log())
+
+    def test_what_was_set_stays(self):
+        with Installed() as daemon:
+            daemon.ctl("drain", "public", "--reason", "moving", check=True)
+            daemon.ctl("log-level", "warning", check=True)
+            daemon.upgrade()
+            self.assertEqual(daemon.reload()[0], 0)
+            draining = daemon.server().draining
+            self.assertEqual(draining.reason, "moving")
+            self.assertGreater(draining.since_s, 0)
+            self.assertEqual(daemon.status().log_level, "warning")
+            self.assertEqual(Health(daemon.channel()).check(), "NOT_SERVING")
+
+    def test_one_that_waits_is_started_again(self):
+        with Installed() as daemon:
+            for _ in range(5):  # each time it waits longer
+                wait_until(lambda: daemon.hosts(), "there is a host")
+                os.kill(daemon.hosts()[0], signal.SIGKILL)
+                wait_until(lambda: daemon.process_status().stage == "waiting", "it waits")
+                if daemon.process_status().next_start_in_s > 0.5:
+                    break
+                wait_until(lambda: daemon.process_status().stage == "serving", "it serves")
+            restarts = daemon.process_status().restarts
+            daemon.upgrade()
+            self.assertEqual(daemon.reload()[0], 0)
+            wait_until(lambda: daemon.process_status().stage == "serving", "it serves")
+            self.assertEqual(daemon.process_status().restarts, restarts)
+            self.assertEqual(daemon.process_status().last_exit, "killed by SIGKILL")
+            # And the new build sees its children die.
+            os.kill(daemon.process_pid(), signal.SIGKILL)
+            wait_until(lambda: daemon.process_status().restarts == restarts + 1, "it died again")
+
+    def test_watchers_come_along(self):
+        with Installed() as daemon:
+            watch = subprocess.Popen(daemon.ctl_command("watch"), stdout=subprocess.PIPE, text=True)
+            stopped = subprocess.Popen(daemon.ctl_command("wait", "stopped"),
+                                       stdout=subprocess.PIPE, text=True)
+            self.assertIn("serving", watch.stdout.readline())
+            for _ in range(2):
+                daemon.upgrade()
+                self.assertEqual(daemon.reload()[0], 0)
+            daemon.ctl("drain", "public", check=True)
+            self.assertTrue(any("draining" in line for line in watch.stdout))
+            daemon.ctl("shutdown", check=True)
+            self.assertIn("every call finished", watch.communicate(timeout=30)[0])
+            self.assertEqual(watch.returncode, 0)
+            self.assertIn("every call finished", stopped.communicate(timeout=30)[0])
+
+    def test_many_ask_at_once(self):
+        with Installed() as daemon:
+            daemon.upgrade()
+            outcomes = []
+            threads = [threading.Thread(target=lambda: outcomes.append(daemon.reload()))
+                       for _ in range(10)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            self.assertEqual([said for code, said in outcomes if code != 0], [])
+            self.assertEqual(daemon.builds_taken(), 1)
+
+    def test_sighup(self):
+        with Installed() as daemon:
+            daemon.upgrade()
+            daemon.signal(signal.SIGHUP)
+            wait_until(lambda: daemon.builds_taken() == 1, "SIGHUP takes the new build")
+            self.assertEqual(daemon.slow(0).text(), "slept")
+
+
+class RefusedTest(unittest.TestCase):
+    """The old build goes on, and says why."""
+
+    def refused(self, daemon, *expected):
+        code, said = daemon.reload()
+        self.assertEqual(code, FAILED, said)
+        for each in (*expected, "lastcalld"):
+            self.assertIn(each, said)
+        self.assertEqual(daemon.builds_taken(), 0)
+        self.assertEqual(daemon.process_status().incarnation, 1)
+
+    def test_what_cannot_take_over(self):
+        programs = {
+            "oh no": 'fputs("oh no\\n", stderr); return 3;',
+            "killed by SIGKILL": "raise(SIGKILL);",
+            "longer than": "sleep(60);",
+        }
+        with Installed(reload={"ready": "4s" if SANITIZED else "2s"}) as daemon, \
+                Busy(daemon) as busy:
+            daemon.put(b"garbage")
+            self.refused(daemon, "does not start", "Exec format error")
+            daemon.put((BIN / "lastcalld").read_bytes()[:8192])
+            self.refused(daemon)
+            for words, body in programs.items():
+                with self.subTest(words):
+                    daemon.put(self.program(daemon, body))
+                    self.refused(daemon, "cannot take over", words)
+        self.assertEqual(busy.failed, [])
+
+    def program(self, daemon, body):
+        """One that does this, whatever it is given."""
+        source = daemon.folder / "program.c"
+        source.write_text("#include <signal.h>\n#include <stdio.h>\n#include <sys/stat.h>\n"
+                          f"#include <unistd.h>\nint main(void) {{ {body} }}\n")
+        done = run("cc", "-o", daemon.folder / "program", source)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return (daemon.folder / "program").read_bytes()
+
+    def test_an_execution_that_fails(self):
+        """At the last moment: the proof was given, and then nobody may execute the file."""
+        with Installed() as daemon, Busy(daemon) as busy:
+            watch = subprocess.Popen(daemon.ctl_command("watch"), stdout=subprocess.PIPE, text=True)
+            self.assertIn("serving", watch.stdout.readline())
+            daemon.put(self.program(daemon, 'return chmod("/proc/self/exe", 0);'))
+            self.refused(daemon, "cannot execute", "Permission denied")
+            self.assertIn("this build goes on", daemon.log())
+            self.assertEqual(daemon.slow(0).text(), "slept")
+            daemon.upgrade()
+            self.assertEqual(daemon.reload()[0], 0)
+            daemon.ctl("drain", "public", check=True)
+            self.assertTrue(any("draining" in line for line in watch.stdout))
+            daemon.signal(signal.SIGTERM)
+            self.assertEqual(watch.wait(30), 0)
+            watch.stdout.close()
+        self.assertEqual([each for each in busy.failed if each[0] < busy.ok[-1]], [])
+
+    def test_a_bad_configuration(self):
+        with Installed() as daemon:
+            good = daemon.config.read_text()
+            daemon.config.write_text(good + "nonsense = 1\n")
+            daemon.upgrade()
+            self.refused(daemon, f"{daemon.config}:", "nonsense")
+            daemon.config.write_text(good)
+            self.assertEqual(daemon.reload()[0], 0)
+            self.assertEqual(daemon.builds_taken(), 1)
+
+    def test_a_program_that_is_gone(self):
+        with Installed() as daemon:
+            daemon.program.unlink()
+            code, said = daemon.reload()
+            self.assertEqual((code, said), (0, "= process main\nnothing has changed\n"))
+            self.assertIn("the build that runs goes on", daemon.log())
+
+    def test_a_state_from_nowhere(self):
+        with Daemon(env={"LASTCALL_RESUME": "5"}, wait=False) as daemon:
+            self.assertEqual(daemon.wait(), 70)
+            self.assertIn("LASTCALL_RESUME=5 is no state of lastcalld", daemon.log())
+
+    def test_unknown_reloads(self):
+        with Installed() as daemon:
+            with self.assertRaises(grpc.RpcError) as failed:
+                daemon.admin().Reload(admin_pb2.ReloadRequest(continues=7), timeout=10)
+            self.assertEqual(failed.exception.code(), grpc.StatusCode.NOT_FOUND)
+
+
+class StopTest(unittest.TestCase):
+    def test_sigterm_at_each_step(self):
+        """It stops in its stages, in whichever build; the receipt is there."""
+        taken = set()
+        for delay_ms in range(0, 240, 30 if SANITIZED else 12):
+            with Installed() as daemon:
+                daemon.upgrade()
+                reload = subprocess.Popen(daemon.ctl_command("reload"),
+                                          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                time.sleep(delay_ms / 1000)
+                began = time.monotonic()
+                daemon.signal(signal.SIGTERM)
+                self.assertEqual(daemon.wait(), 0, daemon.log())
+                self.assertLess(time.monotonic() - began, 3 + SLACK)
+                self.assertEqual(daemon.receipt()["exit_code"], 0)
+                self.assertIn(reload.wait(30), (0, FAILED, REFUSED, 69))
+                daemon.assert_nothing_left()
+                taken.add(daemon.builds_taken())
+        self.assertIn(1, taken)
+
+
+if __name__ == "__main__":
+    unittest.main()
