@@ -12,6 +12,7 @@
 #include <boost/asio/post.hpp>
 
 #include "daemon/check.h"
+#include "daemon/config_roles.h"
 #include "daemon/convert.h"
 
 namespace lastcall {
@@ -42,26 +43,14 @@ Daemon::Daemon(Config config, std::string host_program, Logger& logger)
 Daemon::~Daemon() = default;
 
 Result<> Daemon::Bind() {
-  Address admin;
-  admin.kind = Address::Kind::kUnix;
-  admin.path = config_.admin_socket;
-  admin.mode = 0600;
-  admin.text = "unix:" + admin.path;
-  auto admin_socket = Listener::Bind(admin);
-  if (!admin_socket) {
-    const bool second = admin_socket.error().code == Code::kAlreadyExists;
-    return Fail(admin_socket.error().code,
-                "admin socket: " + admin_socket.error().message +
-                    (second ? " (is another lastcalld running with this configuration?)" : ""));
-  }
-  admin_socket_ = std::move(*admin_socket);
-  admin_address_ = admin_socket_->address();
+  if (auto claimed = ClaimAdminSocket(); !claimed) return claimed;
   auto sockets = BindAll(config_);
   if (!sockets) return tl::unexpected(sockets.error());
   sockets_ = std::move(*sockets);
   for (const std::string& warning : CertificateWarnings(config_, clock_.Wall())) {
     Say(LogLevel::kWarning, warning);
   }
+  for (const std::string& warning : GroupWarnings(config_)) Say(LogLevel::kWarning, warning);
   for (const std::string& name : activation_.Unused()) {
     Say(LogLevel::kWarning, "systemd passed socket \"" + name + "\", which no server listens on; "
                             "write listen = [\"systemd:" + name + "\"]");
@@ -197,18 +186,16 @@ void Daemon::ForEachHost(F action) {
 
 int Daemon::Run() {
   MakeSupervisor();
-  auto admin = AdminServer::Start(std::move(*admin_socket_), *this, hub_, clock_, log_);
-  if (!admin) {
+  if (const auto admin = StartAdmin(); !admin) {
     Say(LogLevel::kError, admin.error().message);
     return 70;
   }
-  admin_ = std::move(*admin);
   std::optional<SignalReader> signals(
       std::in_place, clock_, std::function([this](const ReceivedSignal& signal) {
         Post([this, signal] { supervisor_->OnSignal(signal); });
       }));
   Say(LogLevel::kInfo, "lastcalld " LASTCALL_VERSION " starts, pid " + std::to_string(getpid()) +
-                           ", " + admin_address_);
+                           ", unix:" + admin_socket_->path());
   const auto work = boost::asio::make_work_guard(loop_);
   supervisor_->Start();
   while (!over_) {
@@ -334,6 +321,7 @@ void Daemon::Finished(const Receipt& receipt) {
 
 // Lets watchers read the receipt, and whoever asked his answer; bounded.
 void Daemon::EndAdmin() {
+  LeaveAdminSocket();
   admin_->BeginRetire([this] { Post([this] { over_ = true; }); });
   refresh_.expires_after(kAdminGrace);
   refresh_.async_wait([this](const boost::system::error_code& error) {
@@ -396,8 +384,17 @@ Result<std::string> Daemon::SetLogLevel(const std::string& name, const Cause& by
 
 admin::v1::GetConfigReply Daemon::EffectiveConfig() {
   admin::v1::GetConfigReply reply;
-  reply.set_toml(ToToml(config_));
+  reply.set_toml(ToAnnotatedToml(config_));
   reply.set_json(ToJson(config_));
+  for (const Origin& origin : OriginsOf(config_)) {
+    admin::v1::Origin& one = *reply.add_origins();
+    one.set_key(origin.key);
+    one.set_kind(origin.kind == Origin::Kind::kFile          ? "file"
+                 : origin.kind == Origin::Kind::kCommandLine ? "command line"
+                                                             : "default");
+    one.set_file(origin.place.file);
+    one.set_line(origin.place.line);
+  }
   return reply;
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/steady_timer.hpp>
 
 #include <map>
@@ -12,6 +13,7 @@
 #include <vector>
 
 #include "daemon/admin_service.h"
+#include "daemon/admin_socket.h"
 #include "daemon/changes.h"
 #include "daemon/config.h"
 #include "daemon/host_process.h"
@@ -26,7 +28,8 @@
 namespace lastcall {
 
 // Everything runs in the thread of Run, but for the admin's calls and the signals, which post to it.
-// What it tells of itself is in daemon_status.cc, how it reloads in daemon_reload.cc.
+// What it tells of itself is in daemon_status.cc, how it reloads in daemon_reload.cc, how it keeps its
+// admin socket in daemon_admin.cc.
 class Daemon final : private SupervisorObserver, private AdminBackend, private HostSurroundings {
  public:
   // `host_program`: lastcall-host.
@@ -107,6 +110,12 @@ class Daemon final : private SupervisorObserver, private AdminBackend, private H
   void AddProcess(const Supervisor::State& state, admin::v1::Status& status) const;
   void AddServer(const ServerConfig& config, admin::v1::Status& status) const;
 
+  Result<> ClaimAdminSocket();
+  Result<> StartAdmin();
+  void AwaitAdminChanges();
+  void KeepAdminSocket();
+  void LeaveAdminSocket();
+
   Result<Candidate> Prepare() const;
   void NextReload();
   void ReloadOver(const std::vector<Supervisor::Outcome>& outcomes);
@@ -131,14 +140,16 @@ class Daemon final : private SupervisorObserver, private AdminBackend, private H
   bool over_ = false;
 
   WatchHub hub_;
-  std::optional<Listener> admin_socket_;
+  std::optional<AdminSocket> admin_socket_;
+  boost::asio::posix::stream_descriptor admin_changes_{loop_};  // in its folder
+  boost::asio::steady_timer admin_retry_{loop_};
+  bool admin_lost_ = false;  // it could not be made again, and that was said
   Sockets sockets_;
   std::optional<Supervisor> supervisor_;
   std::optional<Candidate> candidate_;   // a reload is under way
   std::vector<ReloadCaller> reloading_;  // who waits for it
   std::vector<ReloadCaller> waiting_;    // for the one after it
   std::unique_ptr<AdminServer> admin_;
-  std::string admin_address_;
   int exit_code_ = 0;
 };
 

@@ -3,8 +3,10 @@
 #include <utility>
 
 #include "daemon/check.h"
+#include "daemon/config_roles.h"
 #include "daemon/convert.h"
 #include "daemon/daemon.h"
+#include "daemon/trust_check.h"
 
 namespace lastcall {
 namespace {
@@ -61,7 +63,8 @@ Result<Daemon::Candidate> Daemon::Prepare() const {
     if (!config) return tl::unexpected(AsError(config.error()));
     candidate.config = std::move(*config);
   }
-  auto problems = CheckPlugins(candidate.config);
+  auto problems = CheckTrust(candidate.config, host_program_);
+  for (ConfigProblem& one : CheckPlugins(candidate.config)) problems.push_back(std::move(one));
   for (ConfigProblem& one : ReadCertificates(candidate.config)) problems.push_back(one);
   for (ConfigProblem& one : OutOfReach(config_, candidate.config)) problems.push_back(one);
   if (!problems.empty()) return tl::unexpected(AsError(problems));
@@ -111,6 +114,9 @@ void Daemon::NextReload() {
   if (!sockets) return refuse(sockets.error());
   candidate->sockets = std::move(*sockets);
   for (const std::string& warning : CertificateWarnings(candidate->config, clock_.Wall())) {
+    Say(LogLevel::kWarning, warning);
+  }
+  for (const std::string& warning : GroupWarnings(candidate->config)) {
     Say(LogLevel::kWarning, warning);
   }
   candidate_ = std::move(*candidate);
@@ -175,6 +181,7 @@ void Daemon::TakeEffect(const std::vector<Supervisor::Outcome>& outcomes) {
     contents_ = std::move(candidate.contents);
     sockets_ = std::move(candidate.sockets);
     supervisor_->SetOptions(SupervisorOptions(config_));
+    admin_->SetRoles(RolesOf(config_));
     for (const ProcessConfig& process : config_.processes) {
       supervisor_->SetMember(MemberOf(config_, process.name, sockets_));
     }

@@ -10,10 +10,12 @@
 
 #include "daemon/check.h"
 #include "daemon/config.h"
+#include "daemon/config_roles.h"
 #include "daemon/convert.h"
 #include "daemon/daemon.h"
 #include "daemon/logging.h"
 #include "daemon/options.h"
+#include "daemon/trust_check.h"
 
 #include <lastcall/signals/signals.h>
 
@@ -80,7 +82,9 @@ int Main(int argc, char** argv) {
     std::cerr << Format(config.error());
     return kBadConfiguration;
   }
-  auto problems = CheckPlugins(*config);
+  const std::string host_program = HostProgram();
+  auto problems = CheckTrust(*config, host_program);
+  for (ConfigProblem& problem : CheckPlugins(*config)) problems.push_back(std::move(problem));
   for (ConfigProblem& problem : ReadCertificates(*config)) problems.push_back(std::move(problem));
   if (!problems.empty()) {
     std::cerr << Format(problems);
@@ -90,11 +94,14 @@ int Main(int argc, char** argv) {
     for (const std::string& warning : CertificateWarnings(*config, SteadyClock().Wall())) {
       std::cerr << "warning: " << warning << "\n";
     }
+    for (const std::string& warning : GroupWarnings(*config)) {
+      std::cerr << "warning: " << warning << "\n";
+    }
     std::cout << Summary(*config);
     return 0;
   }
   Logger logger("lastcalld", LogLevelNamed(config->log_level).value_or(LogLevel::kInfo));
-  Daemon daemon(std::move(*config), HostProgram(), logger);
+  Daemon daemon(std::move(*config), host_program, logger);
   if (const auto bound = daemon.Bind(); !bound) {
     logger.log()(LogLevel::kError, bound.error().message);
     return kCannotBind;

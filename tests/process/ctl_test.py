@@ -75,7 +75,16 @@ class ReadingTest(unittest.TestCase):
 
     def test_config_can_become_a_file(self):
         text = self.text_of("config")
-        self.assertEqual(tomllib.loads(text), self.json_of("Config", "config")["config"])
+        value = self.json_of("Config", "config")
+        self.assertEqual(tomllib.loads(text), value["config"])
+        lines = self.daemon.config.read_text(encoding="utf-8").splitlines()
+        (number,) = [at for at, line in enumerate(lines, 1) if line.startswith("state_dir")]
+        self.assertIn(f'state_dir = "{self.daemon.folder}/state"  # {self.daemon.config}:{number}\n',
+                      text)
+        self.assertIn('restart = "always"  # default\n', text)
+        self.assertEqual(value["origins"]["state_dir"],
+                         {"kind": "file", "file": str(self.daemon.config), "line": number})
+        self.assertEqual(value["origins"]["process.main.restart"], {"kind": "default"})
         copy = self.daemon.folder / "copy.toml"
         copy.write_text(text, encoding="utf-8")
         self.assertEqual(run(BIN / "lastcalld", "--config", copy, "--check").returncode, 0)
