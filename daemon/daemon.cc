@@ -1,7 +1,5 @@
 #include "daemon/daemon.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -11,9 +9,12 @@
 
 #include <boost/asio/post.hpp>
 
+#include <lastcall/base/spelling.h>
+
 #include "daemon/check.h"
 #include "daemon/config_roles.h"
 #include "daemon/convert.h"
+#include "daemon/receipt_file.h"
 
 namespace lastcall {
 namespace {
@@ -51,6 +52,9 @@ Result<> Daemon::Bind() {
     Say(LogLevel::kWarning, warning);
   }
   for (const std::string& warning : GroupWarnings(config_)) Say(LogLevel::kWarning, warning);
+  if (const std::string warning = ReceiptWarning(config_.state_dir); !warning.empty()) {
+    Say(LogLevel::kWarning, warning);
+  }
   for (const std::string& name : activation_.Unused()) {
     Say(LogLevel::kWarning, "systemd passed socket \"" + name + "\", which no server listens on; "
                             "write listen = [\"systemd:" + name + "\"]");
@@ -196,6 +200,7 @@ int Daemon::Run() {
       }));
   Say(LogLevel::kInfo, "lastcalld " LASTCALL_VERSION " starts, pid " + std::to_string(getpid()) +
                            ", unix:" + admin_socket_->path());
+  WatchClock();
   const auto work = boost::asio::make_work_guard(loop_);
   supervisor_->Start();
   while (!over_) {
@@ -330,17 +335,8 @@ void Daemon::EndAdmin() {
 }
 
 void Daemon::KeepReceipt(const Receipt& receipt) {
-  const std::string path = config_.state_dir + "/receipt.json";
-  const std::string temporary = path + ".new";
-  mkdir(config_.state_dir.c_str(), 0755);
-  const UniqueFd fd(open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
-  const std::string text = receipt.ToJson() + "\n";
-  const bool kept = fd && write(fd.get(), text.data(), text.size()) == ssize_t(text.size()) &&
-                    rename(temporary.c_str(), path.c_str()) == 0;
-  if (kept) return;
-  Say(LogLevel::kWarning, "cannot keep the receipt in " + path + ": " + ErrnoText(errno) +
-                              "; it is in the log");
-  unlink(temporary.c_str());
+  const auto kept = WriteReceipt(config_.state_dir, receipt.ToJson() + "\n");
+  if (!kept) Say(LogLevel::kWarning, kept.error().message + "; it is in the log");
 }
 
 admin::v1::ShutdownReply Daemon::Shutdown(const admin::v1::ShutdownRequest& asked,
@@ -366,14 +362,20 @@ admin::v1::ShutdownReply Daemon::Shutdown(const admin::v1::ShutdownRequest& aske
 }
 
 Result<bool> Daemon::SetDraining(const admin::v1::SetDrainingRequest& request, const Cause& by) {
+  std::vector<std::string> names;
+  for (const ServerConfig& server : config_.servers) names.push_back(server.name);
+  if (std::find(names.begin(), names.end(), request.server()) == names.end()) {
+    return Fail(Code::kNotFound, "no server \"" + request.server() + "\"; " +
+                                     SpellingHint(request.server(), names));
+  }
   return supervisor_->SetDraining(request.server(), request.draining(), by);
 }
 
 Result<std::string> Daemon::SetLogLevel(const std::string& name, const Cause& by) {
   const auto level = LogLevelNamed(name);
   if (!level) {
-    return Fail(Code::kInvalidArgument,
-                "no log level \"" + name + "\"; there are: trace, debug, info, warning, error");
+    const std::vector<std::string> known{"trace", "debug", "info", "warning", "error"};
+    return Fail(Code::kInvalidArgument, "no log level \"" + name + "\"; " + SpellingHint(name, known));
   }
   const std::string previous(Name(logger_.level()));
   logger_.SetLevel(*level);

@@ -18,6 +18,7 @@
 #include "daemon/config.h"
 #include "daemon/host_process.h"
 #include "daemon/logging.h"
+#include "daemon/wall_clock_watch.h"
 #include "daemon/watch_hub.h"
 
 #include <lastcall/signals/signals.h>
@@ -116,6 +117,9 @@ class Daemon final : private SupervisorObserver, private AdminBackend, private H
   void KeepAdminSocket();
   void LeaveAdminSocket();
 
+  void WatchClock();
+  void AwaitClock();
+
   Result<Candidate> Prepare() const;
   void NextReload();
   void ReloadOver(const std::vector<Supervisor::Outcome>& outcomes);
@@ -136,6 +140,8 @@ class Daemon final : private SupervisorObserver, private AdminBackend, private H
   boost::asio::steady_timer refresh_{loop_};  // of the watchers' view while stopping
   Instant armed_ = kNever;
   Instant promised_{};  // to systemd: when the stop is over
+  WallClockWatch clock_watch_{clock_};
+  boost::asio::posix::stream_descriptor clock_changes_{loop_};
   bool publish_pending_ = false;
   bool over_ = false;
 
