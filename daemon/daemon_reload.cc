@@ -2,6 +2,8 @@
 #include <algorithm>
 #include <utility>
 
+#include <lastcall/base/spelling.h>
+
 #include "daemon/check.h"
 #include "daemon/config_roles.h"
 #include "daemon/convert.h"
@@ -219,12 +221,11 @@ void Daemon::TakeEffect(const std::vector<Supervisor::Outcome>& outcomes) {
 
 void Daemon::BeginRestart(const admin::v1::RestartRequest& request, const Cause& by,
                           std::function<void(Result<admin::v1::ReloadReply>)> answer) {
-  const auto known = [&](const ProcessConfig& one) { return one.name == request.process(); };
-  if (std::none_of(config_.processes.begin(), config_.processes.end(), known)) {
-    std::string names;
-    for (const ProcessConfig& one : config_.processes) names += (names.empty() ? "" : ", ") + one.name;
-    return answer(Fail(Code::kNotFound,
-                       "no process \"" + request.process() + "\"; there are: " + names));
+  std::vector<std::string> names;
+  for (const ProcessConfig& one : config_.processes) names.push_back(one.name);
+  if (std::find(names.begin(), names.end(), request.process()) == names.end()) {
+    return answer(Fail(Code::kNotFound, "no process \"" + request.process() + "\"; " +
+                                            SpellingHint(request.process(), names)));
   }
   Say(LogLevel::kInfo, "restart of process " + request.process() + " asked by " + Describe(by));
   const bool wait = request.wait();
