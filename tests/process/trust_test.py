@@ -160,15 +160,15 @@ client_ca = "{keys}/ca"
         self.assert_refused(place, theirs, f"belongs to uid {ALICE}", "chown root")
 
     def test_sticky_folders(self):
+        need_root()
         place = f'{self.config}:8: server "public", plugin "echo"'
         self.lib.chmod(0o1777)
-        # Of root, as /tmp: nobody can replace what is root's in it.
+        # Of root's, as /tmp: nobody can replace what is root's in it.
         self.assert_good()
         self.drop_ins.chmod(0o1777)  # but anybody could add a drop-in
         self.assert_refused(self.drop_ins, self.drop_ins, "may be written by everybody (mode 1777)",
                             "chmod go-w")
         self.drop_ins.chmod(0o755)
-        need_root()
         give(self.plugin)
         self.assert_refused(place, self.plugin, f"belongs to uid {ALICE}", "chown root")
 

@@ -111,7 +111,7 @@ std::string internal::ExplainLoadError(const std::string& path, const std::strin
 }
 
 Result<PluginLibrary> PluginLibrary::Open(const std::string& path, const std::string& reach) {
-  Result<Manifest> manifest = ReadManifest(reach.empty() ? path : reach);
+  Result<Manifest> manifest = ReadManifest(path);
   if (!manifest) return tl::unexpected(manifest.error());
   const auto mismatches = Mismatches(*manifest, HostManifest());
   if (!mismatches.empty()) return Refuse(path, Join(mismatches) + "; rebuild it for this host");
