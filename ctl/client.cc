@@ -2,7 +2,6 @@
 
 #include <grpcpp/create_channel_posix.h>
 #include <grpcpp/grpcpp.h>
-#include <unistd.h>
 
 #include "lastcall/admin/v1/admin.grpc.pb.h"
 
@@ -29,18 +28,15 @@ tl::unexpected<Error> FailWith(const grpc::Status& status) {
   switch (status.error_code()) {
     case grpc::DEADLINE_EXCEEDED: return NoAnswerInTime();
     case grpc::UNAVAILABLE:
-      return Fail(code, "the connection to lastcalld broke: " + status.error_message());
+      return Fail(code, "the connection to lastcalld broke: " + status.error_message() +
+                            "; it has ended, or this user has too many connections to it (its log "
+                            "says so)");
     case grpc::UNIMPLEMENTED:
       return Fail(code, "this lastcalld does not know the request; is it older than lastcallctl?");
     default: break;
   }
   return Fail(code, status.error_message().empty() ? "lastcalld failed without saying why"
                                                    : status.error_message());
-}
-
-// Who asks, for the daemon's log and receipt; see admin.proto.
-void IntroduceTo(grpc::ClientContext& context) {
-  context.AddMetadata("lastcall-pid", std::to_string(getpid()));
 }
 
 }  // namespace
@@ -62,7 +58,6 @@ class AdminClient::State {
                                                          Reply*),
                      const Request& request, Deadline by) {
     grpc::ClientContext context;
-    IntroduceTo(context);
     context.set_deadline(GrpcDeadline(by, clock_));
     Reply reply;
     const grpc::Status status = ((*stub_).*method)(&context, request, &reply);

@@ -144,7 +144,29 @@ int Usage(std::ostream& err, const std::string& message) {
   return kExitUsage;
 }
 
+// Of lastcallctl itself and of the verb that was given; empty when none is near.
+std::string NearestOption(const CLI::App& app, const std::vector<std::string>& rest) {
+  std::vector<std::string> known;
+  const auto add = [&](const CLI::App& each) {
+    for (const CLI::Option* option : each.get_options()) {
+      for (const std::string& name : option->get_lnames()) known.push_back("--" + name);
+    }
+  };
+  add(app);
+  for (const CLI::App* verb : app.get_subcommands()) add(*verb);
+  const std::string nearest = NearestWord(rest.front().substr(0, rest.front().find('=')), known);
+  return nearest.empty() ? "" : "; did you mean \"" + nearest + "\"?";
+}
+
 std::string Explain(const CLI::App& app, const CLI::ParseError& error) {
+  // Of a verb that is known: an option that it does not have, or one word too many.
+  const std::vector<std::string> extra = app.remaining(true);
+  if (!app.get_subcommands().empty() && !extra.empty()) {
+    const std::string quoted = "\"" + Printable(extra.front()) + "\"";
+    return extra.front().starts_with('-')
+               ? "there is no option " + quoted + NearestOption(app, extra)
+               : "\"" + app.get_subcommands().front()->get_name() + "\" does not take " + quoted;
+  }
   const bool verb_missing =
       app.get_subcommands().empty() &&
       error.get_exit_code() == static_cast<int>(CLI::ExitCodes::RequiredError);
@@ -152,7 +174,7 @@ std::string Explain(const CLI::App& app, const CLI::ParseError& error) {
   const std::vector<std::string> rest = app.remaining();
   if (rest.empty()) return "a verb is missing";
   const std::string quoted = "\"" + Printable(rest.front()) + "\"";
-  if (rest.front().starts_with('-')) return "there is no option " + quoted;
+  if (rest.front().starts_with('-')) return "there is no option " + quoted + NearestOption(app, rest);
   std::vector<std::string> known;
   for (const CLI::App* verb : app.get_subcommands({})) known.push_back(verb->get_name());
   return "there is no verb " + quoted + "; " + SpellingHint(rest.front(), known);

@@ -48,8 +48,9 @@ std::string Remedy(int errno_value) {
              "(under systemd: \"systemctl start lastcalld\").";
     case EACCES:
     case EPERM:
-      return "permission denied. Use sudo, or join one of the groups that the daemon's [admin] "
-             "section names (usually lastcall-admin or lastcall-view).";
+      return "permission denied: this user may not enter its folder. Use sudo, or have the folder "
+             "opened (chmod o+x): lastcalld itself then decides who may do what, by the groups of "
+             "its [admin] section (usually lastcall-admin and lastcall-view).";
     case EAGAIN: return "lastcalld took no connection in time; is it frozen?";
     case ENAMETOOLONG:
       return "a socket's path has at most 107 bytes. Name a shorter one with --socket.";

@@ -111,7 +111,14 @@ int RunConfig(Session& session) {
   if (session.options().json) {
     JsonWriter json;
     json.BeginObject().Key("config").Raw(config->json().empty() ? "null" : config->json());
-    json.EndObject();
+    json.Key("origins").BeginObject();
+    for (const admin::v1::Origin& origin : config->origins()) {
+      json.Key(origin.key()).BeginObject().Key("kind").String(origin.kind());
+      if (!origin.file().empty()) json.Key("file").String(origin.file());
+      if (origin.line() > 0) json.Key("line").Integer(origin.line());
+      json.EndObject();
+    }
+    json.EndObject().EndObject();
     session.out() << WithKind("Config", json.text()) << "\n";
   } else {
     // As it is, so that it can become a file.

@@ -1,18 +1,19 @@
 #include "daemon/admin_service.h"
 
 #include <grpcpp/grpcpp.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
-#include <charconv>
-#include <deque>
+#include <algorithm>
+#include <atomic>
 #include <future>
+#include <mutex>
+#include <optional>
 #include <utility>
 
 #include "lastcall/admin/v1/admin.grpc.pb.h"
 
 #include <lastcall/plugin/plugin.h>
 #include <lastcall/rpc/call.h>
+#include <lastcall/rpc/peer_name.h>
 
 namespace lastcall {
 namespace {
@@ -22,81 +23,48 @@ using grpc::ServerContext;
 // How long a question may wait for the loop, which never blocks.
 constexpr auto kLoopPatience = std::chrono::seconds(5);
 // Each call is a thread while it runs, a watcher for as long as it watches.
-constexpr int kThreads = 160;
-// By which lastcallctl says who it is; believed when the kernel knows that process on the socket.
-constexpr char kPidKey[] = "lastcall-pid";
+constexpr int kThreadsOfOperators = 160;
+constexpr int kThreadsOfOthers = 64;
+// Of one connection of somebody who may not change anything.
+constexpr int kStreamsOfOthers = 16;
+// How often the log says that somebody was refused.
+constexpr Duration kSilence = std::chrono::seconds(1);
 
 grpc::Status ToGrpc(const Error& error) {
   return {static_cast<grpc::StatusCode>(error.code), error.message};
+}
+
+// What callers write goes to the log and to terminals.
+std::string Printable(std::string text) {
+  std::replace_if(
+      text.begin(), text.end(), [](unsigned char c) { return c < 0x20 || c == 0x7F; }, '?');
+  return text;
 }
 
 grpc::Status Stopped() { return {grpc::StatusCode::UNAVAILABLE, "lastcalld has stopped"}; }
 
 }  // namespace
 
-// Who is connected, as the kernel said when each connection was accepted. gRPC does not tell a
-// handler which connection its call came over.
-class AdminServer::Callers {
- public:
-  explicit Callers(Log log) : log_(std::move(log)) {}
-
-  bool Admit(int fd) {
-    ucred peer{};
-    socklen_t size = sizeof(peer);
-    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return false;
-    if (peer.uid != 0 && peer.uid != getuid()) {
-      log_(LogLevel::kWarning, "admin: refused pid " + std::to_string(peer.pid) + " of uid " +
-                                   std::to_string(peer.uid));
-      return false;
-    }
-    std::lock_guard lock(mutex_);
-    peers_.push_back(peer);
-    if (peers_.size() > kRemembered) peers_.pop_front();
-    return true;
-  }
-
-  Cause Identify(const ServerContext& context, const std::string& reason) const {
-    Cause cause{.kind = Cause::Kind::kAdmin, .reason = reason};
-    const auto& metadata = context.client_metadata();
-    const auto claim = metadata.find(kPidKey);
-    if (claim == metadata.end()) return cause;
-    pid_t pid = 0;
-    std::from_chars(claim->second.begin(), claim->second.end(), pid);
-    std::lock_guard lock(mutex_);
-    for (auto peer = peers_.rbegin(); peer != peers_.rend(); ++peer) {
-      if (peer->pid != pid) continue;
-      cause.pid = pid;
-      cause.uid = peer->uid;
-      cause.who = CommandOf(pid);
-      break;
-    }
-    return cause;
-  }
-
- private:
-  static constexpr size_t kRemembered = 256;
-  const Log log_;
-  mutable std::mutex mutex_;
-  std::deque<ucred> peers_;
-};
-
 class AdminServer::Service final : public admin::v1::Admin::Service {
  public:
-  Service(AdminBackend& backend, WatchHub& hub, const Callers& callers)
-      : backend_(backend), hub_(hub), callers_(callers) {}
+  Service(AdminBackend& backend, WatchHub& hub, const AdminCallers& callers, const Clock& clock,
+          Log log)
+      : backend_(backend), hub_(hub), callers_(callers), clock_(clock), log_(std::move(log)) {}
 
-  grpc::Status GetStatus(ServerContext*, const admin::v1::GetStatusRequest*,
+  grpc::Status GetStatus(ServerContext* context, const admin::v1::GetStatusRequest*,
                          admin::v1::Status* reply) override {
-    return Ask<admin::v1::Status>(
-        [this](auto answer) { backend_.BeginStatus(std::move(answer)); }, reply);
+    const auto caller = Allow(*context, Role::kObserver, "status");
+    return caller ? AskStatus(reply) : caller.error();
   }
 
   grpc::Status Watch(ServerContext* context, const admin::v1::WatchRequest*,
                      grpc::ServerWriter<admin::v1::WatchEvent>* out) override {
+    const auto caller = Allow(*context, Role::kObserver, "watch");
+    if (!caller) return caller.error();
     // Before the snapshot, so that nothing falls between the two.
     WatchHub::Watcher watcher(hub_);
     admin::v1::WatchEvent first;
-    const grpc::Status asked = GetStatus(context, nullptr, first.mutable_status());
+    const grpc::Status asked = AskStatus(first.mutable_status());
     if (!asked.ok()) return asked;
     if (!out->Write(first)) return grpc::Status::CANCELLED;
     // The client's leaving ends it; the daemon's does not: the receipt is still to come.
@@ -113,10 +81,12 @@ class AdminServer::Service final : public admin::v1::Admin::Service {
 
   grpc::Status Shutdown(ServerContext* context, const admin::v1::ShutdownRequest* request,
                         admin::v1::ShutdownReply* reply) override {
+    const auto caller = Allow(*context, Role::kOperator, "shut down");
+    if (!caller) return caller.error();
     if (request->delay_s() < 0 || request->grace_s() < 0 || request->cancel_s() < 0) {
       return {grpc::StatusCode::INVALID_ARGUMENT, "a length must not be negative"};
     }
-    const Cause by = callers_.Identify(*context, request->reason());
+    const Cause by = Note(*caller, request->dry_run() ? "" : "shutdown", request->reason());
     return Ask<admin::v1::ShutdownReply>(
         [this, request = *request, by](auto answer) { answer(backend_.Shutdown(request, by)); },
         reply);
@@ -124,7 +94,9 @@ class AdminServer::Service final : public admin::v1::Admin::Service {
 
   grpc::Status Reload(ServerContext* context, const admin::v1::ReloadRequest* request,
                       admin::v1::ReloadReply* reply) override {
-    const Cause by = callers_.Identify(*context, request->reason());
+    const auto caller = Allow(*context, Role::kOperator, "reload");
+    if (!caller) return caller.error();
+    const Cause by = Note(*caller, request->dry_run() ? "" : "reload", request->reason());
     return Change([this, request = *request, by](
                       auto answer) { backend_.BeginReload(request, by, std::move(answer)); },
                   reply);
@@ -132,7 +104,9 @@ class AdminServer::Service final : public admin::v1::Admin::Service {
 
   grpc::Status Restart(ServerContext* context, const admin::v1::RestartRequest* request,
                        admin::v1::ReloadReply* reply) override {
-    const Cause by = callers_.Identify(*context, request->reason());
+    const auto caller = Allow(*context, Role::kOperator, "restart");
+    if (!caller) return caller.error();
+    const Cause by = Note(*caller, "restart " + request->process(), request->reason());
     return Change([this, request = *request, by](
                       auto answer) { backend_.BeginRestart(request, by, std::move(answer)); },
                   reply);
@@ -140,7 +114,10 @@ class AdminServer::Service final : public admin::v1::Admin::Service {
 
   grpc::Status SetDraining(ServerContext* context, const admin::v1::SetDrainingRequest* request,
                            admin::v1::SetDrainingReply* reply) override {
-    const Cause by = callers_.Identify(*context, request->reason());
+    const std::string verb = request->draining() ? "drain" : "undrain";
+    const auto caller = Allow(*context, Role::kOperator, verb);
+    if (!caller) return caller.error();
+    const Cause by = Note(*caller, verb + " " + request->server(), request->reason());
     Result<bool> changed;
     const grpc::Status asked = Ask<Result<bool>>(
         [this, request = *request, by](auto answer) { answer(backend_.SetDraining(request, by)); },
@@ -153,7 +130,9 @@ class AdminServer::Service final : public admin::v1::Admin::Service {
 
   grpc::Status SetLogLevel(ServerContext* context, const admin::v1::SetLogLevelRequest* request,
                            admin::v1::SetLogLevelReply* reply) override {
-    const Cause by = callers_.Identify(*context, "");
+    const auto caller = Allow(*context, Role::kOperator, "set the log level");
+    if (!caller) return caller.error();
+    const Cause by = Note(*caller, "log-level " + request->level(), "");
     Result<std::string> previous;
     const grpc::Status asked = Ask<Result<std::string>>(
         [this, level = request->level(), by](auto answer) {
@@ -166,14 +145,18 @@ class AdminServer::Service final : public admin::v1::Admin::Service {
     return grpc::Status::OK;
   }
 
-  grpc::Status GetConfig(ServerContext*, const admin::v1::GetConfigRequest*,
+  grpc::Status GetConfig(ServerContext* context, const admin::v1::GetConfigRequest*,
                          admin::v1::GetConfigReply* reply) override {
+    const auto caller = Allow(*context, Role::kObserver, "config");
+    if (!caller) return caller.error();
     return Ask<admin::v1::GetConfigReply>([this](auto answer) { answer(backend_.EffectiveConfig()); },
                                           reply);
   }
 
-  grpc::Status GetVersion(ServerContext*, const admin::v1::GetVersionRequest*,
+  grpc::Status GetVersion(ServerContext* context, const admin::v1::GetVersionRequest*,
                           admin::v1::Version* reply) override {
+    const auto caller = Allow(*context, Role::kObserver, "version");
+    if (!caller) return caller.error();
     reply->set_lastcall(LASTCALL_VERSION);
     reply->set_grpc(grpc::Version());
     reply->set_protobuf(google::protobuf::internal::VersionString(GOOGLE_PROTOBUF_VERSION));
@@ -183,6 +166,52 @@ class AdminServer::Service final : public admin::v1::Admin::Service {
   }
 
  private:
+  // Whose call it is, when they may make it.
+  tl::expected<Caller, grpc::Status> Allow(const ServerContext& context, Role needed,
+                                           const std::string& what) {
+    const auto caller = callers_.Identify(context.peer());
+    if (!caller) {
+      return tl::unexpected(grpc::Status(grpc::StatusCode::PERMISSION_DENIED,
+                                         "permission denied: lastcalld cannot tell who asks"));
+    }
+    if (caller->role >= needed) return *caller;
+    Refused(*caller, what);
+    return tl::unexpected(grpc::Status(grpc::StatusCode::PERMISSION_DENIED,
+                                       callers_.Denial(*caller, what)));
+  }
+
+  // Whoever knocks at a closed door in a loop must not fill the log.
+  void Refused(const Caller& caller, const std::string& what) {
+    const Instant now = clock_.Now();
+    std::unique_lock lock(mutex_);
+    if (refused_at_ && now - *refused_at_ < kSilence) {
+      ++unsaid_;
+      return;
+    }
+    refused_at_ = now;
+    const int unsaid = std::exchange(unsaid_, 0);
+    lock.unlock();
+    log_(LogLevel::kWarning, "admin: may not " + what + ": " + Describe(caller) +
+                                 (unsaid == 0 ? "" : "; and " + std::to_string(unsaid) +
+                                                         " more calls were refused"));
+  }
+
+  // Every change is in the log with who asked, also one that comes to nothing. `what` is empty when it
+  // changes nothing.
+  Cause Note(const Caller& caller, const std::string& what, const std::string& reason) {
+    const std::string why = Printable(reason);
+    if (!what.empty()) {
+      log_(LogLevel::kInfo, "admin: " + Printable(what) + " asked by " + Describe(caller) +
+                                (why.empty() ? "" : ": " + why));
+    }
+    return CauseOf(caller, why);
+  }
+
+  grpc::Status AskStatus(admin::v1::Status* reply) {
+    return Ask<admin::v1::Status>(
+        [this](auto answer) { backend_.BeginStatus(std::move(answer)); }, reply);
+  }
+
   // A change takes as long as it takes; a shutdown ends it, and with it the waiting.
   template <class Question>
   grpc::Status Change(Question question, admin::v1::ReloadReply* reply) {
@@ -211,39 +240,91 @@ class AdminServer::Service final : public admin::v1::Admin::Service {
 
   AdminBackend& backend_;
   WatchHub& hub_;
-  const Callers& callers_;
+  const AdminCallers& callers_;
+  const Clock& clock_;
+  const Log log_;
+  std::mutex mutex_;
+  std::optional<Instant> refused_at_;  // when the log last said so
+  int unsaid_ = 0;                     // since
 };
 
-AdminServer::AdminServer() = default;
+AdminServer::AdminServer(Roles roles, const Clock& clock, Log log)
+    : log_(log), callers_(std::move(roles), clock, log) {}
 AdminServer::~AdminServer() = default;
 
-Result<std::unique_ptr<AdminServer>> AdminServer::Start(Listener listener, AdminBackend& backend,
-                                                        WatchHub& hub, const Clock& clock,
-                                                        Log log) {
-  std::unique_ptr<AdminServer> admin(new AdminServer);
-  admin->callers_ = std::make_unique<Callers>(log);
-  admin->service_ = std::make_unique<Service>(backend, hub, *admin->callers_);
-  ServerOptions options;
-  options.name = "admin";
-  options.listeners.push_back(std::move(listener));
-  options.services = {admin->service_.get()};
-  options.limits.connections = 128;
-  options.limits.threads = kThreads;
-  options.limits.message = 64 << 10;
-  options.admit = [callers = admin->callers_.get()](int fd) { return callers->Admit(fd); };
-  options.warn = [log](const std::string& what) { log(LogLevel::kWarning, what); };
-  auto server = Server::Start(std::move(options), clock, Termination());
-  if (!server) return tl::unexpected(server.error());
-  admin->server_ = std::move(*server);
-  admin->server_->SetServing(true);
-  admin->server_->Accept(true);
+Result<std::unique_ptr<AdminServer>> AdminServer::Start(Listener listener, Roles roles,
+                                                        AdminBackend& backend, WatchHub& hub,
+                                                        const Clock& clock, Log log) {
+  if (!PeerName::Works()) {
+    return Fail(Code::kInternal, "admin: this program has a getpeername() of its own, so that nobody "
+                                 "can tell who asks; build lastcalld without it");
+  }
+  std::unique_ptr<AdminServer> admin(new AdminServer(std::move(roles), clock, log));
+  const auto start = [&](const std::string& name, std::unique_ptr<Service>& service, int threads,
+                         int streams) {
+    service = std::make_unique<Service>(backend, hub, admin->callers_, clock, log);
+    ServerOptions options;
+    options.name = name;
+    options.services = {service.get()};
+    options.limits.connections = 0;  // counted by whose they are
+    options.limits.streams = streams;
+    options.limits.threads = threads;
+    options.limits.message = 64 << 10;
+    options.warn = [log](const std::string& what) { log(LogLevel::kWarning, what); };
+    return Server::Start(std::move(options), clock, Termination());
+  };
+  auto operators = start("admin", admin->for_operators_, kThreadsOfOperators,
+                               ServerLimits().streams);
+  if (!operators) return tl::unexpected(operators.error());
+  auto others = start("admin for others", admin->for_others_, kThreadsOfOthers,
+                            kStreamsOfOthers);
+  if (!others) return tl::unexpected(others.error());
+  admin->operators_ = std::move(*operators);
+  admin->others_ = std::move(*others);
+  admin->operators_->SetServing(true);
+  admin->others_->SetServing(true);
+  admin->Listen(std::move(listener));
   return admin;
 }
 
-void AdminServer::BeginRetire(bool last_call, std::function<void()> retired) {
-  server_->BeginRetire({.hurried = true, .last_call = last_call}, std::move(retired));
+void AdminServer::SetRoles(Roles roles) { callers_.SetRoles(std::move(roles)); }
+
+void AdminServer::Listen(Listener listener) {
+  if (acceptor_ != nullptr) acceptor_->LastCall();
+  std::vector<Listener> listeners;
+  listeners.push_back(std::move(listener));
+  acceptor_ = std::make_unique<Acceptor>(
+      std::move(listeners),
+      Acceptor::Callbacks{
+          .accepted =
+              [this](size_t, UniqueFd connection) {
+                const auto admitted = callers_.Admit(connection.get());
+                if (!admitted) return;
+                Server& server = admitted->role == Role::kOperator ? *operators_ : *others_;
+                server.Take(std::move(connection), admitted->name);
+              },
+          .has_room = [] { return true; },
+          .warn = [log = log_](const std::string& what) {
+            log(LogLevel::kWarning, "admin: " + what);
+          }});
+  acceptor_->Resume();
 }
 
-void AdminServer::Cancel() { server_->Cancel(); }
+void AdminServer::BeginRetire(bool last_call, std::function<void()> retired) {
+  if (last_call) acceptor_->LastCall();
+  acceptor_->Pause();
+  acceptor_ = nullptr;
+  auto left = std::make_shared<std::atomic<int>>(2);
+  for (Server* server : {operators_.get(), others_.get()}) {
+    server->BeginRetire({.hurried = true}, [left, retired] {
+      if (--*left == 0) retired();
+    });
+  }
+}
+
+void AdminServer::Cancel() {
+  operators_->Cancel();
+  others_->Cancel();
+}
 
 }  // namespace lastcall

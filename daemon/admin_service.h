@@ -5,12 +5,15 @@
 #include <memory>
 #include <string>
 
+#include "daemon/admin_callers.h"
+#include "daemon/roles.h"
 #include "daemon/watch_hub.h"
 #include "lastcall/admin/v1/admin.pb.h"
 
 #include <lastcall/base/log.h>
 #include <lastcall/base/result.h>
 #include <lastcall/lifecycle/cause.h>
+#include <lastcall/rpc/acceptor.h>
 #include <lastcall/rpc/listener.h>
 #include <lastcall/rpc/server.h>
 
@@ -38,13 +41,21 @@ class AdminBackend {
   virtual admin::v1::GetConfigReply EffectiveConfig() = 0;
 };
 
-// A server of its own beside all stages, on the admin socket; for root and the daemon's user.
+// The admin socket's own servers, beside all stages. Operators have one to themselves, so that whoever
+// may only look, or not even that, cannot take what their calls need.
 class AdminServer {
  public:
-  static Result<std::unique_ptr<AdminServer>> Start(Listener listener, AdminBackend& backend,
-                                                    WatchHub& hub, const Clock& clock, Log log);
+  // What a caller may do is decided when it connects, by `roles`.
+  static Result<std::unique_ptr<AdminServer>> Start(Listener listener, Roles roles,
+                                                    AdminBackend& backend, WatchHub& hub,
+                                                    const Clock& clock, Log log);
   // Order: after `retired` of BeginRetire.
   ~AdminServer();
+
+  // Of connections from now on.
+  void SetRoles(Roles roles);
+  // From this one instead; connections stay. Blocks: for the moment that an accept takes.
+  void Listen(Listener listener);
 
   // Lets the callers that are there get their answers; with `last_call` also those that wait in the
   // socket's queue, who are otherwise left to whoever listens next. `retired` runs in a thread of
@@ -55,12 +66,15 @@ class AdminServer {
 
  private:
   class Service;
-  class Callers;
-  AdminServer();
+  AdminServer(Roles roles, const Clock& clock, Log log);
 
-  std::unique_ptr<Callers> callers_;
-  std::unique_ptr<Service> service_;
-  std::unique_ptr<Server> server_;
+  const Log log_;
+  AdminCallers callers_;
+  std::unique_ptr<Service> for_operators_;
+  std::unique_ptr<Service> for_others_;
+  std::unique_ptr<Server> operators_;
+  std::unique_ptr<Server> others_;
+  std::unique_ptr<Acceptor> acceptor_;  // feeds both
 };
 
 }  // namespace lastcall

@@ -1,11 +1,14 @@
 #include "daemon/check.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <filesystem>
 #include <map>
 #include <utility>
 
 #include <lastcall/base/spelling.h>
+#include <lastcall/base/trust.h>
 #include <lastcall/plugin/manifest.h>
 
 namespace lastcall {
@@ -63,10 +66,11 @@ std::vector<ConfigProblem> CheckPlugins(const Config& config) {
 }
 
 std::vector<ConfigProblem> ReadCertificates(Config& config) {
+  const Trust trust(geteuid());
   std::vector<ConfigProblem> problems;
   for (ServerConfig& server : config.servers) {
     if (!server.tls) continue;
-    auto loaded = LoadTls(*server.tls);
+    auto loaded = LoadTls(*server.tls, &trust);
     if (loaded) {
       server.tls_pem = std::move(*loaded);
     } else {

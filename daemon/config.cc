@@ -19,6 +19,19 @@ namespace fs = std::filesystem;
 
 std::string Quoted(std::string_view text) { return '"' + std::string(text) + '"'; }
 
+// Of every value of `table`, by its name; `prefix` ends with a dot, or is empty.
+void AddOrigins(const toml::table& table, const std::string& prefix,
+                std::map<std::string, Place>& origins) {
+  for (auto&& [key, node] : table) {
+    const std::string name = prefix + KeyText(key.str());
+    if (const toml::table* inner = node.as_table()) {
+      AddOrigins(*inner, name + ".", origins);
+    } else {
+      origins[name] = PlaceOf(node.source());
+    }
+  }
+}
+
 class ConfigLoader {
  public:
   ConfigLoader(const ConfigFiles& files, Config& config)
@@ -219,6 +232,7 @@ Checked<Config> ConfigOf(const Checked<ConfigFiles>& files) {
   Config config;
   config.file = files->files.front();
   config.files = files->files;
+  AddOrigins(files->root, "", config.origins);
   auto problems = ConfigLoader(*files, config).Run();
   if (!problems.empty()) return tl::unexpected(std::move(problems));
   return config;
@@ -244,6 +258,11 @@ Checked<Config> DevelopmentConfig(const std::vector<std::string>& plugins,
   config.state_dir = (runtime / "state").lexically_normal();
   config.operators.clear();
   config.observers.clear();
+  for (const char* key : {"state_dir", "admin.socket", "admin.operators", "admin.observers",
+                          "server.dev.plugins", "server.dev.reflection"}) {
+    config.origins[key] = {};  // that is what --plugin means
+  }
+  if (!listen.empty()) config.origins["server.dev.listen"] = {};
   ServerConfig server;
   server.name = "dev";
   server.reflection = true;

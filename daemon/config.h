@@ -80,6 +80,9 @@ struct Config {
   std::string log_level = "info";        // trace, debug, info, warning or error
   std::vector<ServerConfig> servers;     // at least one; in the order of the files
   std::vector<ProcessConfig> processes;  // every one that a server names, in order of first use
+  // Where each value was written, by its name: "server.public.listen". Of the command line: a place
+  // without a file. What has none is a default.
+  std::map<std::string, Place> origins;
 };
 
 struct ConfigProblem {
@@ -115,5 +118,15 @@ Checked<Config> DevelopmentConfig(const std::vector<std::string>& plugins,
 // the TOML, places apart; the JSON has the same tables.
 std::string ToToml(const Config& config);
 std::string ToJson(const Config& config);
+// The TOML with a comment behind each value: where it was written, "default" or "command line".
+std::string ToAnnotatedToml(const Config& config);
+
+struct Origin {
+  std::string key;  // "server.public.listen"
+  enum class Kind { kFile, kCommandLine, kDefault } kind = Kind::kDefault;
+  Place place;  // of kFile
+};
+// Of every value of the effective configuration, in the order of its text.
+std::vector<Origin> OriginsOf(const Config& config);
 
 }  // namespace lastcall

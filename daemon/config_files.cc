@@ -1,6 +1,5 @@
 #include "daemon/config_files.h"
 
-#include <fcntl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -9,6 +8,7 @@
 #include <filesystem>
 #include <utility>
 
+#include <lastcall/base/trust.h>
 #include <lastcall/base/unique_fd.h>
 
 #include "daemon/config_problems.h"
@@ -19,8 +19,7 @@ namespace {
 namespace fs = std::filesystem;
 
 // The content, or errno.
-tl::expected<std::string, int> ReadAll(const std::string& file) {
-  const UniqueFd fd(open(file.c_str(), O_RDONLY | O_CLOEXEC));
+tl::expected<std::string, int> ReadAll(const UniqueFd& fd) {
   if (!fd) return tl::unexpected(errno);
   std::string text;
   std::array<char, 16384> buffer;
@@ -30,6 +29,16 @@ tl::expected<std::string, int> ReadAll(const std::string& file) {
     if (size == 0) return text;
     if (size < 0 && errno != EINTR) return tl::unexpected(errno);
   }
+}
+
+// What is wrong with a file that cannot be had.
+std::string Explain(const Distrust& distrust, const std::string& remedy) {
+  if (!distrust.flaws.empty()) return "is not trusted: " + Describe(distrust.flaws);
+  const bool missing = distrust.error.code == Code::kNotFound;
+  const std::string& whole = distrust.error.message;  // "PATH: cannot be read: …"
+  return whole.substr(whole.find(": cannot be read") + 2) + "; " +
+         (missing ? "name another file with --config, or run plugins without a file with --plugin"
+                  : remedy);
 }
 
 // Empty when there was a problem.
@@ -49,13 +58,15 @@ toml::table ParseText(const std::string& text, const std::string& file, Problems
 }
 
 toml::table ParseFile(const std::string& file, Problems& problems) {
-  const auto text = ReadAll(file);
+  constexpr char kRemedy[] = "make it a file that the daemon's user may read";
+  const auto found = Trust(geteuid()).Find(file);
+  if (!found) {
+    problems.Add({file}, Explain(found.error(), kRemedy));
+    return {};
+  }
+  const auto text = ReadAll(found->Open());
   if (!text) {
-    const bool missing = text.error() == ENOENT;
-    problems.Add({file}, "cannot be read: " + ErrnoText(text.error()) + "; " +
-                             (missing ? "name another file with --config, or run plugins without "
-                                        "a file with --plugin"
-                                      : "make it a file that the daemon's user may read"));
+    problems.Add({file}, "cannot be read: " + ErrnoText(text.error()) + "; " + kRemedy);
     return {};
   }
   return ParseText(*text, file, problems);
@@ -64,15 +75,22 @@ toml::table ParseFile(const std::string& file, Problems& problems) {
 // In lexical order; hidden files are left out, as in the shell's *.toml.
 tl::expected<std::vector<std::string>, ConfigProblem> FindDropIns(const fs::path& file) {
   const fs::path folder = file.parent_path() / (file.stem().string() + ".d");
+  const auto trusted = Trust(geteuid()).FindFolder(folder);
+  if (!trusted) {
+    if (trusted.error().error.code == Code::kNotFound) return std::vector<std::string>();
+    return tl::unexpected(ConfigProblem{
+        {folder}, Explain(trusted.error(), "make it a folder that the daemon's user may read, or "
+                                           "remove it")});
+  }
   std::vector<std::string> found;
   std::error_code error;
-  fs::directory_iterator each(folder, error);
+  fs::directory_iterator each("/proc/self/fd/" + std::to_string(trusted->fd()), error);
   for (; !error && each != fs::directory_iterator(); each.increment(error)) {
     const fs::path name = each->path().filename();
     const bool hidden = name.string().starts_with('.');
-    if (!hidden && name.extension() == ".toml") found.push_back(each->path());
+    if (!hidden && name.extension() == ".toml") found.push_back(folder / name);
   }
-  if (error && error != std::errc::no_such_file_or_directory) {
+  if (error) {
     return tl::unexpected(
         ConfigProblem{{folder},
                       "cannot be read: " + ErrnoText(error.value()) +

@@ -2,6 +2,7 @@
 #include <array>
 #include <charconv>
 #include <cmath>
+#include <functional>
 #include <optional>
 #include <string>
 #include <utility>
@@ -10,6 +11,7 @@
 #include <lastcall/base/json.h>
 
 #include "daemon/config.h"
+#include "daemon/config_problems.h"
 #include "daemon/config_reader.h"
 
 namespace lastcall {
@@ -158,15 +160,40 @@ std::string TomlScalar(const Node::Scalar& scalar) {
   return "[" + list + "]";
 }
 
-void WriteToml(const Node& table, const std::string& path, std::string& out) {
+// What stands behind the value called `name`; may be null: nothing does.
+using Note = std::function<std::string(const std::string& name)>;
+
+void WriteToml(const Node& table, const std::string& path, const Note& note, std::string& out) {
+  const std::string prefix = path.empty() ? "" : path + ".";
   bool headed = path.empty();
   for (const auto& [key, node] : table.children) {
     if (!node.scalar) continue;
     if (!std::exchange(headed, true)) out += "\n[" + path + "]\n";
-    out += KeyText(key) + " = " + TomlScalar(*node.scalar) + "\n";
+    out += KeyText(key) + " = " + TomlScalar(*node.scalar);
+    out += (note ? "  # " + note(prefix + KeyText(key)) : "") + "\n";
   }
   for (const auto& [key, node] : table.children) {
-    if (!node.scalar) WriteToml(node, (path.empty() ? "" : path + ".") + KeyText(key), out);
+    if (!node.scalar) WriteToml(node, prefix + KeyText(key), note, out);
+  }
+}
+
+Origin OriginOf(const Config& config, const std::string& key) {
+  const auto found = config.origins.find(key);
+  if (found == config.origins.end()) return {.key = key, .kind = Origin::Kind::kDefault, .place = {}};
+  const bool file = !found->second.file.empty();
+  return {.key = key,
+          .kind = file ? Origin::Kind::kFile : Origin::Kind::kCommandLine,
+          .place = found->second};
+}
+
+// In the order of WriteToml.
+void AddOrigins(const Config& config, const Node& table, const std::string& prefix,
+                std::vector<Origin>& origins) {
+  for (const auto& [key, node] : table.children) {
+    if (node.scalar) origins.push_back(OriginOf(config, prefix + KeyText(key)));
+  }
+  for (const auto& [key, node] : table.children) {
+    if (!node.scalar) AddOrigins(config, node, prefix + KeyText(key) + ".", origins);
   }
 }
 
@@ -199,8 +226,25 @@ void WriteJson(const Node& table, JsonWriter& json) {
 
 std::string ToToml(const Config& config) {
   std::string text;
-  WriteToml(Describe(config), "", text);
+  WriteToml(Describe(config), "", nullptr, text);
   return text;
+}
+
+std::string ToAnnotatedToml(const Config& config) {
+  std::string text;
+  const auto note = [&](const std::string& name) -> std::string {
+    const Origin origin = OriginOf(config, name);
+    if (origin.kind == Origin::Kind::kFile) return Format(origin.place);
+    return origin.kind == Origin::Kind::kDefault ? "default" : "command line";
+  };
+  WriteToml(Describe(config), "", note, text);
+  return text;
+}
+
+std::vector<Origin> OriginsOf(const Config& config) {
+  std::vector<Origin> origins;
+  AddOrigins(config, Describe(config), "", origins);
+  return origins;
 }
 
 std::string ToJson(const Config& config) {

@@ -1,7 +1,5 @@
 #include "daemon/daemon.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -11,8 +9,12 @@
 
 #include <boost/asio/post.hpp>
 
+#include <lastcall/base/spelling.h>
+
 #include "daemon/check.h"
+#include "daemon/config_roles.h"
 #include "daemon/convert.h"
+#include "daemon/receipt_file.h"
 
 namespace lastcall {
 namespace {
@@ -43,24 +45,15 @@ Daemon::Daemon(Config config, Self self, std::string host_program, Logger& logge
 Daemon::~Daemon() = default;
 
 Result<> Daemon::Bind() {
-  Address admin;
-  admin.kind = Address::Kind::kUnix;
-  admin.path = config_.admin_socket;
-  admin.mode = 0600;
-  admin.text = "unix:" + admin.path;
-  auto admin_socket = Listener::Bind(admin);
-  if (!admin_socket) {
-    const bool second = admin_socket.error().code == Code::kAlreadyExists;
-    return Fail(admin_socket.error().code,
-                "admin socket: " + admin_socket.error().message +
-                    (second ? " (is another lastcalld running with this configuration?)" : ""));
-  }
-  admin_socket_ = std::move(*admin_socket);
-  admin_address_ = admin_socket_->address();
+  if (auto claimed = ClaimAdminSocket(); !claimed) return claimed;
   auto sockets = BindAll(config_);
   if (!sockets) return tl::unexpected(sockets.error());
   sockets_ = std::move(*sockets);
   for (const std::string& warning : CertificateWarnings(config_, clock_.Wall())) {
+    Say(LogLevel::kWarning, warning);
+  }
+  for (const std::string& warning : GroupWarnings(config_)) Say(LogLevel::kWarning, warning);
+  if (const std::string warning = ReceiptWarning(config_.state_dir); !warning.empty()) {
     Say(LogLevel::kWarning, warning);
   }
   for (const std::string& name : activation_.Unused()) {
@@ -198,16 +191,10 @@ void Daemon::ForEachHost(F action) {
 
 // The signals, too: without an admin there is nobody to tell what came of them.
 Result<> Daemon::BeginAdmin() {
-  admin_ = nullptr;
-  // A copy of the socket: this one stays, for the next life of this process.
-  UniqueFd copy(fcntl(admin_socket_->fd(), F_DUPFD_CLOEXEC, 0));
-  if (!copy) return FailErrno("cannot use the admin socket", errno);
-  auto admin = AdminServer::Start(Listener(std::move(copy), admin_address_), *this, hub_, clock_, log_);
-  if (!admin) {
+  if (const auto admin = StartAdmin(); !admin) {
     Say(LogLevel::kError, admin.error().message);
-    return tl::unexpected(admin.error());
+    return admin;
   }
-  admin_ = std::move(*admin);
   signals_.emplace(clock_, std::function([this](const ReceivedSignal& signal) {
                      Post([this, signal] { supervisor_->OnSignal(signal); });
                    }));
@@ -218,12 +205,13 @@ int Daemon::Run() {
   const bool resumed = supervisor_.has_value();
   if (!resumed) MakeSupervisor();
   if (!BeginAdmin()) return 70;
+  WatchClock();
   const auto work = boost::asio::make_work_guard(loop_);
   if (resumed) {
     GoOnWithReload();
   } else {
     Say(LogLevel::kInfo, "lastcalld " LASTCALL_VERSION " starts, pid " + std::to_string(getpid()) +
-                             ", " + admin_address_);
+                             ", unix:" + admin_socket_->path());
     supervisor_->Start();
   }
   while (!over_) {
@@ -358,7 +346,9 @@ void Daemon::Finished(const Receipt& receipt) {
 
 // Lets watchers read the receipt, and whoever asked his answer; bounded.
 void Daemon::EndAdmin() {
+  LeaveAdminSocket();
   admin_->BeginRetire(true, [this] { Post([this] { over_ = true; }); });
+  admin_socket_->Close();
   refresh_.expires_after(kAdminGrace);
   refresh_.async_wait([this](const boost::system::error_code& error) {
     if (!error) admin_->Cancel();
@@ -366,17 +356,8 @@ void Daemon::EndAdmin() {
 }
 
 void Daemon::KeepReceipt(const Receipt& receipt) {
-  const std::string path = config_.state_dir + "/receipt.json";
-  const std::string temporary = path + ".new";
-  mkdir(config_.state_dir.c_str(), 0755);
-  const UniqueFd fd(open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
-  const std::string text = receipt.ToJson() + "\n";
-  const bool kept = fd && write(fd.get(), text.data(), text.size()) == ssize_t(text.size()) &&
-                    rename(temporary.c_str(), path.c_str()) == 0;
-  if (kept) return;
-  Say(LogLevel::kWarning, "cannot keep the receipt in " + path + ": " + ErrnoText(errno) +
-                              "; it is in the log");
-  unlink(temporary.c_str());
+  const auto kept = WriteReceipt(config_.state_dir, receipt.ToJson() + "\n");
+  if (!kept) Say(LogLevel::kWarning, kept.error().message + "; it is in the log");
 }
 
 admin::v1::ShutdownReply Daemon::Shutdown(const admin::v1::ShutdownRequest& asked,
@@ -402,14 +383,20 @@ admin::v1::ShutdownReply Daemon::Shutdown(const admin::v1::ShutdownRequest& aske
 }
 
 Result<bool> Daemon::SetDraining(const admin::v1::SetDrainingRequest& request, const Cause& by) {
+  std::vector<std::string> names;
+  for (const ServerConfig& server : config_.servers) names.push_back(server.name);
+  if (std::find(names.begin(), names.end(), request.server()) == names.end()) {
+    return Fail(Code::kNotFound, "no server \"" + request.server() + "\"; " +
+                                     SpellingHint(request.server(), names));
+  }
   return supervisor_->SetDraining(request.server(), request.draining(), by);
 }
 
 Result<std::string> Daemon::SetLogLevel(const std::string& name, const Cause& by) {
   const auto level = LogLevelNamed(name);
   if (!level) {
-    return Fail(Code::kInvalidArgument,
-                "no log level \"" + name + "\"; there are: trace, debug, info, warning, error");
+    const std::vector<std::string> known{"trace", "debug", "info", "warning", "error"};
+    return Fail(Code::kInvalidArgument, "no log level \"" + name + "\"; " + SpellingHint(name, known));
   }
   const std::string previous(Name(logger_.level()));
   logger_.SetLevel(*level);
@@ -420,8 +407,17 @@ Result<std::string> Daemon::SetLogLevel(const std::string& name, const Cause& by
 
 admin::v1::GetConfigReply Daemon::EffectiveConfig() {
   admin::v1::GetConfigReply reply;
-  reply.set_toml(ToToml(config_));
+  reply.set_toml(ToAnnotatedToml(config_));
   reply.set_json(ToJson(config_));
+  for (const Origin& origin : OriginsOf(config_)) {
+    admin::v1::Origin& one = *reply.add_origins();
+    one.set_key(origin.key);
+    one.set_kind(origin.kind == Origin::Kind::kFile          ? "file"
+                 : origin.kind == Origin::Kind::kCommandLine ? "command line"
+                                                             : "default");
+    one.set_file(origin.place.file);
+    one.set_line(origin.place.line);
+  }
   return reply;
 }
 

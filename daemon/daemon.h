@@ -2,6 +2,7 @@
 #pragma once
 
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/steady_timer.hpp>
 
 #include <map>
@@ -12,12 +13,14 @@
 #include <vector>
 
 #include "daemon/admin_service.h"
+#include "daemon/admin_socket.h"
 #include "daemon/changes.h"
 #include "daemon/config.h"
 #include "daemon/host_process.h"
 #include "daemon/logging.h"
 #include "daemon/reexec.h"
 #include "daemon/resume_check.h"
+#include "daemon/wall_clock_watch.h"
 #include "daemon/watch_hub.h"
 
 #include <lastcall/signals/signals.h>
@@ -29,7 +32,7 @@ namespace lastcall {
 
 // Everything runs in the thread of Run, but for the admin's calls and the signals, which post to it.
 // What it tells of itself is in daemon_status.cc, how it reloads in daemon_reload.cc, how it executes
-// another build of itself in daemon_reexec.cc.
+// another build of itself in daemon_reexec.cc, how it keeps its admin socket in daemon_admin.cc.
 class Daemon final : private SupervisorObserver, private AdminBackend, private HostSurroundings {
  public:
   // `host_program`: lastcall-host.
@@ -131,6 +134,16 @@ class Daemon final : private SupervisorObserver, private AdminBackend, private H
   void AddProcess(const Supervisor::State& state, admin::v1::Status& status) const;
   void AddServer(const ServerConfig& config, admin::v1::Status& status) const;
 
+  Result<> ClaimAdminSocket();
+  Result<> StartAdmin();
+  void AwaitAdminChanges();
+  void KeepAdminSocket();
+  void ListenAgain();
+  void LeaveAdminSocket();
+
+  void WatchClock();
+  void AwaitClock();
+
   Result<Candidate> Prepare() const;
   void NextReload();
   void BeginChanges(const Cause& by);
@@ -168,12 +181,17 @@ class Daemon final : private SupervisorObserver, private AdminBackend, private H
   boost::asio::steady_timer refresh_{loop_};  // of the watchers' view while stopping
   Instant armed_ = kNever;
   Instant promised_{};  // to systemd: when the stop is over
+  WallClockWatch clock_watch_{clock_};
+  boost::asio::posix::stream_descriptor clock_changes_{loop_};
   bool publish_pending_ = false;
   bool finished_ = false;  // nothing is left but to say so
   bool over_ = false;
 
   WatchHub hub_;
-  std::optional<Listener> admin_socket_;
+  std::optional<AdminSocket> admin_socket_;
+  boost::asio::posix::stream_descriptor admin_changes_{loop_};  // in its folder
+  boost::asio::steady_timer admin_retry_{loop_};
+  bool admin_lost_ = false;  // it could not be made again, and that was said
   Sockets sockets_;
   std::optional<Supervisor> supervisor_;
   std::optional<Candidate> candidate_;   // a reload is under way
@@ -182,7 +200,6 @@ class Daemon final : private SupervisorObserver, private AdminBackend, private H
   std::optional<Handover> handover_;     // another build takes over
   ContinuedReload continued_;
   std::unique_ptr<AdminServer> admin_;
-  std::string admin_address_;
   std::optional<SignalReader> signals_;
   int exit_code_ = 0;
 };

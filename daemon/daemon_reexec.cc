@@ -26,7 +26,9 @@ state::v1::State Daemon::Save(std::vector<int>& descriptors) const {
     descriptors.push_back(socket.fd());
     return socket;
   };
-  *state.mutable_admin() = keep(ToState(*admin_socket_));
+  *state.mutable_admin() = keep(ToState(admin_socket_->listener()));
+  state.set_admin_lock(admin_socket_->lock());
+  descriptors.push_back(admin_socket_->lock());
   for (const auto& [server, all] : sockets_) {
     for (const Bound& bound : all) {
       state::v1::Socket& socket = *state.add_sockets() = keep(ToState(*bound.listener));
@@ -111,8 +113,7 @@ void Daemon::Resume(const state::v1::State& state) {
   for (const state::v1::Contents& contents : state.contents()) {
     contents_[contents.process()] = {contents.parts().begin(), contents.parts().end()};
   }
-  admin_socket_ = FromState(state.admin());
-  admin_address_ = admin_socket_->address();
+  admin_socket_.emplace(UniqueFd(state.admin_lock()), FromState(state.admin()));
   for (const ServerConfig& server : config_.servers) sockets_[server.name];
   for (const state::v1::Socket& saved : state.sockets()) {
     sockets_[saved.server()].push_back(

@@ -2,9 +2,13 @@
 #include <algorithm>
 #include <utility>
 
+#include <lastcall/base/spelling.h>
+
 #include "daemon/check.h"
+#include "daemon/config_roles.h"
 #include "daemon/convert.h"
 #include "daemon/daemon.h"
+#include "daemon/trust_check.h"
 
 namespace lastcall {
 namespace {
@@ -61,7 +65,8 @@ Result<Daemon::Candidate> Daemon::Prepare() const {
     if (!config) return tl::unexpected(AsError(config.error()));
     candidate.config = std::move(*config);
   }
-  auto problems = CheckPlugins(candidate.config);
+  auto problems = CheckTrust(candidate.config, host_program_);
+  for (ConfigProblem& one : CheckPlugins(candidate.config)) problems.push_back(std::move(one));
   for (ConfigProblem& one : ReadCertificates(candidate.config)) problems.push_back(one);
   for (ConfigProblem& one : OutOfReach(config_, candidate.config)) problems.push_back(one);
   if (!problems.empty()) return tl::unexpected(AsError(problems));
@@ -104,6 +109,9 @@ void Daemon::NextReload() {
   const Cause by = reloading_.front().by;
   Say(LogLevel::kInfo, "reload asked by " + Describe(by));
   auto another = OpenAnotherBuild(self_.program);
+  if (!another && another.error().code == Code::kFailedPrecondition) {
+    return RefuseReload(another.error());
+  }
   if (!another) Say(LogLevel::kWarning, another.error().message + "; the build that runs goes on");
   if (another && *another) return BeginHandover(by, std::move(**another));
   BeginChanges(by);
@@ -121,6 +129,9 @@ void Daemon::BeginChanges(const Cause& by) {
   if (!sockets) return RefuseReload(sockets.error());
   candidate->sockets = std::move(*sockets);
   for (const std::string& warning : CertificateWarnings(candidate->config, clock_.Wall())) {
+    Say(LogLevel::kWarning, warning);
+  }
+  for (const std::string& warning : GroupWarnings(candidate->config)) {
     Say(LogLevel::kWarning, warning);
   }
   candidate_ = std::move(*candidate);
@@ -192,6 +203,7 @@ void Daemon::TakeEffect(const std::vector<Supervisor::Outcome>& outcomes) {
     contents_ = std::move(candidate.contents);
     sockets_ = std::move(candidate.sockets);
     supervisor_->SetOptions(SupervisorOptions(config_));
+    admin_->SetRoles(RolesOf(config_));
     for (const ProcessConfig& process : config_.processes) {
       supervisor_->SetMember(MemberOf(config_, process.name, sockets_));
     }
@@ -229,12 +241,11 @@ void Daemon::TakeEffect(const std::vector<Supervisor::Outcome>& outcomes) {
 
 void Daemon::BeginRestart(const admin::v1::RestartRequest& request, const Cause& by,
                           std::function<void(Result<admin::v1::ReloadReply>)> answer) {
-  const auto known = [&](const ProcessConfig& one) { return one.name == request.process(); };
-  if (std::none_of(config_.processes.begin(), config_.processes.end(), known)) {
-    std::string names;
-    for (const ProcessConfig& one : config_.processes) names += (names.empty() ? "" : ", ") + one.name;
-    return answer(Fail(Code::kNotFound,
-                       "no process \"" + request.process() + "\"; there are: " + names));
+  std::vector<std::string> names;
+  for (const ProcessConfig& one : config_.processes) names.push_back(one.name);
+  if (std::find(names.begin(), names.end(), request.process()) == names.end()) {
+    return answer(Fail(Code::kNotFound, "no process \"" + request.process() + "\"; " +
+                                            SpellingHint(request.process(), names)));
   }
   if (handover_) {
     return answer(Fail(Code::kFailedPrecondition,

@@ -3,6 +3,7 @@
 #include <grpcpp/grpcpp.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <cstdio>
 #include <cstring>
@@ -12,6 +13,7 @@
 #include "daemon/host_control.h"
 #include "daemon/logging.h"
 
+#include <lastcall/base/trust.h>
 #include <lastcall/host/host.h>
 #include <lastcall/plugin/loader.h>
 #include <lastcall/signals/signals.h>
@@ -45,7 +47,13 @@ PluginSource ToSource(const std::string& server, const worker::v1::PluginSpec& s
   return {.name = spec.name(),
           .config = PluginConfig("server." + server + ".config." + spec.name(), std::move(values)),
           .create = [path = spec.path()](PluginHost& host) -> Result<std::unique_ptr<Plugin>> {
-            const auto library = PluginLibrary::Open(path);
+            // The supervisor has looked as well, but who loads it is the one to be sure.
+            auto found = Trust(geteuid()).Find(path);
+            if (!found) return tl::unexpected(found.error().error);
+            // Kept for ever, as the plugin is: the dynamic loader knows it by this path, and reads
+            // beside it what it needs later ($ORIGIN).
+            const auto* const file = new TrustedFile(std::move(*found));
+            const auto library = PluginLibrary::Open(path, file->Reach());
             if (!library) return tl::unexpected(library.error());
             return library->Create(host);
           }};

@@ -11,10 +11,13 @@
 
 #include "daemon/check.h"
 #include "daemon/config.h"
+#include "daemon/config_roles.h"
 #include "daemon/convert.h"
 #include "daemon/daemon.h"
 #include "daemon/logging.h"
 #include "daemon/options.h"
+#include "daemon/own_program.h"
+#include "daemon/trust_check.h"
 
 #include <lastcall/signals/signals.h>
 
@@ -67,7 +70,8 @@ Checked<Config> Load(const Options& options) {
 
 // What there is to know before the processes start. Empty: nothing is wrong.
 std::vector<ConfigProblem> Check(Config& config) {
-  auto problems = CheckPlugins(config);
+  auto problems = CheckTrust(config, HostProgram());
+  for (ConfigProblem& problem : CheckPlugins(config)) problems.push_back(std::move(problem));
   for (ConfigProblem& problem : ReadCertificates(config)) problems.push_back(std::move(problem));
   return problems;
 }
@@ -123,6 +127,9 @@ int Main(int argc, char** argv) {
   }
   if (options->check) {
     for (const std::string& warning : CertificateWarnings(*config, SteadyClock().Wall())) {
+      std::cerr << "warning: " << warning << "\n";
+    }
+    for (const std::string& warning : GroupWarnings(*config)) {
       std::cerr << "warning: " << warning << "\n";
     }
     std::cout << Summary(*config);

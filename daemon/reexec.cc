@@ -11,6 +11,8 @@
 #include <filesystem>
 #include <string_view>
 
+#include <lastcall/base/trust.h>
+
 #include "daemon/changes.h"
 
 namespace lastcall {
@@ -47,16 +49,10 @@ tl::unexpected<Error> Refuse(const std::string& why) {
 
 }  // namespace
 
-std::string OwnProgram() {
-  constexpr std::string_view kDeleted = " (deleted)";
-  std::error_code error;
-  std::string path = std::filesystem::read_symlink(kRunning, error);
-  if (path.ends_with(kDeleted)) path.resize(path.size() - kDeleted.size());
-  return path;
-}
-
 Result<std::optional<UniqueFd>> OpenAnotherBuild(const std::string& program) {
-  UniqueFd fd(open(program.c_str(), O_RDONLY | O_CLOEXEC));
+  const auto found = Trust(geteuid()).Find(program);
+  if (!found) return tl::unexpected(found.error().error);
+  UniqueFd fd = found->Open();
   if (!fd) return FailErrno("cannot read " + program, errno);
   struct stat there {}, running {};
   if (fstat(fd.get(), &there) != 0 || stat(kRunning, &running) != 0) {

@@ -22,11 +22,9 @@ struct Self {
 // The argument that makes a new build prove itself; see ResumeCheck.
 inline constexpr char kResumeCheck[] = "--resume-check";
 
-// The path of the program that runs, also where another file is there now.
-std::string OwnProgram();
-
 // Opens the file at the program's path when its content is not what runs. Empty: it is the same.
-// Blocks: reads both where they are two files. Fails: it cannot be read.
+// Blocks: reads both where they are two files. Fails: kFailedPrecondition, others could have put it
+// there; otherwise, it cannot be read.
 Result<std::optional<UniqueFd>> OpenAnotherBuild(const std::string& program);
 
 // The state as a descriptor to hand on, and the entry of the environment that goes with it.

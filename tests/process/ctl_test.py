@@ -75,7 +75,16 @@ class ReadingTest(unittest.TestCase):
 
     def test_config_can_become_a_file(self):
         text = self.text_of("config")
-        self.assertEqual(tomllib.loads(text), self.json_of("Config", "config")["config"])
+        value = self.json_of("Config", "config")
+        self.assertEqual(tomllib.loads(text), value["config"])
+        lines = self.daemon.config.read_text(encoding="utf-8").splitlines()
+        (number,) = [at for at, line in enumerate(lines, 1) if line.startswith("state_dir")]
+        self.assertIn(f'state_dir = "{self.daemon.folder}/state"  # {self.daemon.config}:{number}\n',
+                      text)
+        self.assertIn('restart = "always"  # default\n', text)
+        self.assertEqual(value["origins"]["state_dir"],
+                         {"kind": "file", "file": str(self.daemon.config), "line": number})
+        self.assertEqual(value["origins"]["process.main.restart"], {"kind": "default"})
         copy = self.daemon.folder / "copy.toml"
         copy.write_text(text, encoding="utf-8")
         self.assertEqual(run(BIN / "lastcalld", "--config", copy, "--check").returncode, 0)
@@ -93,14 +102,18 @@ class ReadingTest(unittest.TestCase):
                          {"level": "info", "previous": "debug"})
         wrong = self.daemon.ctl("log-level", "loud")
         self.assertEqual((wrong.returncode, wrong.stdout), (USAGE, ""))
-        self.assertIn("there are: trace, debug, info, warning, error", wrong.stderr)
+        self.assertIn("known are trace, debug, info, warning and error", wrong.stderr)
+        self.assertIn('did you mean "debug"?', self.daemon.ctl("log-level", "dbug").stderr)
 
     def test_names_and_usage(self):
         for verb in ("servers", "drain", "undrain"):
             wrong = self.daemon.ctl(verb, "publik")
             self.assertEqual((wrong.returncode, wrong.stdout), (NO_SUCH_NAME, ""))
             self.assertIn('no server "publik"', wrong.stderr)
-            self.assertIn("public", wrong.stderr, "the remedy")
+            self.assertIn('did you mean "public"?', wrong.stderr, "the remedy")
+        wrong = self.daemon.ctl("restart", "mian")
+        self.assertEqual((wrong.returncode, wrong.stdout), (NO_SUCH_NAME, ""))
+        self.assertIn('no process "mian"; did you mean "main"?', wrong.stderr)
         for args in ((), ("statsu",), ("wait",), ("shutdown", "--grace", "5")):
             self.assertEqual(self.daemon.ctl(*args).returncode, USAGE, args)
 
@@ -122,6 +135,36 @@ class ReadingTest(unittest.TestCase):
             done = self.daemon.ctl(verb, **other)
             self.assertEqual((done.returncode, done.stdout), (DENIED, ""), done.stderr)
             self.assertIn("denied", done.stderr)
+
+
+class DropInTest(unittest.TestCase):
+    def test_they_count_and_are_named(self):
+        prepared = Daemon(wait=False, shutdown={"grace": "20s"}, reload={"settle": "0s"})
+        folder = prepared.folder / "lastcalld.d"
+        folder.mkdir()
+        (folder / "10-a.toml").write_text('[shutdown]\ngrace = "7s"\ncancel = "1s"\n')
+        (folder / "20-b.toml").write_text('\n[shutdown]\ncancel = "2s"\n'
+                                          '[server.public]\nlisten = ["127.0.0.1:0"]\n')
+        with prepared as daemon:
+            daemon.ctl("--timeout", "30s", "wait", "serving", check=True)
+            text = daemon.ctl("config", check=True).stdout
+            self.assertIn(f'grace = "7s"  # {folder}/10-a.toml:2\n', text)
+            self.assertIn(f'cancel = "2s"  # {folder}/20-b.toml:3\n', text)
+            self.assertIn(f'listen = ["127.0.0.1:0"]  # {folder}/20-b.toml:5\n', text)
+            # A reload reads what has come and gone.
+            (folder / "20-b.toml").unlink()
+            (folder / "15-c.toml").write_text('[shutdown]\ngrace = "8s"\n')
+            daemon.ctl("reload", check=True)
+            config = daemon.json("config")
+            self.assertEqual(config["config"]["shutdown"]["grace"], "8s")
+            self.assertEqual(config["origins"]["shutdown.grace"],
+                             {"kind": "file", "file": f"{folder}/15-c.toml", "line": 2})
+            self.assertEqual(config["config"]["shutdown"]["cancel"], "1s")
+            (folder / "30-d.toml").write_text('[shutdown]\ngracee = "8s"\n')
+            wrong = daemon.ctl("reload")
+            self.assertEqual(wrong.returncode, FAILED)
+            self.assertIn(f"{folder}/30-d.toml:2: unknown key shutdown.gracee; "
+                          'did you mean "grace"?', wrong.stderr)
 
 
 class LogLevelTest(unittest.TestCase):

@@ -174,12 +174,12 @@ class BindTest(Refusals):
 
     def test_second_daemon(self):
         with Daemon() as daemon, Busy(daemon) as busy, Busy(daemon, kind="unix") as local:
-            before = {path: path.stat().st_ino for path in daemon.folder.glob("*.sock")}
+            before = {path: path.stat().st_ino for path in daemon.folder.glob("*.sock*")}
             for _ in range(3):
                 second = run(BIN / "lastcalld", "--config", daemon.config)
                 self.assertEqual(second.returncode, CANNOT_BIND)
                 self.assertEqual(len(second.stderr.splitlines()), 1, second.stderr)
-                self.assertIn("is another lastcalld running with this", second.stderr)
+                self.assertIn("another lastcalld is running with this", second.stderr)
                 self.assertIn(f"pid {daemon.pid}", second.stderr)
             self.assertEqual({path: path.stat().st_ino for path in daemon.folder.glob("*.sock*")},
                              before)

@@ -129,7 +129,7 @@ class ChangeTest(ReloadTest):
                              (0, "process main: incarnation 2 serves\n"))
             done = daemon.ctl("restart", "mian")
             self.assertEqual(done.returncode, NO_SUCH_NAME)
-            self.assertIn('no process "mian"; there are: main', done.stderr)
+            self.assertIn('no process "mian"; did you mean "main"?', done.stderr)
 
     def test_a_storm(self):
         with self.daemon() as daemon, self.nothing_lost(daemon):

@@ -1,6 +1,5 @@
 """How the daemon stops: the stages as clients see them, and that nothing makes it take longer."""
 
-import json
 import signal
 import socket
 import subprocess
@@ -137,22 +136,6 @@ class StagesTest(unittest.TestCase):
             self.assertLess(time.monotonic() - began, AT_ONCE + SLACK)
             self.assertNotEqual(call.code(), grpc.StatusCode.OK)
             daemon.assert_nothing_left()
-
-
-class ReceiptTest(unittest.TestCase):
-    def test_no_room_for_it(self):
-        full = Daemon(wait=True)
-        state = full.folder / "state"
-        state.mkdir()
-        (state / "receipt.json.new").symlink_to("/dev/full")
-        with full as daemon:
-            told = daemon.json("shutdown")
-            self.assertEqual(daemon.wait(), 0)
-            self.assertEqual(list(state.iterdir()), [])
-            self.assertIn(f"cannot keep the receipt in {state}/receipt.json: No space left",
-                          daemon.log())
-            logged = daemon.log().split("receipt: ")[1].splitlines()[0]
-            self.assertEqual(json.loads(logged), told)
 
 
 class EarlyEndTest(unittest.TestCase):

@@ -2,6 +2,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "daemon/config.h"
 #include "temp_folder.h"
 
@@ -240,6 +242,41 @@ TEST_F(ConfigTextTest, PluginByPathKeepsItsPath) {
   const Config config = Load("[server.a]\nlisten = [\"127.0.0.1:0\"]\nplugins = [\"./e.so\"]\n");
   EXPECT_THAT(ToToml(config), HasSubstr("plugins = [\"" + folder_.path() + "/e.so\"]"));
   EXPECT_THAT(ToToml(config), Not(HasSubstr("./e.so")));
+}
+
+TEST_F(ConfigTextTest, EveryValueSaysWhereItWasWritten) {
+  const std::string drop_in =
+      folder_.Write("lastcalld.d/50-more.toml", "[shutdown]\ngrace = \"3s\"\n\n[server.a.limits]\n"
+                                                "streams = 7\n");
+  const Config config = Load(std::string(kSmall) + "[server.a.config.echo.deep]\n\"a key\" = 1\n");
+  const std::string text = ToAnnotatedToml(config), main = folder_ / "lastcalld.toml";
+  for (const std::string& line :
+       {"listen = [\"127.0.0.1:0\"]  # " + main + ":2\n", "plugins = [\"echo\"]  # " + main + ":3\n",
+        "\"a key\" = 1  # " + main + ":5\n", "grace = \"3s\"  # " + drop_in + ":2\n",
+        "streams = 7  # " + drop_in + ":5\n", std::string("delay = \"0s\"  # default\n"),
+        std::string("process = \"main\"  # default\n")}) {
+    EXPECT_THAT(text, HasSubstr(line));
+  }
+  ExpectSame(config, LoadElsewhere(text));
+
+  const auto origins = OriginsOf(config);
+  EXPECT_EQ(std::count(text.begin(), text.end(), '#'), static_cast<long>(origins.size()));
+  EXPECT_EQ(origins.front().key, "plugin_dir");
+  const auto deep = std::find_if(origins.begin(), origins.end(), [](const Origin& origin) {
+    return origin.key == "server.a.config.echo.deep.\"a key\"";
+  });
+  ASSERT_NE(deep, origins.end());
+  EXPECT_EQ(deep->kind, Origin::Kind::kFile);
+  EXPECT_EQ(deep->place.line, 5u);
+}
+
+TEST_F(ConfigTextTest, WhatTheCommandLineSaysIsMarkedSo) {
+  const auto config = DevelopmentConfig({"./x.so"}, {"127.0.0.1:0"}, folder_.path());
+  ASSERT_TRUE(config);
+  const std::string text = ToAnnotatedToml(*config);
+  EXPECT_THAT(text, HasSubstr("listen = [\"127.0.0.1:0\"]  # command line\n"));
+  EXPECT_THAT(text, HasSubstr("reflection = true  # command line\n"));
+  EXPECT_THAT(text, HasSubstr("process = \"main\"  # default\n"));
 }
 
 }  // namespace

@@ -199,11 +199,21 @@ TEST_F(VerbsTest, Config) {
   FakeAdmin& daemon = StartDaemon();
   daemon.config.set_toml("[shutdown]\ngrace = \"20s\"\n");
   daemon.config.set_json(R"({"shutdown":{"grace":"20s"}})");
+  admin::v1::Origin& origin = *daemon.config.add_origins();
+  origin.set_key("shutdown.grace");
+  origin.set_kind("file");
+  origin.set_file("/etc/l.toml");
+  origin.set_line(2);
+  admin::v1::Origin& other = *daemon.config.add_origins();
+  other.set_key("shutdown.delay");
+  other.set_kind("default");
   EXPECT_EQ(Run({"config"}), kExitDone);
   EXPECT_EQ(out(), "[shutdown]\ngrace = \"20s\"\n");
   EXPECT_EQ(Run({"config", "--json"}), kExitDone);
   EXPECT_EQ(out(), R"({"api_version":"lastcall/v1","kind":"Config",)"
-                   R"("config":{"shutdown":{"grace":"20s"}}})"
+                   R"("config":{"shutdown":{"grace":"20s"}},"origins":{)"
+                   R"("shutdown.grace":{"kind":"file","file":"/etc/l.toml","line":2},)"
+                   R"("shutdown.delay":{"kind":"default"}}})"
                    "\n");
 }
 
@@ -353,7 +363,9 @@ TEST_F(VerbsTest, WatchThatBreaksIsUnreachable) {
   StartDaemon().scripts = {
       {FakeAdmin::Send(ServingStatus()), FakeAdmin::End(Code::kUnavailable, "Socket closed")}};
   EXPECT_EQ(Run({"watch"}), kExitUnreachable);
-  EXPECT_EQ(err(), "lastcallctl: the connection to lastcalld broke: Socket closed\n");
+  EXPECT_EQ(err(),
+            "lastcallctl: the connection to lastcalld broke: Socket closed; it has ended, or this user "
+            "has too many connections to it (its log says so)\n");
 }
 
 TEST_F(VerbsTest, WatchThatIsDenied) {

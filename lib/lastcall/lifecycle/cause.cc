@@ -1,5 +1,6 @@
 #include "lastcall/lifecycle/cause.h"
 
+#include <algorithm>
 #include <csignal>
 #include <cstring>
 #include <fstream>
@@ -27,6 +28,9 @@ std::string CommandOf(pid_t pid) {
   std::ifstream comm("/proc/" + std::to_string(pid) + "/comm");
   std::string command;
   std::getline(comm, command);
+  // A process chooses its name by itself: it must not steer whoever reads it.
+  std::replace_if(
+      command.begin(), command.end(), [](unsigned char c) { return c < 0x20 || c == 0x7F; }, '?');
   return command;
 }
 

@@ -110,7 +110,7 @@ std::string internal::ExplainLoadError(const std::string& path, const std::strin
   return message.starts_with(prefix) ? message.substr(prefix.size()) : message;
 }
 
-Result<PluginLibrary> PluginLibrary::Open(const std::string& path) {
+Result<PluginLibrary> PluginLibrary::Open(const std::string& path, const std::string& reach) {
   Result<Manifest> manifest = ReadManifest(path);
   if (!manifest) return tl::unexpected(manifest.error());
   const auto mismatches = Mismatches(*manifest, HostManifest());
@@ -118,7 +118,8 @@ Result<PluginLibrary> PluginLibrary::Open(const std::string& path) {
 
   // Without a slash dlopen() would search for it elsewhere.
   std::error_code error;
-  const std::string absolute = std::filesystem::absolute(path, error).string();
+  const std::string absolute =
+      std::filesystem::absolute(reach.empty() ? path : reach, error).string();
   if (error) return Refuse(path, error.message());
   if (!IsLoaded(absolute)) {
     if (const std::string what = AlreadyHere(*manifest); !what.empty()) {

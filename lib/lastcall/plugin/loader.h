@@ -21,7 +21,8 @@ class PluginLibrary {
   // Fails: see ReadManifest; kFailedPrecondition when it does not fit this host (see Mismatches),
   // when it brings .proto files that this process has already, or when something it needs is
   // missing.
-  static Result<PluginLibrary> Open(const std::string& path);
+  // `reach`: by which path it is loaded, when that is not `path`. See TrustedFile.
+  static Result<PluginLibrary> Open(const std::string& path, const std::string& reach = {});
 
   const Manifest& manifest() const { return manifest_; }
   const PluginEntry& entry() const { return *entry_; }

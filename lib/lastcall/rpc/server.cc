@@ -17,6 +17,7 @@
 #include "lastcall/rpc/guard.h"
 #include "lastcall/rpc/health_board.h"
 #include "lastcall/rpc/health_service.h"
+#include "lastcall/rpc/peer_name.h"
 #include "lastcall/rpc/retirement.h"
 
 namespace lastcall {
@@ -160,6 +161,8 @@ Result<std::unique_ptr<Server>> Server::Start(ServerOptions options, const Clock
   const auto credentials = CredentialsOf(options.tls);
   for (const Listener& listener : options.listeners) {
     server->addresses_.push_back(listener.address());
+  }
+  for (size_t i = 0; i < std::max<size_t>(options.listeners.size(), 1); ++i) {
     grpc.entrances.push_back(builder.experimental().AddExternalConnectionAcceptor(
         grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD,
         credentials));
@@ -184,13 +187,12 @@ Result<std::unique_ptr<Server>> Server::Start(ServerOptions options, const Clock
   grpc.retirement = std::make_unique<Retirement>(
       *grpc.server, grpc.connections, goaway,
       [&calls = server->calls_] { return calls.in_flight(); });
+  if (options.listeners.empty()) return server;
   grpc.acceptor = std::make_unique<Acceptor>(
       std::move(options.listeners),
       Acceptor::Callbacks{
-          .accepted =
-              [&grpc, admit = options.admit](size_t listener, UniqueFd fd) {
-                if (admit == nullptr || admit(fd.get())) grpc.HandOver(listener, std::move(fd));
-              },
+          .accepted = [&grpc](size_t listener,
+                              UniqueFd fd) { grpc.HandOver(listener, std::move(fd)); },
           .has_room = [&grpc, limit = options.limits.connections] {
             return limit == 0 || grpc.connections.HasRoom(limit);
           },
@@ -223,6 +225,11 @@ bool Server::accepting() const {
   return grpc_->acceptor != nullptr && grpc_->acceptor->accepting();
 }
 
+void Server::Take(UniqueFd connection, const std::string& name) {
+  const PeerName named(name);
+  grpc_->HandOver(0, std::move(connection));
+}
+
 void Server::SetServing(bool serving) { grpc_->health.SetServing(serving); }
 
 bool Server::SetServiceServing(std::string_view service, bool serving) {
@@ -236,7 +243,7 @@ size_t Server::CountConnections() { return grpc_->connections.Count(); }
 void Server::SendAway() { grpc_->retirement->SendAway(); }
 
 void Server::BeginRetire(const Farewell& farewell, std::function<void()> retired) {
-  if (farewell.last_call) grpc_->acceptor->LastCall();
+  if (farewell.last_call && grpc_->acceptor != nullptr) grpc_->acceptor->LastCall();
   Accept(false);
   // Its listening sockets go with it: nobody shall wait in the queue of one that will not accept.
   grpc_->acceptor = nullptr;

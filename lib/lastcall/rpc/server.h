@@ -17,6 +17,7 @@
 
 #include <lastcall/base/clock.h>
 #include <lastcall/base/result.h>
+#include <lastcall/base/unique_fd.h>
 #include <lastcall/lifecycle/termination.h>
 #include <lastcall/rpc/call_registry.h>
 #include <lastcall/rpc/listener.h>
@@ -42,13 +43,11 @@ struct ServerLimits {
 
 struct ServerOptions {
   std::string name;
-  std::vector<Listener> listeners;
+  std::vector<Listener> listeners;  // none: its connections come by Take
   std::vector<grpc::Service*> services;  // must outlive the server
   bool reflection = false;
   ServerLimits limits;
   std::optional<TlsMaterial> tls;  // as LoadTls gives it; empty: plaintext
-  // Looks at a connection before it is handed over; false closes it. In the acceptor's thread.
-  std::function<bool(int fd)> admit;
   std::function<void(const std::string&)> warn;  // any thread
   // When given: as if gRPC could not send a GOAWAY alone. The age that connections reach instead.
   std::optional<Duration> age;
@@ -80,6 +79,10 @@ class Server {
   // stays there for others who listen.
   void Accept(bool accept);
   bool accepting() const;
+  // A connection that somebody else accepted, non-blocking. Its calls' peer() is "unix:NAME": what the
+  // client says of itself does not show there. See PeerName. Order: not after BeginRetire. Threads:
+  // any, one at a time.
+  void Take(UniqueFd connection, const std::string& name);
   // Health of the whole server, and of one service by its plugin (false: it has no such service).
   void SetServing(bool serving);
   bool SetServiceServing(std::string_view service, bool serving);

@@ -1,15 +1,17 @@
 #include "lastcall/rpc/tls.h"
 
+#include <fcntl.h>
 #include <openssl/bio.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/x509.h>
+#include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <ctime>
-#include <fstream>
 #include <memory>
-#include <sstream>
+#include <utility>
 #include <vector>
 
 namespace lastcall {
@@ -30,15 +32,36 @@ Bio BioOf(const std::string& pem) {
   return Bio(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
 }
 
-Result<std::string> ReadFile(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::ostringstream text;
-  if (file && (text << file.rdbuf())) return text.str();
+Result<UniqueFd> OpenFile(const std::string& path, const Trust* trust) {
+  if (trust != nullptr) {
+    const auto found = trust->Find(path);
+    if (!found) return tl::unexpected(found.error().error);
+    UniqueFd fd = found->Open();
+    if (fd) return fd;
+  } else {
+    UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    if (fd) return fd;
+  }
   const int error = errno;
   const Code code = error == ENOENT    ? Code::kNotFound
                     : error == EACCES ? Code::kPermissionDenied
                                       : Code::kInvalidArgument;
   return Fail(code, path + ": cannot be read: " + ErrnoText(error));
+}
+
+Result<std::string> ReadFile(const std::string& path, const Trust* trust) {
+  const auto fd = OpenFile(path, trust);
+  if (!fd) return tl::unexpected(fd.error());
+  std::string text;
+  std::array<char, 16384> buffer;
+  while (true) {
+    const ssize_t size = read(fd->get(), buffer.data(), buffer.size());
+    if (size > 0) text.append(buffer.data(), static_cast<size_t>(size));
+    if (size == 0) return text;
+    if (size < 0 && errno != EINTR) {
+      return Fail(Code::kInvalidArgument, path + ": cannot be read: " + ErrnoText(errno));
+    }
+  }
 }
 
 tl::unexpected<Error> Bad(const std::string& path, const std::string& why) {
@@ -74,11 +97,11 @@ bool IsExpired(const TlsMaterial& tls, WallTime now) {
   return now < tls.begins || now >= tls.expires;
 }
 
-Result<TlsMaterial> LoadTls(const TlsFiles& files) {
+Result<TlsMaterial> LoadTls(const TlsFiles& files, const Trust* trust) {
   TlsMaterial tls;
-  auto certificate = ReadFile(files.certificate);
+  auto certificate = ReadFile(files.certificate, trust);
   if (!certificate) return tl::unexpected(certificate.error());
-  auto key = ReadFile(files.key);
+  auto key = ReadFile(files.key, trust);
   if (!key) return tl::unexpected(key.error());
   tls.certificate = std::move(*certificate);
   tls.key = std::move(*key);
@@ -105,7 +128,7 @@ Result<TlsMaterial> LoadTls(const TlsFiles& files) {
   tls.expires = TimeOf(X509_get0_notAfter(chain.front().get()));
 
   if (files.client_ca.empty()) return tls;
-  auto client_ca = ReadFile(files.client_ca);
+  auto client_ca = ReadFile(files.client_ca, trust);
   if (!client_ca) return tl::unexpected(client_ca.error());
   tls.client_ca = std::move(*client_ca);
   if (CertificatesIn(tls.client_ca).empty()) {

@@ -6,6 +6,7 @@
 
 #include <lastcall/base/clock.h>
 #include <lastcall/base/result.h>
+#include <lastcall/base/trust.h>
 
 namespace lastcall {
 
@@ -28,9 +29,11 @@ struct TlsMaterial {
 // Whether its time has not come, or is over: that is worth a warning, and served all the same.
 bool IsExpired(const TlsMaterial& tls, WallTime now);
 
+// With `trust`, files that others can change are refused; what is read is what was looked at.
 // Blocks: reads the files.
 // Fails: kNotFound, kPermissionDenied (a file cannot be read), kInvalidArgument (it is not what it
-// should be; the key is not the certificate's), with the file and the remedy.
-Result<TlsMaterial> LoadTls(const TlsFiles& files);
+// should be; the key is not the certificate's), kFailedPrecondition (it is not trusted), with the file
+// and the remedy.
+Result<TlsMaterial> LoadTls(const TlsFiles& files, const Trust* trust = nullptr);
 
 }  // namespace lastcall

@@ -1,0 +1,69 @@
+#include "daemon/receipt_file.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include <lastcall/base/unique_fd.h>
+
+namespace lastcall {
+namespace {
+
+std::string Remedy(int error) {
+  switch (error) {
+    case ENOSPC:
+    case EDQUOT: return "make room on its file system";
+    case EROFS: return "mount it for writing, or choose another state_dir";
+    case ENOTDIR: return "a file is in the place of a folder; choose another state_dir";
+    case ENOENT: return "create the folder above it";
+    default: return "give the daemon's user the right to write there, or choose another state_dir";
+  }
+}
+
+std::string Explain(const std::string& state_dir, int error) {
+  return "cannot keep the receipt in " + state_dir + "/receipt.json: " + ErrnoText(error) + "; " +
+         Remedy(error);
+}
+
+// 0, or errno.
+int WriteAll(const std::string& path, const std::string& text) {
+  // Anew, for what a link of that name leads to is not ours.
+  if (unlink(path.c_str()) != 0 && errno != ENOENT) return errno;
+  const UniqueFd fd(
+      open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644));
+  if (!fd) return errno;
+  for (size_t at = 0; at < text.size();) {
+    const ssize_t size = write(fd.get(), text.data() + at, text.size() - at);
+    if (size < 0 && errno == EINTR) continue;
+    if (size < 0) return errno;
+    at += static_cast<size_t>(size);
+  }
+  return 0;
+}
+
+}  // namespace
+
+std::string ReceiptWarning(const std::string& state_dir) {
+  std::string folder = state_dir;
+  if (access(folder.c_str(), F_OK) != 0 && errno == ENOENT) {
+    folder = folder.substr(0, std::max<size_t>(folder.rfind('/'), 1));
+  }
+  if (access((folder + "/.").c_str(), W_OK | X_OK) == 0) return "";
+  return Explain(state_dir, errno) + "; until then it is in the log alone";
+}
+
+Result<> WriteReceipt(const std::string& state_dir, const std::string& text) {
+  const std::string path = state_dir + "/receipt.json", temporary = path + ".new";
+  const auto fail = [&](int error) { return Fail(Code::kInternal, Explain(state_dir, error)); };
+  if (mkdir(state_dir.c_str(), 0755) != 0 && errno != EEXIST) return fail(errno);
+  int error = WriteAll(temporary, text);
+  if (error == 0 && rename(temporary.c_str(), path.c_str()) != 0) error = errno;
+  if (error == 0) return {};
+  unlink(temporary.c_str());
+  return fail(error);
+}
+
+}  // namespace lastcall

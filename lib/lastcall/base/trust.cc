@@ -1,0 +1,230 @@
+#include "lastcall/base/trust.h"
+
+#include <fcntl.h>
+#include <grp.h>
+#include <limits.h>
+#include <pwd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstdio>
+#include <deque>
+#include <utility>
+
+namespace lastcall {
+namespace {
+
+// As many as the kernel follows, path_resolution(7).
+constexpr int kMostLinks = 40;
+
+std::string UserText(uid_t uid) {
+  std::array<char, 4096> buffer;
+  passwd entry{};
+  passwd* found = nullptr;
+  getpwuid_r(uid, &entry, buffer.data(), buffer.size(), &found);
+  const std::string number = "uid " + std::to_string(uid);
+  return found == nullptr ? number : std::string(found->pw_name) + " (" + number + ")";
+}
+
+std::string GroupText(gid_t gid) {
+  std::array<char, 4096> buffer;
+  group entry{};
+  group* found = nullptr;
+  getgrgid_r(gid, &entry, buffer.data(), buffer.size(), &found);
+  return "the group " + (found == nullptr ? std::to_string(gid) : std::string(found->gr_name));
+}
+
+std::string ModeText(mode_t mode) {
+  std::array<char, 16> text;
+  std::snprintf(text.data(), text.size(), "mode %04o", static_cast<unsigned>(mode & 07777));
+  return text.data();
+}
+
+// For a shell.
+std::string Argument(const std::string& path) {
+  constexpr std::string_view kPlain =
+      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_./-+:@%";
+  if (path.find_first_not_of(kPlain) == path.npos) return path;
+  std::string quoted = "'";
+  for (const char c : path) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return quoted + "'";
+}
+
+// One walk along a path.
+class Walk {
+ public:
+  Walk(uid_t user, bool folder) : user_(user), folder_(folder) {}
+
+  tl::expected<TrustedFile, Distrust> Run(const std::string& path);
+
+ private:
+  struct Step {
+    UniqueFd fd;
+    std::string name;
+  };
+
+  tl::unexpected<Distrust> Broken(const std::string& path, int error) const;
+  // False: errno says why.
+  bool Enter(const std::string& name);
+  bool Follow(const UniqueFd& link);
+  void Push(const std::string& path);
+  void Judge(const struct stat& status, const std::string& path, bool last);
+  void Add(Flaw flaw);
+  std::string PathOf(const std::string& name) const;
+
+  const uid_t user_;
+  const bool folder_;
+  std::deque<std::string> ahead_;
+  std::vector<Step> behind_;  // the root first
+  int links_ = 0;
+  std::vector<Flaw> flaws_;
+};
+
+std::string Walk::PathOf(const std::string& name) const {
+  std::string path;
+  for (const Step& step : behind_) {
+    if (!step.name.empty()) path += "/" + step.name;
+  }
+  return name.empty() && !path.empty() ? path : path + "/" + name;
+}
+
+tl::unexpected<Distrust> Walk::Broken(const std::string& path, int error) const {
+  const Code code = error == ENOENT    ? Code::kNotFound
+                    : error == EACCES ? Code::kPermissionDenied
+                                      : Code::kInvalidArgument;
+  return tl::unexpected(
+      Distrust{.error = {code, path + ": cannot be read: " + ErrnoText(error)}, .flaws = {}});
+}
+
+// What is ahead begins with the names of `path`.
+void Walk::Push(const std::string& path) {
+  std::deque<std::string> names;
+  for (size_t at = 0; at < path.size();) {
+    const size_t end = std::min(path.find('/', at), path.size());
+    const std::string name = path.substr(at, end - at);
+    if (!name.empty() && name != ".") names.push_back(name);
+    at = end + 1;
+  }
+  ahead_.insert(ahead_.begin(), names.begin(), names.end());
+}
+
+// Links may lead to the same folder again.
+void Walk::Add(Flaw flaw) {
+  const auto same = [&](const Flaw& one) {
+    return one.path == flaw.path && one.what == flaw.what;
+  };
+  if (std::none_of(flaws_.begin(), flaws_.end(), same)) flaws_.push_back(std::move(flaw));
+}
+
+void Walk::Judge(const struct stat& status, const std::string& path, bool last) {
+  if (status.st_uid != 0 && status.st_uid != user_) {
+    const bool link = S_ISLNK(status.st_mode);
+    Add({path, std::string(link ? "is a link that " : "") + "belongs to " + UserText(status.st_uid),
+         std::string("chown ") + (link ? "-h " : "") +
+             (user_ == 0 ? "root " : std::to_string(user_) + " ") + Argument(path)});
+  }
+  if (S_ISLNK(status.st_mode) || (status.st_mode & 022) == 0) return;
+  const bool sticky = S_ISDIR(status.st_mode) && (status.st_mode & S_ISVTX) != 0 &&
+                      status.st_uid == 0 && !(last && folder_);
+  if (sticky) return;
+  Add({path,
+       "may be written by " +
+           ((status.st_mode & 002) != 0 ? "everybody" : GroupText(status.st_gid)) + " (" +
+           ModeText(status.st_mode) + ")",
+       "chmod go-w " + Argument(path)});
+}
+
+bool Walk::Follow(const UniqueFd& link) {
+  if (++links_ > kMostLinks) {
+    errno = ELOOP;
+    return false;
+  }
+  std::array<char, PATH_MAX> target;
+  const ssize_t size = readlinkat(link.get(), "", target.data(), target.size());
+  if (size < 0) return false;
+  const std::string to(target.data(), static_cast<size_t>(size));
+  if (to.starts_with('/')) behind_.resize(1);
+  Push(to);
+  return true;
+}
+
+bool Walk::Enter(const std::string& name) {
+  if (name == "..") {
+    if (behind_.size() > 1) behind_.pop_back();
+    return true;
+  }
+  UniqueFd fd(openat(behind_.back().fd.get(), name.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
+  struct stat status {};
+  if (!fd || fstat(fd.get(), &status) != 0) return false;
+  const bool last = ahead_.empty();
+  if (!last && !S_ISDIR(status.st_mode) && !S_ISLNK(status.st_mode)) {
+    errno = ENOTDIR;
+    return false;
+  }
+  Judge(status, PathOf(name), last);
+  if (S_ISLNK(status.st_mode)) return Follow(fd);
+  behind_.push_back({std::move(fd), name});
+  return true;
+}
+
+tl::expected<TrustedFile, Distrust> Walk::Run(const std::string& path) {
+  std::array<char, PATH_MAX> here{};
+  if (!path.starts_with('/') && getcwd(here.data(), here.size()) == nullptr) {
+    return Broken(path, errno);
+  }
+  Push(path.starts_with('/') ? path : std::string(here.data()) + "/" + path);
+  UniqueFd root(open("/", O_PATH | O_DIRECTORY | O_CLOEXEC));
+  struct stat status {};
+  if (!root || fstat(root.get(), &status) != 0) return Broken(path, errno);
+  Judge(status, "/", ahead_.empty());
+  behind_.push_back({std::move(root), ""});
+  while (!ahead_.empty()) {
+    const std::string name = std::move(ahead_.front());
+    ahead_.pop_front();
+    if (!Enter(name)) return Broken(path, errno);
+  }
+  if (fstat(behind_.back().fd.get(), &status) != 0) return Broken(path, errno);
+  if (folder_ != S_ISDIR(status.st_mode)) return Broken(path, folder_ ? ENOTDIR : EISDIR);
+  if (!flaws_.empty()) {
+    return tl::unexpected(Distrust{
+        .error = {Code::kFailedPrecondition, path + " is not trusted: " + Describe(flaws_)},
+        .flaws = std::move(flaws_)});
+  }
+  const std::string real = PathOf("");
+  Step end = std::move(behind_.back());
+  if (behind_.size() > 1) behind_.pop_back();
+  return TrustedFile(std::move(behind_.back().fd), std::move(end.name), std::move(end.fd), real);
+}
+
+}  // namespace
+
+std::string Describe(const std::vector<Flaw>& flaws) {
+  std::string text;
+  for (const Flaw& flaw : flaws) {
+    text += (text.empty() ? "" : "; ") + flaw.path + " " + flaw.what + ": run \"" + flaw.remedy +
+            "\"";
+  }
+  return text;
+}
+
+UniqueFd TrustedFile::Open() const {
+  return UniqueFd(
+      open(("/proc/self/fd/" + std::to_string(file_.get())).c_str(), O_RDONLY | O_CLOEXEC));
+}
+
+std::string TrustedFile::Reach() const {
+  return "/proc/self/fd/" + std::to_string(folder_.get()) + "/" + name_;
+}
+
+tl::expected<TrustedFile, Distrust> Trust::Find(const std::string& path) const {
+  return Walk(user_, false).Run(path);
+}
+
+tl::expected<TrustedFile, Distrust> Trust::FindFolder(const std::string& path) const {
+  return Walk(user_, true).Run(path);
+}
+
+}  // namespace lastcall

@@ -1,0 +1,85 @@
+// Files that nobody can change but root and one user: what a privileged program may load.
+//
+//   const Trust trust(geteuid());
+//   auto key = trust.Find("/etc/lastcall/public.key");
+//   if (!key) return tl::unexpected(key.error().error);
+//   UniqueFd fd = key->Open();    // the very file that was looked at
+#pragma once
+
+#include <sys/types.h>
+
+#include <string>
+#include <vector>
+
+#include <lastcall/base/result.h>
+#include <lastcall/base/unique_fd.h>
+
+namespace lastcall {
+
+// What is wrong with one file, folder or link on the way.
+struct Flaw {
+  std::string path;
+  std::string what;    // "belongs to alice (uid 1000)", "may be written by everybody (mode 0777)"
+  std::string remedy;  // a command: "chmod go-w /opt/shop"
+};
+
+// "/opt/shop may be written by everybody (mode 0777): run \"chmod go-w /opt/shop\"", joined by "; ".
+std::string Describe(const std::vector<Flaw>& flaws);
+
+// Why a file cannot be had. Without flaws it is missing, or this user may not look.
+struct Distrust {
+  Error error;  // kFailedPrecondition with flaws; kNotFound, kPermissionDenied, kInvalidArgument without
+  std::vector<Flaw> flaws;
+};
+
+// A file that was found trustworthy, held by descriptor: whatever happens to its name, this is it.
+class TrustedFile {
+ public:
+  TrustedFile(UniqueFd folder, std::string name, UniqueFd file, std::string path)
+      : folder_(std::move(folder)),
+        name_(std::move(name)),
+        file_(std::move(file)),
+        path_(std::move(path)) {}
+
+  // Without links.
+  const std::string& path() const { return path_; }
+  // Of the file; no right to read it comes with that.
+  int fd() const { return file_.get(); }
+  // For reading. Fails: empty, with errno.
+  UniqueFd Open() const;
+  // A path by the folder that was looked at, for those who take nothing but paths. Valid while this
+  // lives. The name in it is looked up again, but no other user can change it there.
+  std::string Reach() const;
+
+ private:
+  UniqueFd folder_;
+  std::string name_;
+  UniqueFd file_;
+  std::string path_;
+};
+
+// The rule: the file, each folder above it and each symbolic link on the way belong to root or to
+// `user`, and file and folders are writable by nobody else. A folder of root with the sticky bit may
+// be everybody's (/tmp), for what is ours in it cannot be replaced by others. Access control lists
+// show in a file's mode, and need no look of their own.
+//
+// The way is walked once, from descriptor to descriptor, so nobody can change it behind our back.
+// What remains: root and the user themselves, whoever has a file open for writing since before it was
+// made safe, and the libraries that the file asks for, which the dynamic loader finds by itself.
+//
+// Blocks: reads folders. Threads: any.
+class Trust {
+ public:
+  explicit Trust(uid_t user) : user_(user) {}
+
+  // Anything but a folder.
+  tl::expected<TrustedFile, Distrust> Find(const std::string& path) const;
+  // A folder whose entries are to be read: here the sticky bit does not help, for others could add
+  // some.
+  tl::expected<TrustedFile, Distrust> FindFolder(const std::string& path) const;
+
+ private:
+  const uid_t user_;
+};
+
+}  // namespace lastcall

@@ -1,0 +1,154 @@
+// Who may do what, by the kernel's word; and that a call is known by its connection.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <utility>
+#include <vector>
+
+#include <lastcall/base/unique_fd.h>
+#include <lastcall/testing/fake_clock.h>
+#include <lastcall/testing/recording_log.h>
+
+#include "daemon/admin_callers.h"
+#include "daemon/roles.h"
+
+namespace lastcall {
+namespace {
+
+using testing::AllOf;
+using testing::HasSubstr;
+using testing::Not;
+
+constexpr uid_t kOwn = 500, kAlice = 4'000'000'000;  // who has no name anywhere
+
+Roles SomeRoles() {
+  return Roles({{"gone", std::nullopt}, {"admins", 10}}, {{"viewers", 20}}, kOwn);
+}
+
+TEST(RolesTest, AreDecidedByUserAndGroups) {
+  struct Case {
+    uid_t uid;
+    std::vector<gid_t> groups;
+    Role role;
+    std::string by;
+  };
+  const Roles roles = SomeRoles();
+  for (const Case& one : {Case{0, {0}, Role::kOperator, "root"},
+                          Case{kOwn, {99}, Role::kOperator, "the daemon's user"},
+                          Case{kAlice, {10}, Role::kOperator, "admins"},
+                          Case{kAlice, {1, 2, 10}, Role::kOperator, "admins"},
+                          Case{kAlice, {20, 10}, Role::kOperator, "admins"},
+                          Case{kAlice, {1, 20}, Role::kObserver, "viewers"},
+                          Case{kAlice, {0}, Role::kStranger, ""},
+                          Case{kAlice, {}, Role::kStranger, ""}}) {
+    const Standing standing = roles.Of({1, one.uid, one.groups});
+    EXPECT_EQ(standing.role, one.role) << one.by;
+    EXPECT_EQ(standing.by, one.by);
+    EXPECT_EQ(standing.owner, one.uid == 0 || one.uid == kOwn);
+  }
+}
+
+TEST(RolesTest, ADenialNamesWhatIsMissing) {
+  const Roles roles = SomeRoles();
+  EXPECT_EQ(roles.Denial(kAlice, Role::kStranger, "drain"),
+            "permission denied: uid 4000000000 is in no group that may speak to lastcalld: to look "
+            "takes the group viewers, to change takes the group gone (not on this machine) or admins; "
+            "use sudo, or ask for \"usermod -aG viewers #4000000000\" and log in again");
+  EXPECT_EQ(roles.Denial(kAlice, Role::kObserver, "drain"),
+            "permission denied: uid 4000000000 may look, but not drain: to change takes the group "
+            "gone (not on this machine) or admins; use sudo, or ask for \"usermod -aG admins "
+            "#4000000000\" and log in again");
+  EXPECT_EQ(Roles({}, {}, kOwn).Denial(kAlice, Role::kStranger, "drain"),
+            "permission denied: uid 4000000000 is in no group that may speak to lastcalld: only root "
+            "and the daemon's user may change anything; use sudo");
+  EXPECT_THAT(Roles({{"gone", std::nullopt}}, {}, kOwn).Denial(kAlice, Role::kStranger, "drain"),
+              HasSubstr("\"groupadd --system gone && usermod -aG gone #4000000000\""));
+}
+
+// The kernel says of a socket pair's ends that they are ours.
+class AdminCallersTest : public testing::Test {
+ protected:
+  // Makes a connection, and shows one end.
+  std::optional<AdminCallers::Admitted> Admit() {
+    int ends[2];
+    EXPECT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+    connections_.emplace_back(ends[0]);
+    others_.emplace_back(ends[1]);
+    return callers_.Admit(ends[0]);
+  }
+  // As if every user were somebody else to the daemon.
+  static Roles Foreign(Role role) {
+    const std::vector<Roles::Group> ours{{"ours", getgid()}};
+    return Roles(role == Role::kOperator ? ours : std::vector<Roles::Group>(),
+                 role == Role::kObserver ? ours : std::vector<Roles::Group>(), kOwn);
+  }
+
+  size_t Told() const {
+    size_t count = 0;
+    for (const auto& line : log_.lines()) {
+      count += line.text.find("connections to the admin socket") != std::string::npos ? 1 : 0;
+    }
+    return count;
+  }
+
+  FakeClock clock_;
+  RecordingLog log_;
+  AdminCallers callers_{Foreign(Role::kStranger), clock_, log_.log()};
+  std::vector<UniqueFd> connections_, others_;
+};
+
+TEST_F(AdminCallersTest, ACallIsKnownByTheNameOfItsConnection) {
+  callers_.SetRoles(Foreign(Role::kObserver));
+  const auto admitted = Admit();
+  ASSERT_TRUE(admitted);
+  const auto caller = callers_.Identify("unix:" + admitted->name);
+  ASSERT_TRUE(caller);
+  EXPECT_EQ(caller->pid, getpid());
+  EXPECT_EQ(caller->uid, getuid());
+  EXPECT_EQ(caller->role, admitted->role);
+  EXPECT_EQ(caller->role, getuid() == 0 ? Role::kOperator : Role::kObserver);
+  EXPECT_EQ(caller->by, getuid() == 0 ? "root" : "ours");
+  EXPECT_LT(admitted->name.size(), 107u) << "a socket's name";
+}
+
+TEST_F(AdminCallersTest, NobodyElseIsBelieved) {
+  const auto admitted = Admit();
+  ASSERT_TRUE(admitted);
+  const std::string name = admitted->name;
+  const std::string rest = name.substr(name.find('/'));
+  for (const std::string& peer :
+       {std::string("unix:"), std::string(""), "unix:" + std::string(16, '0') + rest,
+        "unix-abstract:" + name, "ipv4:" + name, "unix:" + name + "/more",
+        "unix:" + name.substr(0, name.rfind('/')), "unix:" + name.substr(0, 16) + "/x/0/2/owner/"}) {
+    EXPECT_FALSE(callers_.Identify(peer)) << peer;
+  }
+  AdminCallers another(Foreign(Role::kStranger), clock_, log_.log());
+  EXPECT_FALSE(another.Identify("unix:" + name)) << "it belongs to one daemon alone";
+}
+
+TEST_F(AdminCallersTest, OneUserHasSoManyConnectionsAndNoMore) {
+  const size_t most = getuid() == 0 ? AdminCallers::kOfOwner : AdminCallers::kOfStranger;
+  for (size_t i = 0; i < most; ++i) ASSERT_TRUE(Admit()) << i;
+  for (int i = 0; i < 3; ++i) EXPECT_FALSE(Admit());
+  EXPECT_EQ(Told(), 1u);
+  clock_.Advance(std::chrono::minutes(2));
+  EXPECT_FALSE(Admit());
+  EXPECT_EQ(Told(), 2u) << "again, after a while";
+  connections_.front().Reset();
+  EXPECT_TRUE(Admit()) << "one has gone";
+}
+
+TEST(CallerTest, IsDescribedForTheLog) {
+  const Caller caller{.pid = 999'999'999, .uid = kAlice, .role = Role::kOperator, .by = "admins"};
+  EXPECT_EQ(Describe(caller), "a process (pid 999999999, uid 4000000000, operator by the group admins)");
+  EXPECT_THAT(Describe({.pid = getpid(), .uid = 0, .role = Role::kOperator, .by = "root"}),
+              AllOf(HasSubstr("root, uid 0, operator as root)"), Not(HasSubstr("a process"))));
+  const Cause cause = CauseOf(caller, "why");
+  EXPECT_EQ(cause.uid, kAlice);
+  EXPECT_EQ(cause.reason, "why");
+}
+
+}  // namespace
+}  // namespace lastcall

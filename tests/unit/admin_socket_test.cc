@@ -1,0 +1,127 @@
+// One daemon at a time, a stale socket replaced, a lost one made again.
+#include "daemon/admin_socket.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <sys/stat.h>
+
+#include <filesystem>
+
+#include "listener_fixture.h"
+#include "temp_folder.h"
+
+namespace lastcall {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::AllOf;
+using testing::HasSubstr;
+
+class AdminSocketTest : public testing::Test {
+ protected:
+  AdminSocket Claim() {
+    auto claimed = AdminSocket::Claim(path_);
+    if (!claimed) throw std::runtime_error(claimed.error().message);
+    return std::move(*claimed);
+  }
+  static bool Changed(const AdminSocket& socket) {
+    pollfd watched{socket.changes(), POLLIN, 0};
+    return poll(&watched, 1, 0) == 1;
+  }
+
+  TempFolder folder_;
+  const std::string path_ = folder_ / "admin.sock";
+};
+
+TEST_F(AdminSocketTest, IsThereForEverybodyAndGoesWithItsLock) {
+  {
+    AdminSocket socket = Claim();
+    const auto listener = socket.Share();
+    struct stat status {};
+    ASSERT_EQ(stat(path_.c_str(), &status), 0);
+    EXPECT_EQ(status.st_mode & 07777, 0666u);
+    EXPECT_TRUE(fs::exists(path_ + ".lock"));
+    EXPECT_TRUE(socket.IsThere());
+  }
+  EXPECT_TRUE(fs::is_empty(folder_.path()));
+}
+
+TEST_F(AdminSocketTest, ASecondOneIsRefusedWithItsHolder) {
+  AdminSocket first = Claim();
+  const auto listener = first.Share();
+  for (int i = 0; i < 2; ++i) {
+    const auto second = AdminSocket::Claim(path_);
+    ASSERT_FALSE(second);
+    EXPECT_EQ(second.error().code, Code::kAlreadyExists);
+    EXPECT_THAT(second.error().message, AllOf(HasSubstr(path_ + " is held by "), HasSubstr(OwnName())));
+  }
+  EXPECT_TRUE(first.IsThere()) << "it is as it was";
+}
+
+TEST_F(AdminSocketTest, AStaleOneIsReplacedALiveOneIsNot) {
+  Address address = Parse("unix:" + path_);
+  auto other = Listener::Bind(address);
+  ASSERT_TRUE(other);
+  UniqueFd listening = other->Release();
+  const auto refused = AdminSocket::Claim(path_);
+  ASSERT_FALSE(refused) << "somebody listens, though without the lock";
+  EXPECT_THAT(refused.error().message, AllOf(HasSubstr("in use by"), HasSubstr(OwnName())));
+  listening.Reset();
+  ASSERT_TRUE(fs::exists(path_)) << "as a daemon that was killed leaves it";
+  EXPECT_TRUE(Claim().IsThere());
+}
+
+TEST_F(AdminSocketTest, ALostOneIsNoticedAndMadeAgain) {
+  AdminSocket socket = Claim();
+  const auto listener = socket.Share();
+  EXPECT_TRUE(socket.IsThere());
+  EXPECT_FALSE(Changed(socket));
+  fs::remove(path_);
+  EXPECT_TRUE(Changed(socket));
+  EXPECT_FALSE(socket.IsThere());
+  const auto renewed = socket.Renew();
+  ASSERT_TRUE(renewed) << renewed.error().message;
+  EXPECT_TRUE(*renewed);
+  const auto again = socket.Share();
+  EXPECT_TRUE(socket.IsThere());
+}
+
+TEST_F(AdminSocketTest, ALostLockIsTakenAgain) {
+  AdminSocket socket = Claim();
+  const auto listener = socket.Share();
+  fs::remove(path_ + ".lock");
+  EXPECT_FALSE(socket.IsThere());
+  const auto renewed = socket.Renew();
+  ASSERT_TRUE(renewed) << renewed.error().message;
+  EXPECT_FALSE(*renewed) << "the socket is the same";
+  EXPECT_TRUE(socket.IsThere());
+  EXPECT_FALSE(AdminSocket::Claim(path_));
+}
+
+TEST_F(AdminSocketTest, WhatIsInTheWayStays) {
+  folder_.Write("admin.sock", "precious");
+  const auto refused = AdminSocket::Claim(path_);
+  ASSERT_FALSE(refused);
+  EXPECT_THAT(refused.error().message, HasSubstr("a file that is no socket is in the way"));
+  EXPECT_FALSE(fs::exists(path_ + ".lock"));
+}
+
+TEST_F(AdminSocketTest, AFolderThatIsNotThereIsNamed) {
+  const auto refused = AdminSocket::Claim(folder_ / "run/admin.sock");
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Code::kInvalidArgument);
+  EXPECT_THAT(refused.error().message, HasSubstr("create the folder " + folder_.path() + "/run first"));
+}
+
+TEST_F(AdminSocketTest, ALinkInPlaceOfTheLockIsNotFollowed) {
+  folder_.Write("other", "precious");
+  fs::create_symlink("other", path_ + ".lock");
+  const auto refused = AdminSocket::Claim(path_);
+  ASSERT_FALSE(refused);
+  EXPECT_THAT(refused.error().message, HasSubstr("a link is in its place; remove it"));
+  EXPECT_EQ(fs::file_size(folder_ / "other"), 8u);
+}
+
+}  // namespace
+}  // namespace lastcall
