@@ -148,7 +148,9 @@ class WaitTest(unittest.TestCase):
                     thread.join()
                 say("ratio", ratio=after / before)
         """)
-        self.assertGreater(said["ratio"]["ratio"], 0.7)
+        # One that polled, or held the interpreter's lock, would leave them next to nothing; others on
+        # this machine may take half.
+        self.assertGreater(said["ratio"]["ratio"], 0.3)
 
     def test_daemon_threads_may_wait_until_the_very_end(self):
         for _ in range(20):

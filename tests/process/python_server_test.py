@@ -117,13 +117,13 @@ class SyncTest(unittest.TestCase):
             self.assertTrue(stuck["stack"])
 
     def test_streams_are_told_to_leave_over_the_first_half_of_grace(self):
-        with self.server("delay=0, grace=2, cancel=5") as server:
+        with self.server("delay=0, grace=5, cancel=5") as server:
             streams = [server.ticks() for _ in range(5)]
             server.signal(TERM)
             told = sorted(stream.when(b"leave") - server.asked for stream in streams)
-            self.assertLess(told[0], 0.5)
-            self.assertGreater(told[-1], 0.7)
-            self.assertLess(told[-1], 1.5)
+            self.assertLess(told[0], 1.5)
+            self.assertGreater(told[-1], 1.8)
+            self.assertLess(told[-1], 4.5)
             self.assertEqual(server.wait(), 3)
 
 
