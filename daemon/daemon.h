@@ -18,6 +18,7 @@
 #include "daemon/logging.h"
 #include "daemon/reexec.h"
 #include "daemon/resume_check.h"
+#include "daemon/trials.h"
 #include "daemon/watch_hub.h"
 
 #include <lastcall/signals/signals.h>
@@ -132,9 +133,12 @@ class Daemon final : private SupervisorObserver, private AdminBackend, private H
   void AddServer(const ServerConfig& config, admin::v1::Status& status) const;
 
   Result<Candidate> Prepare() const;
+  void BeginTrial(const Candidate& candidate, std::function<void(const TrialResult&)> done);
   void NextReload();
+  void NextReloadIfFree();
   void BeginChanges(const Cause& by);
   void RefuseReload(const Error& error);
+  void ChangeOver(const Cause& by, const TrialResult& trial);
   void ReloadOver(const std::vector<Supervisor::Outcome>& outcomes);
   void TakeEffect(const std::vector<Supervisor::Outcome>& outcomes);
 
@@ -181,6 +185,7 @@ class Daemon final : private SupervisorObserver, private AdminBackend, private H
   std::vector<ReloadCaller> waiting_;    // for the one after it
   std::optional<Handover> handover_;     // another build takes over
   ContinuedReload continued_;
+  Trials trials_{loop_};
   std::unique_ptr<AdminServer> admin_;
   std::string admin_address_;
   std::optional<SignalReader> signals_;

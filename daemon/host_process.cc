@@ -9,6 +9,7 @@
 #include <boost/asio/post.hpp>
 
 #include "daemon/convert.h"
+#include "daemon/plugin_message.h"
 #include "daemon/spawn.h"
 
 namespace lastcall {
@@ -31,22 +32,6 @@ constexpr Duration kYoung = std::chrono::milliseconds(400);
 Plan ForHost(Plan plan) {
   if (plan.end != kNever) plan.end -= std::min(kMargin, (plan.end - plan.cancel) / 4);
   return plan;
-}
-
-worker::v1::ConfigValue ToMessage(const std::string& key, const PluginConfig::Value& value) {
-  worker::v1::ConfigValue message;
-  message.set_key(key);
-  message.set_file(value.file);
-  message.set_line(value.line);
-  if (const auto* text = std::get_if<std::string>(&value.value)) message.set_text(*text);
-  if (const auto* integer = std::get_if<int64_t>(&value.value)) message.set_integer(*integer);
-  if (const auto* number = std::get_if<double>(&value.value)) message.set_number(*number);
-  if (const auto* boolean = std::get_if<bool>(&value.value)) message.set_boolean(*boolean);
-  if (const auto* texts = std::get_if<PluginConfig::Texts>(&value.value)) {
-    message.mutable_texts();
-    for (const std::string& text : *texts) message.mutable_texts()->add_text(text);
-  }
-  return message;
 }
 
 worker::v1::Limits ToMessage(const Limits& limits) {
@@ -172,12 +157,7 @@ ToHost HostProcess::Configuration() const {
       spec.mutable_tls()->set_client_ca(server.tls_pem->client_ca);
     }
     for (const auto& listener : sockets) spec.add_sockets()->set_address(listener->address());
-    for (const PluginSpec& plugin : server.plugins) {
-      worker::v1::PluginSpec& one = *spec.add_plugins();
-      one.set_name(plugin.name);
-      one.set_path(plugin.path);
-      for (const auto& [key, value] : plugin.values) *one.add_config() = ToMessage(key, value);
-    }
+    for (const PluginSpec& plugin : server.plugins) *spec.add_plugins() = ToMessage(plugin);
   }
   return message;
 }
@@ -270,9 +250,14 @@ void HostProcess::Handle(const FromHost& message) {
         Kill();
       }
       return;
+    case FromHost::kMaking:
+      making_ = message.making().what();
+      return;
     case FromHost::kReady:
+      making_.clear();
       return surroundings_.supervisor().OnReady(member_, incarnation_);
     case FromHost::kStartFailed:
+      making_.clear();
       return surroundings_.supervisor().OnStartFailed(
           member_, incarnation_,
           Error{message.start_failed().configuration() ? Code::kInvalidArgument : Code::kInternal,
@@ -289,6 +274,7 @@ void HostProcess::Handle(const FromHost& message) {
       return surroundings_.RequestStop(std::move(request));
     }
     case FromHost::kReceipt:
+      making_.clear();
       return surroundings_.supervisor().OnReceipt(member_, incarnation_, FromProto(message.receipt()));
     default:
       return;
@@ -304,6 +290,9 @@ void HostProcess::AwaitExit() {
 
 void HostProcess::Exited() {
   ReadMessages();  // its last words are in the channel
+  // What its plugins have started and left goes with it, before its number is free for others: a
+  // forked child may hold its clients' connections open.
+  kill(-pid_, SIGKILL);
   siginfo_t info{};
   waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED);
   const ExitStatus status{.code = info.si_code == CLD_EXITED ? info.si_status : 0,
@@ -313,6 +302,12 @@ void HostProcess::Exited() {
   pid_ = 0;
   report_.Clear();
   Answer();
+  if (!making_.empty() && !killed_) {
+    surroundings_.supervisor().OnStartFailed(
+        member_, incarnation_,
+        Error{Code::kInternal, making_ + " ended the process while it was loaded or made: " +
+                                   Describe(status) + "; lastcalld --check tries plugins apart"});
+  }
   // Nothing of this process after it: it may go.
   surroundings_.supervisor().OnExited(member_, incarnation_, status);
 }
@@ -344,6 +339,7 @@ void HostProcess::BeginRetire(const Plan& plan, const std::vector<Ledger::Entry>
 }
 
 void HostProcess::Kill() {
+  killed_ = true;
   if (pid_ > 0) kill(pid_, SIGKILL);
 }
 

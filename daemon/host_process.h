@@ -107,6 +107,8 @@ class HostProcess final : public Process {
   const Log log_;
 
   pid_t pid_ = 0;
+  std::string making_;   // the plugin that is being loaded and made
+  bool killed_ = false;  // by us
   std::shared_ptr<Wire> wire_;  // null before the start and after the end
   worker::v1::Report report_;
   uint32_t last_query_ = 0;
