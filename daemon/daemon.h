@@ -104,7 +104,6 @@ class Daemon final : private SupervisorObserver, private AdminBackend, private H
 
   std::string LogLevelName() const override;
   bool IsDraining(const std::string& server) const override;
-  void RequestStop(Request request) override { supervisor_->OnRequest(std::move(request)); }
   void Reported() override { Changed(); }
   Supervisor& supervisor() override { return *supervisor_; }
 

@@ -1,5 +1,6 @@
 // lastcall-host: a child of lastcalld that runs servers with plugins. What it is to be comes over the
 // control channel, an inherited socket. With --try it only tries plugins, see host_trial.h.
+#include <fcntl.h>
 #include <grpcpp/grpcpp.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -117,6 +118,8 @@ int main(int argc, char** argv) {
                  "lastcall-host is started by lastcalld, not by hand; see lastcalld --help\n");
     return lastcall::kUsage;
   }
+  // Not for the children of plugins.
+  fcntl(lastcall::kControlFd, F_SETFD, FD_CLOEXEC);
   if (trial) return lastcall::RunTrial(lastcall::Channel(lastcall::UniqueFd(lastcall::kControlFd)));
   return lastcall::Main();
 }

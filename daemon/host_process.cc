@@ -9,6 +9,7 @@
 #include <boost/asio/post.hpp>
 
 #include "daemon/convert.h"
+#include "daemon/host_events.h"
 #include "daemon/plugin_message.h"
 #include "daemon/spawn.h"
 
@@ -28,6 +29,9 @@ constexpr int kControlFd = 3;
 // How long a query may be open before its process is said not to answer: a little less than a status
 // waits for it.
 constexpr Duration kYoung = std::chrono::milliseconds(400);
+
+// More than fits into the channel.
+constexpr int kAtATime = 1000;
 
 Plan ForHost(Plan plan) {
   if (plan.end != kNever) plan.end -= std::min(kMargin, (plan.end - plan.cancel) / 4);
@@ -219,7 +223,8 @@ void HostProcess::AwaitMessages() {
 // False: there is nothing more to come.
 bool HostProcess::ReadMessages() {
   const auto wire = wire_;
-  for (;;) {
+  // A host that says more than this at a time has to wait for its next turn.
+  for (int left = kAtATime; left > 0; --left) {
     FromHost message;
     switch (wire->channel.TryReceive(message, nullptr)) {
       case Channel::Received::kYes:
@@ -236,6 +241,7 @@ bool HostProcess::ReadMessages() {
         return false;
     }
   }
+  return true;
 }
 
 void HostProcess::Handle(const FromHost& message) {
@@ -253,32 +259,21 @@ void HostProcess::Handle(const FromHost& message) {
     case FromHost::kMaking:
       making_ = message.making().what();
       return;
-    case FromHost::kReady:
-      making_.clear();
-      return surroundings_.supervisor().OnReady(member_, incarnation_);
-    case FromHost::kStartFailed:
-      making_.clear();
-      return surroundings_.supervisor().OnStartFailed(
-          member_, incarnation_,
-          Error{message.start_failed().configuration() ? Code::kInvalidArgument : Code::kInternal,
-                message.start_failed().message()});
     case FromHost::kReport:
       report_ = message.report();
       if (report_.query_id() == last_query_) Answer();
       if (report_.query_id() == 0) surroundings_.Reported();
-      return surroundings_.supervisor().OnStage(member_, incarnation_,
-                                  StageNamed(report_.stage()).value_or(Stage::kStarting));
-    case FromHost::kShutdownRequested: {
-      Request request = FromProto(message.shutdown_requested().request()).request;
-      request.at = std::chrono::steady_clock::now();
-      return surroundings_.RequestStop(std::move(request));
-    }
+      break;
+    case FromHost::kReady:
+    case FromHost::kStartFailed:
     case FromHost::kReceipt:
       making_.clear();
-      return surroundings_.supervisor().OnReceipt(member_, incarnation_, FromProto(message.receipt()));
+      break;
     default:
-      return;
+      break;
   }
+  TellSupervisor(message, member_, incarnation_, std::chrono::steady_clock::now(),
+                 surroundings_.supervisor());
 }
 
 void HostProcess::AwaitExit() {
@@ -289,10 +284,10 @@ void HostProcess::AwaitExit() {
 }
 
 void HostProcess::Exited() {
-  ReadMessages();  // its last words are in the channel
   // What its plugins have started and left goes with it, before its number is free for others: a
   // forked child may hold its clients' connections open.
   kill(-pid_, SIGKILL);
+  ReadMessages();  // its last words are in the channel
   siginfo_t info{};
   waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED);
   const ExitStatus status{.code = info.si_code == CLD_EXITED ? info.si_status : 0,

@@ -42,8 +42,6 @@ class HostSurroundings {
   virtual ~HostSurroundings() = default;
   virtual std::string LogLevelName() const = 0;
   virtual bool IsDraining(const std::string& server) const = 0;
-  // By a plugin.
-  virtual void RequestStop(Request request) = 0;
   // There is a report that nobody asked for.
   virtual void Reported() = 0;
   virtual Supervisor& supervisor() = 0;

@@ -33,6 +33,11 @@ constexpr int kControlFd = 3;
 // poll(2) counts in int.
 constexpr Duration kLongestPoll = std::chrono::hours(24);
 
+constexpr int kReadsAtATime = 16;  // a full pipe
+
+// About one plugin: both steps, and the result.
+constexpr int kMostMessages = 3;
+
 struct Subject {
   const ServerConfig* server;
   const PluginSpec* plugin;
@@ -76,6 +81,7 @@ class TrialChild {
   LastWords words_;
   std::string step_;  // of next_; empty: it is not being tried
   Instant due_ = kNever;
+  int said_ = 0;         // of the plugin that is tried: a flood would put off the end for ever
   bool spoke_ = false;   // of a plugin
   bool silent_ = false;  // it has closed its end of the channel
   bool hangs_ = false;
@@ -127,10 +133,10 @@ bool TrialChild::Await() {
                                 {stop_fd_, POLLIN, 0}}};
   const auto left = Deadline(due_).Remaining(std::chrono::steady_clock::now());
   const auto wait = std::chrono::ceil<std::chrono::milliseconds>(std::min(left, kLongestPoll));
-  const int ready = poll(events.data(), events.size(), static_cast<int>(wait.count()));
+  poll(events.data(), events.size(), static_cast<int>(wait.count()));
   const bool exited = events[2].revents != 0;
   stopped_ = events[3].revents != 0;
-  hangs_ = ready == 0 && Deadline(due_).Passed(std::chrono::steady_clock::now());
+  hangs_ = Deadline(due_).Passed(std::chrono::steady_clock::now());
   ReadWords();
   ReadMessages();
   return !exited && !stopped_ && !hangs_ && !broken_ && next_ < subjects_.size();
@@ -138,7 +144,8 @@ bool TrialChild::Await() {
 
 void TrialChild::ReadWords() {
   std::array<char, 4096> buffer;
-  for (;;) {
+  // One that never ends to speak hangs like another.
+  for (int left = kReadsAtATime; left > 0; --left) {
     const ssize_t size = read(words_fd_.get(), buffer.data(), buffer.size());
     if (size == 0) words_fd_.Reset();
     if (size <= 0) return;
@@ -160,6 +167,7 @@ void TrialChild::ReadMessages() {
 
 // The plugin runs in that process, and could say anything.
 void TrialChild::Handle(const FromHost& message) {
+  if (++said_ > kMostMessages) broken_ = true;
   const size_t about = first_ + (message.has_trying() ? message.trying().plugin()
                                                       : message.tried().plugin());
   if ((!message.has_trying() && !message.has_tried()) || about != next_ ||
@@ -182,6 +190,7 @@ void TrialChild::Handle(const FromHost& message) {
     result_.warnings.push_back(subject.name() + warning);
   }
   step_.clear();
+  said_ = 0;
   ++next_;
 }
 

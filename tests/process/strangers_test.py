@@ -96,6 +96,24 @@ class ConductTest(unittest.TestCase):
             # It goes with the process that it came from.
             daemon.assert_nothing_left()
 
+    def test_talks_over_the_control_channel(self):
+        with rude(constructor="flood in a thread") as daemon:
+            for _ in range(3):
+                began = time.monotonic()
+                self.assertEqual(daemon.status().stage, "serving")
+                self.assertLess(time.monotonic() - began, AT_ONCE)
+            daemon.signal(signal.SIGTERM)
+            began = time.monotonic()
+            daemon.wait()
+            self.assertLess(time.monotonic() - began, SLACK)
+            daemon.assert_nothing_left()
+
+    def test_its_children_do_not_get_the_control_channel(self):
+        with rude() as daemon:
+            (host,) = daemon.hosts()
+            flags = pathlib.Path(f"/proc/{host}/fdinfo/3").read_text(encoding="utf-8")
+            self.assertTrue(int(flags.split("flags:")[1].split()[0], 8) & os.O_CLOEXEC)
+
     def test_turns_health_back(self):
         servers = {"public": {"plugins": ["echo", RUDE], "config": {"rude": {"health": True}}}}
         with Daemon(servers=servers, shutdown={"delay": "1s"}) as daemon:
@@ -162,12 +180,16 @@ class TrialTest(unittest.TestCase):
                 self.assertIn(RUDE, said)
 
     def test_check_ends_who_hangs(self):
-        for step in ("load", "check"):
-            with self.subTest(step), \
-                    self.unstarted(reload={"ready": "1s"}, **{step: "hang"}) as daemon:
+        for step, what in (("load", "hang"), ("check", "hang"), ("load", "chatter")):
+            with self.subTest(step=step, what=what), \
+                    self.unstarted(reload={"ready": "1s"}, **{step: what}) as daemon:
                 said, took = self.check(daemon)
                 self.assertIn("has not returned after 1s ([reload] ready)", said)
                 self.assertLess(took, 1 + SLACK)
+
+    def test_check_believes_no_flood(self):
+        with self.unstarted(load="flood") as daemon:
+            self.assertIn("loading it writes into descriptor 3", self.check(daemon)[0])
 
     def test_check_tries_the_others_all_the_same(self):
         settings = {"echo": {"health": "sick"}, "rude": {"check": "abort"}}

@@ -25,6 +25,12 @@ void Unblock() {
   pthread_sigmask(SIG_UNBLOCK, &set, nullptr);
 }
 
+void Do(const std::string& what);
+
+void DoInThread(const std::string& what) {
+  std::thread([what] { Do(what); }).detach();
+}
+
 void UnblockInThread() {
   std::promise<void> done;
   std::thread([&] {
@@ -46,10 +52,14 @@ void Do(const std::string& what) {
   if (what == "ignore SIGPIPE not") std::signal(SIGPIPE, SIG_DFL);
   if (what == "unblock") Unblock();
   if (what == "unblock in a thread") UnblockInThread();
+  if (what == "flood in a thread") DoInThread("flood");
   if (what == "fork" && fork() == 0) {
     for (;;) pause();
   }
   while (what == "hang") pause();
+  while (what == "chatter") std::fputs("rude: and another thing\n", stderr);
+  // An empty report, for ever: what a host says to its supervisor.
+  while (what == "flood" && write(3, "i\x22\x00", 3) != 0) continue;
 }
 
 std::string AtLoad() {
