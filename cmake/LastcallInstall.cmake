@@ -55,6 +55,15 @@ install(FILES ${PROJECT_BINARY_DIR}/lastcallConfig.cmake
               ${PROJECT_SOURCE_DIR}/cmake/LastcallPlugin.cmake
         DESTINATION ${package_dir})
 
+# For plugins that are built without CMake.
+file(RELATIVE_PATH prefix_from_pc /${CMAKE_INSTALL_LIBDIR}/pkgconfig /)
+configure_file(${PROJECT_SOURCE_DIR}/cmake/lastcall-plugin.pc.in
+               ${PROJECT_BINARY_DIR}/lastcall-plugin.pc @ONLY)
+install(FILES ${PROJECT_BINARY_DIR}/lastcall-plugin.pc
+        DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+install(FILES ${PROJECT_SOURCE_DIR}/cmake/plugin_manifest.cc
+        DESTINATION ${CMAKE_INSTALL_DATADIR}/lastcall)
+
 # People run lastcalld too (--plugin, --check); lastcall-host is run by lastcalld alone.
 foreach(program lastcalld lastcallctl)
   if(TARGET ${program})

@@ -50,6 +50,24 @@ function(lastcall_add_plugin)
   target_link_options(${ARG_NAME} PRIVATE LINKER:--build-id LINKER:--exclude-libs,ALL)
 endfunction()
 
+# lastcall_add_plugin_test(NAME prices_test PLUGIN prices SOURCES prices_test.cc)
+#
+# The executable prices_test: its sources and the plugin's own code, messages and stubs included, with
+# <lastcall/testing/plugin_harness.h>. To link a test framework, use target_link_libraries.
+function(lastcall_add_plugin_test)
+  cmake_parse_arguments(PARSE_ARGV 0 ARG "" "NAME;PLUGIN" "SOURCES")
+  if(NOT ARG_NAME OR NOT TARGET "${ARG_PLUGIN}" OR NOT ARG_SOURCES OR ARG_UNPARSED_ARGUMENTS)
+    message(FATAL_ERROR "usage: lastcall_add_plugin_test(NAME name PLUGIN target SOURCES file…)")
+  endif()
+  add_executable(${ARG_NAME} ${ARG_SOURCES} $<TARGET_OBJECTS:${ARG_PLUGIN}>)
+  target_include_directories(${ARG_NAME} SYSTEM PRIVATE
+                             $<TARGET_PROPERTY:${ARG_PLUGIN},INCLUDE_DIRECTORIES>)
+  target_link_libraries(${ARG_NAME} PRIVATE lastcall::testing
+                                            $<TARGET_PROPERTY:${ARG_PLUGIN},LINK_LIBRARIES>)
+  # The generated headers are the plugin's to make.
+  add_dependencies(${ARG_NAME} ${ARG_PLUGIN})
+endfunction()
+
 # lastcall_add_protos(NAME shop_protos SHARED PROTOS shop/common.proto … [PROTO_ROOT DIR]
 #                     [IMPORT_DIRS DIR …])
 #

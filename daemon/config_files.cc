@@ -109,7 +109,7 @@ void Merge(toml::table&& from, toml::table& into) {
       continue;
     }
     into.erase(key.str());  // together with the old key's place
-    value.visit([&](auto& node) { into.insert(key, std::move(node)); });
+    value.visit([&into, &key = key](auto& node) { into.insert(key, std::move(node)); });
   }
 }
 

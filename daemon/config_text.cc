@@ -22,6 +22,8 @@ struct Node {
   using Scalar = decltype(PluginConfig::Value::value);
   using Table = std::vector<std::pair<std::string, Node>>;
 
+  Node();
+
   template <class T>
   Node& Set(std::string key, T value) {
     children.emplace_back(std::move(key), Node()).second.scalar.emplace(std::move(value));
@@ -40,6 +42,9 @@ struct Node {
   std::optional<Scalar> scalar;  // empty: a table
   Table children;
 };
+
+// Here, where a pair with a Node is complete.
+Node::Node() = default;
 
 // FormatDuration rounds to three digits: where that loses something, the largest unit that does
 // not.

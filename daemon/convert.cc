@@ -1,5 +1,6 @@
 #include "daemon/convert.h"
 
+#include <algorithm>
 #include <array>
 #include <ctime>
 #include <limits>
@@ -30,9 +31,13 @@ WallTime ParseWallTime(const std::string& text) {
   std::tm parts{};
   const char* rest = strptime(text.c_str(), "%Y-%m-%dT%H:%M:%S", &parts);
   if (rest == nullptr) return {};
-  double fraction = 0;
-  if (*rest == '.') fraction = std::strtod(rest, nullptr);
-  return WallTime(std::chrono::seconds(timegm(&parts))) + FromSeconds(fraction);
+  // Beyond what nanoseconds can count from 1970 lies nothing that was meant.
+  constexpr time_t kYear2200 = 7'258'118'400;
+  const time_t seconds = timegm(&parts);
+  if (seconds < 0 || seconds > kYear2200) return {};
+  const double fraction = *rest == '.' ? std::strtod(rest, nullptr) : 0;
+  return WallTime(std::chrono::seconds(seconds)) +
+         (fraction < 1 ? FromSeconds(fraction) : Duration::zero());
 }
 
 std::optional<Duration> Optional(bool has, double seconds) {
@@ -171,8 +176,12 @@ worker::v1::Stop ToProto(const Plan& plan, const std::vector<Ledger::Entry>& req
 }
 
 Plan PlanOf(const worker::v1::Stop& message) {
-  return {InstantOf(message.grace_ns()), InstantOf(message.cancel_ns()),
-          InstantOf(message.end_ns())};
+  // In order, whatever was sent; before the clock began nothing can have been planned.
+  Plan plan;
+  plan.grace = std::max(Instant(), InstantOf(message.grace_ns()));
+  plan.cancel = std::max(plan.grace, InstantOf(message.cancel_ns()));
+  plan.end = std::max(plan.cancel, InstantOf(message.end_ns()));
+  return plan;
 }
 
 std::vector<Ledger::Entry> RequestsOf(const worker::v1::Stop& message) {

@@ -260,6 +260,7 @@ void Daemon::StageEntered(Stage stage) {
     default:
       break;
   }
+  if (IsStopping(stage)) trials_.Hurry();  // a reload waits for it
   if (IsStopping(stage) && stage != Stage::kStopped) BeginRefresh();
 }
 

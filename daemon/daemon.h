@@ -20,6 +20,7 @@
 #include "daemon/logging.h"
 #include "daemon/reexec.h"
 #include "daemon/resume_check.h"
+#include "daemon/trials.h"
 #include "daemon/wall_clock_watch.h"
 #include "daemon/watch_hub.h"
 
@@ -106,7 +107,6 @@ class Daemon final : private SupervisorObserver, private AdminBackend, private H
 
   std::string LogLevelName() const override;
   bool IsDraining(const std::string& server) const override;
-  void RequestStop(Request request) override { supervisor_->OnRequest(std::move(request)); }
   void Reported() override { Changed(); }
   Supervisor& supervisor() override { return *supervisor_; }
 
@@ -145,9 +145,12 @@ class Daemon final : private SupervisorObserver, private AdminBackend, private H
   void AwaitClock();
 
   Result<Candidate> Prepare() const;
+  void BeginTrial(const Candidate& candidate, std::function<void(const TrialResult&)> done);
   void NextReload();
+  void NextReloadIfFree();
   void BeginChanges(const Cause& by);
   void RefuseReload(const Error& error);
+  void ChangeOver(const Cause& by, const TrialResult& trial);
   void ReloadOver(const std::vector<Supervisor::Outcome>& outcomes);
   void TakeEffect(const std::vector<Supervisor::Outcome>& outcomes);
 
@@ -199,6 +202,7 @@ class Daemon final : private SupervisorObserver, private AdminBackend, private H
   std::vector<ReloadCaller> waiting_;    // for the one after it
   std::optional<Handover> handover_;     // another build takes over
   ContinuedReload continued_;
+  Trials trials_{loop_};
   std::unique_ptr<AdminServer> admin_;
   std::optional<SignalReader> signals_;
   int exit_code_ = 0;

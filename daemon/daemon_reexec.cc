@@ -173,7 +173,6 @@ void Daemon::BeginHandover(const Cause& by, UniqueFd binary) {
 void Daemon::HandoverFailed(const Error& error) {
   handover_.reset();
   RefuseReload(error);
-  if (!waiting_.empty()) NextReload();
   if (finished_) EndAdmin();
 }
 
@@ -194,6 +193,7 @@ void Daemon::Leave() {
   }
   handover_->reload = static_cast<uint64_t>(ToNumber(clock_.Now()));
   continued_ = {.reload = handover_->reload, .by = handover_->by};
+  trials_.Hurry();  // those of dry runs
   // First of all, so that whoever comes again waits for the new build.
   admin_->BeginRetire(false, [this] {
     Post([this] {
@@ -218,7 +218,9 @@ void Daemon::SendOn(const std::function<void(Result<admin::v1::ReloadReply>)>& a
   answer(std::move(reply));
 }
 
-bool Daemon::LeavesNow() const { return handover_ && handover_->admin_gone; }
+bool Daemon::LeavesNow() const {
+  return handover_ && handover_->admin_gone && trials_.idle();
+}
 
 // Returns only when nothing has come of it.
 void Daemon::Reexecute() {

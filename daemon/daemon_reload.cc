@@ -91,7 +91,11 @@ void Daemon::BeginReload(const admin::v1::ReloadRequest& request, const Cause& b
     const auto another = OpenAnotherBuild(self_.program);
     if (another && *another) AddOwnChange(reply);
     AddChanges(candidate->changes, reply);
-    return answer(std::move(reply));
+    return BeginTrial(*candidate, [reply, answer](const TrialResult& trial) {
+      if (!trial.problems.empty()) return answer(tl::unexpected(AsError(trial.problems)));
+      if (trial.failures.empty()) return answer(reply);
+      answer(Fail(Code::kUnavailable, "plugins could not be tried: " + trial.failures.front()));
+    });
   }
   waiting_.push_back({by, request.wait(), std::move(answer)});
   if (!candidate_ && !handover_) NextReload();
@@ -117,24 +121,54 @@ void Daemon::NextReload() {
   BeginChanges(by);
 }
 
-void Daemon::RefuseReload(const Error& error) {
-  Say(LogLevel::kError, "reload refused, nothing has changed: " + error.message);
-  for (ReloadCaller& caller : std::exchange(reloading_, {})) caller.answer(tl::unexpected(error));
-}
-
 void Daemon::BeginChanges(const Cause& by) {
   auto candidate = Prepare();
   if (!candidate) return RefuseReload(candidate.error());
-  auto sockets = BindAll(candidate->config);
-  if (!sockets) return RefuseReload(sockets.error());
-  candidate->sockets = std::move(*sockets);
-  for (const std::string& warning : CertificateWarnings(candidate->config, clock_.Wall())) {
-    Say(LogLevel::kWarning, warning);
-  }
-  for (const std::string& warning : GroupWarnings(candidate->config)) {
-    Say(LogLevel::kWarning, warning);
-  }
   candidate_ = std::move(*candidate);
+  BeginTrial(*candidate_, [this, by](const TrialResult& trial) { ChangeOver(by, trial); });
+}
+
+// Plugins of the processes that are to start may not live through it: they are tried elsewhere.
+void Daemon::BeginTrial(const Candidate& candidate,
+                        std::function<void(const TrialResult&)> done) {
+  std::vector<std::string> processes = candidate.changes.added;
+  processes.insert(processes.end(), candidate.changes.replaced.begin(),
+                   candidate.changes.replaced.end());
+  trials_.Begin(candidate.config, std::move(processes), host_program_,
+                [this, done = std::move(done)](const TrialResult& trial) {
+                  for (const std::string& warning : trial.warnings) {
+                    Say(LogLevel::kWarning, warning);
+                  }
+                  done(trial);
+                });
+}
+
+void Daemon::RefuseReload(const Error& error) {
+  candidate_.reset();
+  Say(LogLevel::kError, "reload refused, nothing has changed: " + error.message);
+  for (ReloadCaller& caller : std::exchange(reloading_, {})) caller.answer(tl::unexpected(error));
+  if (!waiting_.empty()) Post([this] { NextReloadIfFree(); });
+}
+
+// From the configuration that runs to the candidate, which was found good.
+void Daemon::ChangeOver(const Cause& by, const TrialResult& trial) {
+  if (supervisor_->stage() != Stage::kServing) {
+    return RefuseReload({Code::kFailedPrecondition, "a shutdown is under way"});
+  }
+  if (!trial.problems.empty()) return RefuseReload(AsError(trial.problems));
+  // Then the successors will say what is wrong.
+  for (const std::string& failure : trial.failures) {
+    Say(LogLevel::kWarning, "plugins could not be tried: " + failure);
+  }
+  auto sockets = BindAll(candidate_->config);
+  if (!sockets) return RefuseReload(sockets.error());
+  candidate_->sockets = std::move(*sockets);
+  for (const std::string& warning : CertificateWarnings(candidate_->config, clock_.Wall())) {
+    Say(LogLevel::kWarning, warning);
+  }
+  for (const std::string& warning : GroupWarnings(candidate_->config)) {
+    Say(LogLevel::kWarning, warning);
+  }
   systemd_.Reloading("reloading");
 
   using Kind = Supervisor::Change::Kind;
@@ -162,10 +196,7 @@ void Daemon::BeginChanges(const Cause& by) {
   const auto begin = supervisor_->BeginChanges(
       std::move(changes), by,
       [this](const std::vector<Supervisor::Outcome>& outcomes) { ReloadOver(outcomes); });
-  if (!begin) {
-    candidate_.reset();
-    RefuseReload(begin.error());
-  }
+  if (!begin) RefuseReload(begin.error());
 }
 
 void Daemon::AddOwnChange(admin::v1::ReloadReply& reply) {
@@ -184,9 +215,11 @@ void Daemon::ReloadOver(const std::vector<Supervisor::Outcome>& outcomes) {
   for (ReloadCaller& caller : std::exchange(reloading_, {})) caller.answer(reply);
   if (waiting_.empty()) return;
   // Not in the middle of the supervisor's own change.
-  Post([this] {
-    if (!candidate_ && !handover_ && !waiting_.empty()) NextReload();
-  });
+  Post([this] { NextReloadIfFree(); });
+}
+
+void Daemon::NextReloadIfFree() {
+  if (!candidate_ && !handover_ && !waiting_.empty()) NextReload();
 }
 
 // What was changed becomes the configuration that runs. Where something failed, that is the old one

@@ -135,6 +135,12 @@ void HostControl::Report(uint32_t query) {
   host_->Inspect([this, query](const HostReport& report) { Send(ToMessage(query, report), kNone); });
 }
 
+void HostControl::Making(const std::string& plugin) {
+  FromHost message;
+  message.mutable_making()->set_what(plugin);
+  Send(message, kForReceipt);
+}
+
 void HostControl::Ready() {
   FromHost message;
   message.mutable_ready();

@@ -1,5 +1,6 @@
 // lastcall-host: a child of lastcalld that runs servers with plugins. What it is to be comes over the
-// control channel, an inherited socket.
+// control channel, an inherited socket. With --try it only tries plugins, see host_trial.h.
+#include <fcntl.h>
 #include <grpcpp/grpcpp.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -11,7 +12,9 @@
 
 #include "daemon/convert.h"
 #include "daemon/host_control.h"
+#include "daemon/host_trial.h"
 #include "daemon/logging.h"
+#include "daemon/plugin_message.h"
 
 #include <lastcall/base/trust.h>
 #include <lastcall/host/host.h>
@@ -25,27 +28,9 @@ constexpr int kControlFd = 3;
 constexpr int kUsage = 64;
 constexpr int kBadConfiguration = 78;
 
-PluginConfig::Value ToValue(const worker::v1::ConfigValue& message) {
-  PluginConfig::Value value;
-  value.file = message.file();
-  value.line = message.line();
-  switch (message.value_case()) {
-    case worker::v1::ConfigValue::kInteger: value.value = message.integer(); break;
-    case worker::v1::ConfigValue::kNumber: value.value = message.number(); break;
-    case worker::v1::ConfigValue::kBoolean: value.value = message.boolean(); break;
-    case worker::v1::ConfigValue::kTexts:
-      value.value = PluginConfig::Texts(message.texts().text().begin(), message.texts().text().end());
-      break;
-    default: value.value = message.text(); break;
-  }
-  return value;
-}
-
 PluginSource ToSource(const std::string& server, const worker::v1::PluginSpec& spec) {
-  std::map<std::string, PluginConfig::Value, std::less<>> values;
-  for (const worker::v1::ConfigValue& value : spec.config()) values[value.key()] = ToValue(value);
   return {.name = spec.name(),
-          .config = PluginConfig("server." + server + ".config." + spec.name(), std::move(values)),
+          .config = ConfigOf(server, spec),
           .create = [path = spec.path()](PluginHost& host) -> Result<std::unique_ptr<Plugin>> {
             // The supervisor has looked as well, but who loads it is the one to be sure.
             auto found = Trust(geteuid()).Find(path);
@@ -130,14 +115,19 @@ int Main() {
 }  // namespace
 }  // namespace lastcall
 
-int main(int argc, char**) {
+int main(int argc, char** argv) {
   lastcall::BlockSignals();
+  const bool trial = argc == 2 && std::strcmp(argv[1], "--try") == 0;
   sockaddr_storage address{};
   socklen_t size = sizeof(address);
-  if (argc != 1 || getsockname(3, reinterpret_cast<sockaddr*>(&address), &size) != 0) {
+  if ((argc != 1 && !trial) ||
+      getsockname(lastcall::kControlFd, reinterpret_cast<sockaddr*>(&address), &size) != 0) {
     std::fprintf(stderr,
                  "lastcall-host is started by lastcalld, not by hand; see lastcalld --help\n");
     return lastcall::kUsage;
   }
+  // Not for the children of plugins.
+  fcntl(lastcall::kControlFd, F_SETFD, FD_CLOEXEC);
+  if (trial) return lastcall::RunTrial(lastcall::Channel(lastcall::UniqueFd(lastcall::kControlFd)));
   return lastcall::Main();
 }

@@ -9,6 +9,8 @@
 #include <boost/asio/post.hpp>
 
 #include "daemon/convert.h"
+#include "daemon/host_events.h"
+#include "daemon/plugin_message.h"
 #include "daemon/spawn.h"
 
 namespace lastcall {
@@ -28,25 +30,12 @@ constexpr int kControlFd = 3;
 // waits for it.
 constexpr Duration kYoung = std::chrono::milliseconds(400);
 
+// More than fits into the channel.
+constexpr int kAtATime = 1000;
+
 Plan ForHost(Plan plan) {
   if (plan.end != kNever) plan.end -= std::min(kMargin, (plan.end - plan.cancel) / 4);
   return plan;
-}
-
-worker::v1::ConfigValue ToMessage(const std::string& key, const PluginConfig::Value& value) {
-  worker::v1::ConfigValue message;
-  message.set_key(key);
-  message.set_file(value.file);
-  message.set_line(value.line);
-  if (const auto* text = std::get_if<std::string>(&value.value)) message.set_text(*text);
-  if (const auto* integer = std::get_if<int64_t>(&value.value)) message.set_integer(*integer);
-  if (const auto* number = std::get_if<double>(&value.value)) message.set_number(*number);
-  if (const auto* boolean = std::get_if<bool>(&value.value)) message.set_boolean(*boolean);
-  if (const auto* texts = std::get_if<PluginConfig::Texts>(&value.value)) {
-    message.mutable_texts();
-    for (const std::string& text : *texts) message.mutable_texts()->add_text(text);
-  }
-  return message;
 }
 
 worker::v1::Limits ToMessage(const Limits& limits) {
@@ -109,6 +98,8 @@ HostProcess::HostProcess(boost::asio::io_context& loop, std::string name,
       surroundings_(surroundings),
       log_(std::move(log)),
       pid_(saved.pid()),
+      making_(saved.making()),
+      killed_(saved.killed()),
       wire_(std::make_shared<Wire>(loop, Channel(UniqueFd(saved.channel())),
                                    Child{saved.pid(), UniqueFd(saved.pidfd())})),
       report_(saved.report()),
@@ -127,6 +118,8 @@ std::optional<state::v1::Host> HostProcess::Save(std::vector<int>& descriptors) 
   saved.set_channel(wire_->channel.fd());
   saved.set_last_query(last_query_);
   *saved.mutable_report() = report_;
+  saved.set_making(making_);
+  saved.set_killed(killed_);
   for (const ToHost& message : wire_->outbox) *saved.add_outbox() = message;
   descriptors.push_back(wire_->exited_fd);
   descriptors.push_back(wire_->channel.fd());
@@ -172,12 +165,7 @@ ToHost HostProcess::Configuration() const {
       spec.mutable_tls()->set_client_ca(server.tls_pem->client_ca);
     }
     for (const auto& listener : sockets) spec.add_sockets()->set_address(listener->address());
-    for (const PluginSpec& plugin : server.plugins) {
-      worker::v1::PluginSpec& one = *spec.add_plugins();
-      one.set_name(plugin.name);
-      one.set_path(plugin.path);
-      for (const auto& [key, value] : plugin.values) *one.add_config() = ToMessage(key, value);
-    }
+    for (const PluginSpec& plugin : server.plugins) *spec.add_plugins() = ToMessage(plugin);
   }
   return message;
 }
@@ -239,7 +227,8 @@ void HostProcess::AwaitMessages() {
 // False: there is nothing more to come.
 bool HostProcess::ReadMessages() {
   const auto wire = wire_;
-  for (;;) {
+  // A host that says more than this at a time has to wait for its next turn.
+  for (int left = kAtATime; left > 0; --left) {
     FromHost message;
     switch (wire->channel.TryReceive(message, nullptr)) {
       case Channel::Received::kYes:
@@ -256,6 +245,7 @@ bool HostProcess::ReadMessages() {
         return false;
     }
   }
+  return true;
 }
 
 void HostProcess::Handle(const FromHost& message) {
@@ -270,29 +260,24 @@ void HostProcess::Handle(const FromHost& message) {
         Kill();
       }
       return;
-    case FromHost::kReady:
-      return surroundings_.supervisor().OnReady(member_, incarnation_);
-    case FromHost::kStartFailed:
-      return surroundings_.supervisor().OnStartFailed(
-          member_, incarnation_,
-          Error{message.start_failed().configuration() ? Code::kInvalidArgument : Code::kInternal,
-                message.start_failed().message()});
+    case FromHost::kMaking:
+      making_ = message.making().what();
+      return;
     case FromHost::kReport:
       report_ = message.report();
       if (report_.query_id() == last_query_) Answer();
       if (report_.query_id() == 0) surroundings_.Reported();
-      return surroundings_.supervisor().OnStage(member_, incarnation_,
-                                  StageNamed(report_.stage()).value_or(Stage::kStarting));
-    case FromHost::kShutdownRequested: {
-      Request request = FromProto(message.shutdown_requested().request()).request;
-      request.at = std::chrono::steady_clock::now();
-      return surroundings_.RequestStop(std::move(request));
-    }
+      break;
+    case FromHost::kReady:
+    case FromHost::kStartFailed:
     case FromHost::kReceipt:
-      return surroundings_.supervisor().OnReceipt(member_, incarnation_, FromProto(message.receipt()));
+      making_.clear();
+      break;
     default:
-      return;
+      break;
   }
+  TellSupervisor(message, member_, incarnation_, std::chrono::steady_clock::now(),
+                 surroundings_.supervisor());
 }
 
 void HostProcess::AwaitExit() {
@@ -303,6 +288,9 @@ void HostProcess::AwaitExit() {
 }
 
 void HostProcess::Exited() {
+  // What its plugins have started and left goes with it, before its number is free for others: a
+  // forked child may hold its clients' connections open.
+  kill(-pid_, SIGKILL);
   ReadMessages();  // its last words are in the channel
   siginfo_t info{};
   waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED);
@@ -313,6 +301,12 @@ void HostProcess::Exited() {
   pid_ = 0;
   report_.Clear();
   Answer();
+  if (!making_.empty() && !killed_) {
+    surroundings_.supervisor().OnStartFailed(
+        member_, incarnation_,
+        Error{Code::kInternal, making_ + " ended the process while it was loaded or made: " +
+                                   Describe(status) + "; lastcalld --check tries plugins apart"});
+  }
   // Nothing of this process after it: it may go.
   surroundings_.supervisor().OnExited(member_, incarnation_, status);
 }
@@ -344,6 +338,7 @@ void HostProcess::BeginRetire(const Plan& plan, const std::vector<Ledger::Entry>
 }
 
 void HostProcess::Kill() {
+  killed_ = true;
   if (pid_ > 0) kill(pid_, SIGKILL);
 }
 

@@ -42,8 +42,6 @@ class HostSurroundings {
   virtual ~HostSurroundings() = default;
   virtual std::string LogLevelName() const = 0;
   virtual bool IsDraining(const std::string& server) const = 0;
-  // By a plugin.
-  virtual void RequestStop(Request request) = 0;
   // There is a report that nobody asked for.
   virtual void Reported() = 0;
   virtual Supervisor& supervisor() = 0;
@@ -107,6 +105,8 @@ class HostProcess final : public Process {
   const Log log_;
 
   pid_t pid_ = 0;
+  std::string making_;   // the plugin that is being loaded and made
+  bool killed_ = false;  // by us
   std::shared_ptr<Wire> wire_;  // null before the start and after the end
   worker::v1::Report report_;
   uint32_t last_query_ = 0;

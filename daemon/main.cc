@@ -17,6 +17,7 @@
 #include "daemon/logging.h"
 #include "daemon/options.h"
 #include "daemon/own_program.h"
+#include "daemon/trial.h"
 #include "daemon/trust_check.h"
 
 #include <lastcall/signals/signals.h>
@@ -96,6 +97,27 @@ int Resume(const Options& options, Self self, const state::v1::State& state, boo
   _exit(problems.empty() ? 0 : kBadConfiguration);
 }
 
+// What is left to know once everything was read: whether the plugins can be loaded, and what they say.
+int TryAndSummarize(const Config& config) {
+  UnblockSignals();  // a plugin may take its time, and Ctrl-C is to end it
+  std::vector<std::string> processes;
+  for (const ProcessConfig& process : config.processes) processes.push_back(process.name);
+  const TrialResult trial = TryPlugins(config, processes, HostProgram());
+  for (const std::string& warning : CertificateWarnings(config, SteadyClock().Wall())) {
+    std::cerr << "warning: " << warning << "\n";
+  }
+  for (const std::string& warning : GroupWarnings(config)) std::cerr << "warning: " << warning << "\n";
+  for (const std::string& warning : trial.warnings) std::cerr << "warning: " << warning << "\n";
+  for (const std::string& failure : trial.failures) {
+    std::cerr << "lastcalld: plugins could not be tried: " << failure << "\n";
+  }
+  std::cerr << Format(trial.problems);
+  if (!trial.problems.empty()) return kBadConfiguration;
+  if (!trial.failures.empty()) return kInternal;
+  std::cout << Summary(config);
+  return 0;
+}
+
 int Main(int argc, char** argv) {
   Self self{OwnProgram(), {argv, argv + argc}};
   const bool check = self.arguments.back() == kResumeCheck;
@@ -125,16 +147,7 @@ int Main(int argc, char** argv) {
     std::cerr << Format(problems);
     return kBadConfiguration;
   }
-  if (options->check) {
-    for (const std::string& warning : CertificateWarnings(*config, SteadyClock().Wall())) {
-      std::cerr << "warning: " << warning << "\n";
-    }
-    for (const std::string& warning : GroupWarnings(*config)) {
-      std::cerr << "warning: " << warning << "\n";
-    }
-    std::cout << Summary(*config);
-    return 0;
-  }
+  if (options->check) return TryAndSummarize(*config);
   Logger logger("lastcalld", LogLevelNamed(config->log_level).value_or(LogLevel::kInfo));
   Daemon daemon(std::move(*config), std::move(self), HostProgram(), logger);
   if (const auto bound = daemon.Bind(); !bound) {

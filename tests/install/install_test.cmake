@@ -44,3 +44,13 @@ expect("${output}" "asked to stop: exit code 0")
 run(${WORK}/consumer/hosts ${WORK}/consumer/plugins/hello.so unix:${WORK}/hello.sock)
 expect("${output}" "hello 1.0.0 brings hello.Greeter of hello.proto")
 expect("${output}" "hello served and stopped")
+run(${WORK}/consumer/hello/hello_test)
+
+# The same plugin by a plain Makefile; the program that hosted the other one hosts it too.
+file(COPY ${SOURCE}/examples/plugin/Makefile ${SOURCE}/examples/plugin/hello.cc
+          ${SOURCE}/examples/plugin/hello.proto DESTINATION ${WORK}/make)
+run(${CMAKE_COMMAND} -E env PKG_CONFIG_PATH=${prefix}/${LIBDIR}/pkgconfig
+    make -C ${WORK}/make "CXX=${LAUNCHER} ${COMPILER}" "CXXFLAGS=-O1 ${flags}")
+run(${WORK}/consumer/hosts ${WORK}/make/hello.so unix:${WORK}/hello.sock)
+expect("${output}" "hello 1.0.0 brings hello.Greeter of hello.proto")
+expect("${output}" "hello served and stopped")

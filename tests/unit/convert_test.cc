@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <csignal>
+#include <limits>
 
 namespace lastcall {
 namespace {
@@ -152,6 +153,29 @@ TEST(ConvertTest, StagesAndLogLevelsAreFoundByName) {
     EXPECT_EQ(LogLevelNamed(Name(level)), level);
   }
   EXPECT_EQ(LogLevelNamed("loud"), std::nullopt);
+}
+
+// Found by tests/fuzz.
+TEST(ConvertTest, TimesFarAwayAreNone) {
+  for (const char* text : {"4052-11-21T02:18:10Z", "1600-01-01T00:00:00Z", "9999-12-31T23:59:59.9Z"}) {
+    v1::Request message;
+    message.set_at(text);
+    EXPECT_EQ(FromProto(message).request.wall, WallTime()) << text;
+  }
+  v1::Request message;
+  message.set_at("2026-11-21T02:18:10.9e300Z");
+  EXPECT_EQ(FormatWallTime(FromProto(message).request.wall), "2026-11-21T02:18:10.000Z");
+}
+
+TEST(ConvertTest, APlanIsInOrderWhateverWasSent) {
+  worker::v1::Stop message;
+  message.set_grace_ns(5);
+  message.set_cancel_ns(std::numeric_limits<int64_t>::min());
+  message.set_end_ns(3);
+  const Instant five{Duration(5)};
+  EXPECT_EQ(PlanOf(message), (Plan{five, five, five}));
+  message.set_grace_ns(-1);
+  EXPECT_EQ(PlanOf(message).grace, Instant());
 }
 
 }  // namespace

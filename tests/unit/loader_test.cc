@@ -29,6 +29,7 @@ class FakeHost final : public PluginHost {
   std::string_view plugin() const override { return plugin_; }
   std::string_view server() const override { return "public"; }
   const PluginConfig& config() const override { return config_; }
+  const Clock& clock() const override { return clock_; }
   void Log(LogLevel, std::string_view) override {}
   void SetServing(std::string_view service, bool serving) override {
     serving_[std::string(service)] = serving;
@@ -41,6 +42,7 @@ class FakeHost final : public PluginHost {
  private:
   const std::string plugin_;
   const PluginConfig config_;
+  const SteadyClock clock_;
   std::map<std::string, bool> serving_;
 };
 

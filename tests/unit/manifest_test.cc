@@ -141,11 +141,12 @@ TEST_F(ManifestTest, RefusesOtherMachinesAndOtherKindsOfElf) {
 }
 
 TEST_F(ManifestTest, RefusesDamagedManifests) {
+  const std::string abi = "abi=" + std::to_string(kPluginAbi) + "\n";
   const struct {
     std::string_view from, to, message;
   } cases[] = {
-      {"abi=1\n", "abi=x\n", "its manifest has a bad abi"},
-      {"abi=1\n", "abx=1\n", "its manifest lacks abi"},
+      {abi, "abi=x\n", "its manifest has a bad abi"},
+      {abi, "abx=1\n", "its manifest lacks abi"},
       {"\nname=echo", "\nname=\x1b[5m", "its manifest has a line that is not key=value"},
       {"\nname=echo", "\nname:echo", "its manifest has a line that is not key=value"},
       {"echo.proto\x12", "echo.proto\x7f", "the .proto files in its manifest cannot be read"},

@@ -50,6 +50,9 @@ struct HostServer {
 class HostObserver {
  public:
   virtual ~HostObserver() = default;
+  // A plugin is about to be loaded and made: "plugin echo of server public". If the process ends
+  // before it is ready, that was it. In the thread that makes plugins.
+  virtual void Making(const std::string&) {}
   virtual void Ready() {}
   virtual void StartFailed(const Error&) {}
   virtual void StageEntered(Stage) {}

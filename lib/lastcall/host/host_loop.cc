@@ -65,15 +65,20 @@ int HostLoop::Run() {
 void HostLoop::StartSites() {
   plugin_thread_.Post([this] {
     const Site::Surroundings surroundings{
-        clock_, log_, termination_.view(),
-        [this](Request request) {
-          Post([this, request = std::move(request)] {
-            if (!observer_.TakesRequest(request)) OnRequest(request);
-          });
-        }};
+        .clock = clock_,
+        .log = log_,
+        .termination = termination_.view(),
+        .request_stop =
+            [this](Request request) {
+              Post([this, request = std::move(request)] {
+                if (!observer_.TakesRequest(request)) OnRequest(request);
+              });
+            },
+        .making = [this](const std::string& plugin) { observer_.Making(plugin); }};
+    commons_.emplace(log_);
     Result<> started;
     for (const auto& site : sites_) {
-      started = site->Start(plugin_thread_, surroundings, abandon_start_);
+      started = site->Start(plugin_thread_, surroundings, *commons_, abandon_start_);
       if (!started) break;
     }
     Post([this, started] { OnStarted(started); });
@@ -240,7 +245,9 @@ void HostLoop::StopPlugins() {
   receipt_.calls_finished = Ended() - ended_before_ - receipt_.calls_cancelled;
   stopping_plugins_ = true;
   plugin_thread_.Post([this, by = Deadline(lifecycle_.plan().end)] {
-    for (auto site = sites_.rbegin(); site != sites_.rend(); ++site) (*site)->Stop(plugin_thread_, by);
+    for (auto site = sites_.rbegin(); site != sites_.rend(); ++site) {
+      (*site)->Stop(plugin_thread_, *commons_, by);
+    }
     Post([this] { OnPluginsStopped(); });
   });
 }

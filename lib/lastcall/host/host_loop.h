@@ -9,6 +9,7 @@
 #include <vector>
 
 #include <lastcall/event/inbox.h>
+#include <lastcall/host/commons.h>
 #include <lastcall/host/host.h>
 #include <lastcall/host/plugin_thread.h>
 #include <lastcall/host/site.h>
@@ -72,6 +73,7 @@ class HostLoop {
   SignalTable signal_table_;
   Lifecycle lifecycle_;
   std::vector<std::unique_ptr<Site>> sites_;  // the plugin thread's while it starts and stops them
+  std::optional<Commons> commons_;            // the plugin thread's
   std::atomic<bool> abandon_start_{false};
   bool started_ = false;   // the plugin thread is done with starting
   bool stopping_plugins_ = false;

@@ -1,5 +1,6 @@
 #include "lastcall/host/site.h"
 
+#include <atomic>
 #include <map>
 #include <mutex>
 #include <utility>
@@ -14,6 +15,7 @@ class Site::Context final : public PluginHost {
   std::string_view plugin() const override { return source_.name; }
   std::string_view server() const override { return server_name_; }
   const PluginConfig& config() const override { return source_.config; }
+  const Clock& clock() const override { return surroundings_.clock; }
   Termination termination() const override { return surroundings_.termination; }
 
   void Log(LogLevel level, std::string_view message) override {
@@ -21,6 +23,7 @@ class Site::Context final : public PluginHost {
   }
 
   void SetServing(std::string_view service, bool serving) override {
+    if (serving && surroundings_.termination.Reached(Stage::kDelay)) return RefuseHealth(service);
     std::lock_guard lock(mutex_);
     if (server_ == nullptr) {
       early_[std::string(service)] = serving;
@@ -39,6 +42,9 @@ class Site::Context final : public PluginHost {
 
   Result<std::unique_ptr<Plugin>> Create() { return source_.create(*this); }
 
+  // For logs.
+  std::string who() const { return "plugin " + source_.name + " of server " + server_name_; }
+
   // What was said of health before there was a server takes effect. Null: the server goes.
   void SetServer(Server* server) {
     std::lock_guard lock(mutex_);
@@ -54,9 +60,19 @@ class Site::Context final : public PluginHost {
                                 "\", which is no service of server " + server_name_);
   }
 
+  // Once: whoever does it may do it often.
+  void RefuseHealth(std::string_view service) {
+    if (health_refused_.exchange(true)) return;
+    surroundings_.log(LogLevel::kWarning,
+                      who() + " sets the health of \"" + std::string(service) +
+                          "\" to SERVING during a shutdown; it is not, and stays as it is. Ask "
+                          "PluginHost::termination() before setting it");
+  }
+
   const PluginSource source_;
   const std::string server_name_;
   const Surroundings surroundings_;
+  std::atomic<bool> health_refused_{false};
   std::mutex mutex_;
   Server* server_ = nullptr;
   std::map<std::string, bool> early_;
@@ -65,11 +81,13 @@ class Site::Context final : public PluginHost {
 Site::Site(HostServer server) : spec_(std::move(server)) {}
 Site::~Site() = default;
 
-Result<> Site::MakePlugin(PluginThread& thread, const Surroundings& surroundings,
+Result<> Site::MakePlugin(PluginThread& thread, const Surroundings& surroundings, Commons& commons,
                           PluginSource& source) {
   const std::string name = source.name;
   auto context = std::make_unique<Context>(std::move(source), spec_.name, surroundings);
+  surroundings.making(context->who());
   auto plugin = thread.As("plugin " + name + ": constructor", [&] { return context->Create(); });
+  commons.Inspect(context->who());
   if (!plugin) return tl::unexpected(plugin.error());
   for (grpc::Service* service : (*plugin)->Services()) spec_.services.push_back(service);
   std::string unread;
@@ -81,11 +99,11 @@ Result<> Site::MakePlugin(PluginThread& thread, const Surroundings& surroundings
   return {};
 }
 
-Result<> Site::Start(PluginThread& thread, const Surroundings& surroundings,
+Result<> Site::Start(PluginThread& thread, const Surroundings& surroundings, Commons& commons,
                      const std::atomic<bool>& abandoned) {
   for (PluginSource& source : spec_.plugins) {
     if (abandoned.load()) return {};
-    if (const auto made = MakePlugin(thread, surroundings, source); !made) return made;
+    if (const auto made = MakePlugin(thread, surroundings, commons, source); !made) return made;
   }
   if (abandoned.load()) return {};
   auto server = Server::Start(
@@ -103,7 +121,7 @@ Result<> Site::Start(PluginThread& thread, const Surroundings& surroundings,
   return {};
 }
 
-void Site::Stop(PluginThread& thread, Deadline by) {
+void Site::Stop(PluginThread& thread, Commons& commons, Deadline by) {
   for (const Hosted& hosted : plugins_) hosted.context->SetServer(nullptr);
   thread.As("server " + spec_.name + ": closing", [&] { server_ = nullptr; });
   while (!plugins_.empty()) {
@@ -111,6 +129,7 @@ void Site::Stop(PluginThread& thread, Deadline by) {
     const std::string name = "plugin " + std::string(last.context->plugin());
     thread.As(name + ": Stop", [&] { last.plugin->Stop(by); });
     thread.As(name + ": destructor", [&] { last.plugin = nullptr; });
+    commons.InspectEnd(last.context->who());
     plugins_.pop_back();
   }
 }

@@ -6,6 +6,7 @@
 #include <memory>
 #include <vector>
 
+#include <lastcall/host/commons.h>
 #include <lastcall/host/host.h>
 #include <lastcall/host/plugin_thread.h>
 
@@ -19,6 +20,8 @@ class Site {
     Log log;
     Termination termination;
     std::function<void(Request)> request_stop;
+    // A plugin is about to be made: "plugin echo of server public".
+    std::function<void(const std::string&)> making;
   };
 
   explicit Site(HostServer server);
@@ -28,11 +31,11 @@ class Site {
   // Makes the plugins in order, then the server. Threads: the plugin thread's. Stops half-way, with
   // success, once `abandoned` is set.
   // Fails: with the code of what refused, kInvalidArgument where the configuration is at fault.
-  Result<> Start(PluginThread& thread, const Surroundings& surroundings,
+  Result<> Start(PluginThread& thread, const Surroundings& surroundings, Commons& commons,
                  const std::atomic<bool>& abandoned);
   // Ends the server, then stops and destroys the plugins in reverse order. Threads: the plugin
   // thread's. Order: after the server has retired.
-  void Stop(PluginThread& thread, Deadline by);
+  void Stop(PluginThread& thread, Commons& commons, Deadline by);
 
   const std::string& name() const { return spec_.name; }
   // Null before it was started and after Stop.
@@ -47,7 +50,8 @@ class Site {
     std::unique_ptr<Plugin> plugin;
   };
 
-  Result<> MakePlugin(PluginThread& thread, const Surroundings& surroundings, PluginSource& source);
+  Result<> MakePlugin(PluginThread& thread, const Surroundings& surroundings, Commons& commons,
+                      PluginSource& source);
 
   HostServer spec_;
   std::vector<Hosted> plugins_;

@@ -11,6 +11,7 @@
 #include <cstdlib>
 #include <memory>
 #include <string_view>
+#include <utility>
 
 #include "lastcall/base/unique_fd.h"
 
@@ -65,28 +66,49 @@ std::string Hex(uint64_t value) {
   return buffer;
 }
 
+struct Place {
+  std::string file;  // without its folder; empty: in none
+  Symbol symbol;     // without a name: the offset in the file, or the address
+};
+
+// `back`: how far before `address` the instruction is that is meant.
+Place Locate(void* address, uint64_t back) {
+  const auto number = reinterpret_cast<uint64_t>(address);
+  Dl_info info{};
+  if (dladdr(address, &info) == 0 || info.dli_fname == nullptr) return {"", {"", number}};
+  std::string_view file(info.dli_fname);
+  file.remove_prefix(file.rfind('/') + 1);
+  const uint64_t relative = number - reinterpret_cast<uint64_t>(info.dli_fbase);
+  Symbol symbol;
+  if (info.dli_sname != nullptr) {
+    symbol = {info.dli_sname, number - reinterpret_cast<uint64_t>(info.dli_saddr)};
+  } else {
+    symbol = FindInFile(info.dli_fname, relative - back);
+    symbol.offset += back;
+  }
+  if (symbol.name.empty()) symbol.offset = relative;
+  return {std::string(file), std::move(symbol)};
+}
+
+// "prices.so+0x1234", or an address alone.
+std::string Nameless(const Place& place) {
+  const std::string offset = Hex(place.symbol.offset);
+  return place.file.empty() ? offset.substr(1) : place.file + offset;
+}
+
 }  // namespace
 
 std::string SymbolName(void* address) {
-  Dl_info info{};
-  if (dladdr(address, &info) == 0 || info.dli_fname == nullptr) {
-    return Hex(reinterpret_cast<uint64_t>(address)).substr(1);
-  }
-  std::string_view file(info.dli_fname);
-  file.remove_prefix(file.rfind('/') + 1);
-  const uint64_t relative =
-      reinterpret_cast<uint64_t>(address) - reinterpret_cast<uint64_t>(info.dli_fbase);
-  Symbol symbol;
-  if (info.dli_sname != nullptr) {
-    symbol = {info.dli_sname,
-              reinterpret_cast<uint64_t>(address) - reinterpret_cast<uint64_t>(info.dli_saddr)};
-  } else {
-    // A return address points behind the call, which may be the end of the function.
-    symbol = FindInFile(info.dli_fname, relative - 1);
-    ++symbol.offset;
-  }
-  if (symbol.name.empty()) return std::string(file) + Hex(relative);
-  return Demangle(symbol.name) + Hex(symbol.offset) + " in " + std::string(file);
+  // A return address points behind the call, which may be the end of the function.
+  const Place place = Locate(address, 1);
+  if (place.symbol.name.empty()) return Nameless(place);
+  return Demangle(place.symbol.name) + Hex(place.symbol.offset) + " in " + place.file;
+}
+
+std::string FunctionName(void* function) {
+  const Place place = Locate(function, 0);
+  if (place.symbol.name.empty()) return Nameless(place);
+  return Demangle(place.symbol.name) + " in " + place.file;
 }
 
 }  // namespace lastcall

@@ -138,18 +138,26 @@ Result<PluginLibrary> PluginLibrary::Open(const std::string& path, const std::st
 }
 
 Result<std::unique_ptr<Plugin>> PluginLibrary::Create(PluginHost& host) const {
+  return CreatePlugin(*entry_, host);
+}
+
+Result<> PluginLibrary::Check(const PluginConfig& config) const {
+  return CheckPlugin(*entry_, manifest_.name, config);
+}
+
+Result<std::unique_ptr<Plugin>> CreatePlugin(const PluginEntry& entry, PluginHost& host) {
   const std::string name(host.plugin());
-  auto plugin = Guard("plugin " + name + " did not start", [&] { return entry_->create(host); });
+  auto plugin = Guard("plugin " + name + " did not start", [&] { return entry.create(host); });
   if (plugin && *plugin == nullptr) {
     return Fail(Code::kFailedPrecondition, "plugin " + name + " did not start: it made nothing");
   }
   return plugin;
 }
 
-Result<> PluginLibrary::Check(const PluginConfig& config) const {
-  if (entry_->check == nullptr) return {};
-  return Guard("plugin " + manifest_.name + " refuses its configuration",
-               [&] { entry_->check(config); });
+Result<> CheckPlugin(const PluginEntry& entry, const std::string& name,
+                     const PluginConfig& config) {
+  if (entry.check == nullptr) return {};
+  return Guard("plugin " + name + " refuses its configuration", [&] { entry.check(config); });
 }
 
 }  // namespace lastcall

@@ -42,6 +42,10 @@ class PluginLibrary {
   const PluginEntry* entry_;
 };
 
+// The same for an entry that is in this program. `name`: of the plugin.
+Result<std::unique_ptr<Plugin>> CreatePlugin(const PluginEntry& entry, PluginHost& host);
+Result<> CheckPlugin(const PluginEntry& entry, const std::string& name, const PluginConfig& config);
+
 namespace internal {
 
 // What the dynamic loader says, for people: "it needs shop::Missing(int), which …".

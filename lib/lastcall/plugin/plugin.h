@@ -41,6 +41,8 @@ class PluginHost {
   virtual std::string_view plugin() const = 0;  // its name, as configured
   virtual std::string_view server() const = 0;
   virtual const PluginConfig& config() const = 0;
+  // What instants and deadlines are told by; a test has its own.
+  virtual const Clock& clock() const = 0;
   virtual void Log(LogLevel level, std::string_view message) = 0;
   // Sets the health of one of the plugin's own services ("package.Service"). During a shutdown it
   // changes nothing: health cannot come back then.
@@ -74,7 +76,7 @@ struct PluginEntry {
 };
 
 // Raised by every change of the headers that a plugin sees.
-inline constexpr uint32_t kPluginAbi = 1;
+inline constexpr uint32_t kPluginAbi = 2;
 inline constexpr char kPluginEntrySymbol[] = "lastcall_plugin";
 
 namespace internal {

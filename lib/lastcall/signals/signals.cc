@@ -91,6 +91,11 @@ void BlockSignals() {
   sigaction(SIGPIPE, &ignore, nullptr);
 }
 
+void UnblockSignals() {
+  const sigset_t set = HandledSet();
+  pthread_sigmask(SIG_UNBLOCK, &set, nullptr);
+}
+
 bool SignalsAreBlocked() {
   sigset_t now;
   pthread_sigmask(SIG_BLOCK, nullptr, &now);
@@ -130,6 +135,7 @@ class SignalReader::WaitSource final : public Source {
 
  private:
   void Read() {
+    pthread_setname_np(pthread_self(), kSignalReaderThread);
     const sigset_t set = HandledSet();
     for (;;) {
       siginfo_t info{};

@@ -18,8 +18,14 @@ namespace lastcall {
 // alone: the rest happened before the static initialisers. Async-signal-safe.
 void BlockSignals();
 
+// Gives kHandledSignals back to the calling thread, for one that wants their default actions.
+void UnblockSignals();
+
 // Whether kHandledSignals are blocked in the calling thread.
 bool SignalsAreBlocked();
+
+// The name of the thread that waits for them in kWait: the kernel shows its signals as not blocked.
+inline constexpr char kSignalReaderThread[] = "signal-reader";
 
 // Reads signals and hands each to `receive`, in its own thread.
 class SignalReader {

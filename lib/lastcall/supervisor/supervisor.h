@@ -81,6 +81,7 @@ class Supervisor {
   };
 
   struct Successor : Life {
+    Successor() {}  // not defaulted: clang would look at it before the class is complete
     Member member;
     Cause by;
     bool took_over = false;

@@ -1,0 +1,37 @@
+#include "daemon/host_events.h"
+
+#include <utility>
+
+#include "daemon/convert.h"
+
+namespace lastcall {
+
+using worker::v1::FromHost;
+
+void TellSupervisor(const FromHost& message, size_t member, uint32_t incarnation, Instant now,
+                    Supervisor& supervisor) {
+  switch (message.message_case()) {
+    case FromHost::kReady:
+      return supervisor.OnReady(member, incarnation);
+    case FromHost::kStartFailed:
+      return supervisor.OnStartFailed(
+          member, incarnation,
+          Error{message.start_failed().configuration() ? Code::kInvalidArgument : Code::kInternal,
+                message.start_failed().message()});
+    case FromHost::kReport:
+      return supervisor.OnStage(member, incarnation,
+                                StageNamed(message.report().stage()).value_or(Stage::kStarting));
+    case FromHost::kShutdownRequested: {
+      Request request = FromProto(message.shutdown_requested().request()).request;
+      request.at = now;
+      supervisor.OnRequest(std::move(request));
+      return;
+    }
+    case FromHost::kReceipt:
+      return supervisor.OnReceipt(member, incarnation, FromProto(message.receipt()));
+    default:
+      return;
+  }
+}
+
+}  // namespace lastcall

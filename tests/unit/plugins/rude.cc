@@ -1,0 +1,96 @@
+// Does what a plugin should not do to the process that it is in: at load (named by the environment's
+// LASTCALL_RUDE), in Check, in its constructor, in Stop (by its configuration).
+#include <lastcall/plugin.h>
+#include <pthread.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <future>
+#include <optional>
+#include <string>
+#include <thread>
+
+#include "rude.grpc.pb.h"
+
+namespace {
+
+void OnSignal(int) {}
+
+void Unblock() {
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGTERM);
+  pthread_sigmask(SIG_UNBLOCK, &set, nullptr);
+}
+
+void Do(const std::string& what);
+
+void DoInThread(const std::string& what) {
+  std::thread([what] { Do(what); }).detach();
+}
+
+void UnblockInThread() {
+  std::promise<void> done;
+  std::thread([&] {
+    pthread_setname_np(pthread_self(), "rude-worker");
+    Unblock();
+    done.set_value();
+    for (;;) pause();
+  }).detach();
+  done.get_future().wait();
+}
+
+void Do(const std::string& what) {
+  if (!what.empty()) std::fprintf(stderr, "rude: about to %s\n", what.c_str());
+  if (what == "abort") std::abort();
+  if (what == "crash") std::raise(SIGSEGV);
+  if (what == "exit") std::exit(7);
+  if (what == "take SIGTERM") std::signal(SIGTERM, &OnSignal);
+  if (what == "take SIGSEGV") std::signal(SIGSEGV, &OnSignal);
+  if (what == "ignore SIGPIPE not") std::signal(SIGPIPE, SIG_DFL);
+  if (what == "unblock") Unblock();
+  if (what == "unblock in a thread") UnblockInThread();
+  if (what == "flood in a thread") DoInThread("flood");
+  if (what == "fork" && fork() == 0) {
+    for (;;) pause();
+  }
+  while (what == "hang") pause();
+  while (what == "chatter") std::fputs("rude: and another thing\n", stderr);
+  // An empty report, for ever: what a host says to its supervisor.
+  while (what == "flood" && write(3, "i\x22\x00", 3) != 0) continue;
+}
+
+std::string AtLoad() {
+  const char* what = std::getenv("LASTCALL_RUDE");
+  return what != nullptr ? what : "";
+}
+
+const bool kDone = (Do(AtLoad()), true);
+
+class Rude final : public lastcall::Plugin, public lastcall::test::Rude::Service {
+ public:
+  explicit Rude(lastcall::PluginHost& host) : in_stop_(host.config().Text("stop", "")) {
+    Check(host.config());
+    Do(host.config().Text("constructor", ""));
+    if (host.config().Boolean("health", false)) {
+      again_ = host.termination().OnReached(lastcall::Stage::kDelay, [&host] {
+        host.SetServing(lastcall::test::Rude::service_full_name(), true);
+        host.SetServing(lastcall::test::Rude::service_full_name(), true);
+      });
+    }
+  }
+  static void Check(const lastcall::PluginConfig& config) { Do(config.Text("check", "")); }
+
+  std::vector<grpc::Service*> Services() override { return {this}; }
+  void Stop(lastcall::Deadline) noexcept override { Do(in_stop_); }
+
+ private:
+  const std::string in_stop_;
+  lastcall::Subscription again_;
+};
+
+}  // namespace
+
+LASTCALL_PLUGIN(Rude, "1.0.0")
