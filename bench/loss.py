@@ -7,6 +7,8 @@
 Subjects, each under unary calls of 0 and 3 ms, streams of 20 messages, and an open loop:
   restart   lastcallctl restart: a new incarnation of an unchanged process   (tcp, tls, unix)
   plugin    lastcallctl reload after the plugin's file was replaced          (tcp, tls, unix)
+  itself    lastcallctl reload after lastcalld's own file was replaced, which (tcp, tls, unix)
+            it then executes in place
   bare      a gRPC C++ server replaced on the same port by Shutdown()        (tcp)
   python    Debian's Python grpcio replaced on the same port by stop(grace)  (tcp)
 
@@ -54,6 +56,12 @@ class Lastcall:
         self.plugins = self.daemon.folder / "plugins"
         self.plugins.mkdir()
         shutil.copy(PLUGINS / "echo.so", self.plugins)
+        if self.change == "itself":
+            programs = self.daemon.folder / "bin"
+            programs.mkdir()
+            for name in ("lastcalld", "lastcall-host"):
+                shutil.copy(BIN / name, programs)
+            self.daemon.program = programs / "lastcalld"
         text = self.daemon.config.read_text().replace(str(PLUGINS), str(self.plugins))
         self.daemon.config.write_text(text)
         self.stack.enter_context(self.daemon)
@@ -70,9 +78,12 @@ class Lastcall:
             self.daemon.ctl("restart", "main", check=True)
             return
         self.builds += 1
-        new = self.plugins / "new"
-        new.write_bytes((PLUGINS / "echo.so").read_bytes() + str(self.builds).encode())
-        new.rename(self.plugins / "echo.so")
+        changed = self.daemon.program if self.change == "itself" else self.plugins / "echo.so"
+        new = changed.parent / "new"
+        shutil.copy(changed, new)
+        with new.open("ab") as file:
+            file.write(str(self.builds).encode())
+        new.rename(changed)
         self.daemon.ctl("reload", check=True)
 
 
@@ -133,12 +144,13 @@ def main():
     parser.add_argument("--changes", type=int, default=100)
     parser.add_argument("--callers", type=int, default=16)
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("subjects", nargs="*", default=["restart", "plugin", "bare", "python"])
+    parser.add_argument("subjects", nargs="*", default=["restart", "plugin", "itself", "bare", "python"])
     args = parser.parse_args()
     here = pathlib.Path(__file__).parent
     subjects = {
         **{change: [(transport, functools.partial(Lastcall, transport, change))
-                    for transport in ("tcp", "tls", "unix")] for change in ("restart", "plugin")},
+                    for transport in ("tcp", "tls", "unix")]
+           for change in ("restart", "plugin", "itself")},
         "bare": [("tcp", lambda: Bare(BIN / "bare_server"))],
         "python": [("tcp", lambda: Bare("/usr/bin/python3", here / "python_server.py"))],
     }
