@@ -47,12 +47,14 @@ class Peer:
     """A connection that sends what it is told to, and reads only when asked."""
 
     def __init__(self, address, hello=True):
-        if address.startswith("unix:"):
-            self.socket = socket.socket(socket.AF_UNIX)
-            self.socket.connect(address.removeprefix("unix:"))
-        else:
-            host, port = address.rsplit(":", 1)
-            self.socket = socket.create_connection((host, int(port)))
+        local = address.startswith("unix:")
+        self.socket = socket.socket(socket.AF_UNIX if local else socket.AF_INET)
+        host, port = address.rsplit(":", 1)
+        try:
+            self.socket.connect(port if local else (host, int(port)))
+        except OSError:
+            self.socket.close()
+            raise
         self.socket.settimeout(60)
         if hello:
             self.send(PREFACE + frame(SETTINGS))
@@ -62,6 +64,11 @@ class Peer:
 
     def __exit__(self, *_):
         self.socket.close()
+
+    def acknowledge(self):
+        """Reads the other end's settings and says so."""
+        assert self.socket.recv(65536)
+        assert self.send(frame(SETTINGS, 1))
 
     def send(self, data):
         """False: the other end has had enough, or reads nothing any more."""
