@@ -1,0 +1,215 @@
+"""Peers that mean no good: they cost bounded memory and time, everybody else is served, and a
+shutdown in the middle is on time."""
+
+import contextlib
+import pathlib
+import signal
+import time
+import unittest
+
+from clients import PATIENCE, SANITIZED, SLACK, Busy, wait_until
+from echo_pb2 import EchoRequest, SlowRequest
+from harness import Daemon
+from hostile_peers import (CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PING, PREFACE,
+                           RST_STREAM, SETTINGS, Attack, Peer, frame, header, message, request)
+
+ECHO = "/lastcall.example.Echo/"
+GRACE, CANCEL = 1, 1
+# What an attack may cost the process that it meets, in bytes. A sanitizer keeps what was freed.
+MEMORY = (1500 if SANITIZED else 300) << 20
+
+
+def resident(pid):
+    fields = pathlib.Path(f"/proc/{pid}/statm").read_text(encoding="utf-8").split()
+    return int(fields[1]) * 4096
+
+
+class HostileTest(unittest.TestCase):
+    @contextlib.contextmanager
+    def attacked(self, limits=None):
+        """A server with a bystander. In the end, with the attack still under way, it stops in time."""
+        servers = {"public": {"limits": limits or {}}}
+        with Daemon(servers, shutdown={"grace": f"{GRACE}s", "cancel": f"{CANCEL}s"}) as daemon:
+            host = daemon.process_pid()
+            before = resident(host)
+            with Busy(daemon) as bystander:
+                yield daemon
+                served = len(bystander.ok)
+                wait_until(lambda: len(bystander.ok) > served + 5, "the bystander is served", 5)
+                grown = resident(host) - before
+            self.assertEqual(bystander.failed, [])
+            self.assertLess(grown, MEMORY)
+            self.assertEqual(daemon.process_pid(), host, "it lives")
+            began = time.monotonic()
+            daemon.signal(signal.SIGTERM)
+            daemon.wait()
+            self.assertLess(time.monotonic() - began, GRACE + CANCEL + SLACK)
+            daemon.assert_nothing_left()
+
+    def expect_closed(self, peers, within):
+        """The server closes all of them."""
+        began = time.monotonic()
+        for peer in peers:
+            peer.wait_closed()
+        self.assertLess(time.monotonic() - began, within + SLACK)
+
+    def test_silent_connections(self):
+        with contextlib.ExitStack() as stack, self.attacked({"handshake": "1s"}) as daemon:
+            peers = [stack.enter_context(Peer(daemon.address(), hello=False)) for _ in range(50)]
+            self.expect_closed(peers, 1)
+            # Others, for the shutdown.
+            stack.enter_context(Peer(daemon.address(), hello=False))
+
+    def test_slow_handshake(self):
+        with contextlib.ExitStack() as stack, self.attacked({"handshake": "1s"}) as daemon:
+            peer = stack.enter_context(Peer(daemon.address(), hello=False))
+            began = time.monotonic()
+            for at in range(len(PREFACE) - 1):
+                if not peer.send(PREFACE[at:at + 1]):
+                    break
+                time.sleep(0.1)
+            peer.wait_closed()
+            self.assertLess(time.monotonic() - began, 3 + SLACK)
+
+    def test_garbage(self):
+        with self.attacked() as daemon:
+            for garbage in (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\xff" * 9,
+                            b"\0" * 10000, PREFACE + b"\xff" * 10000,
+                            PREFACE + frame(SETTINGS) + frame(HEADERS, END_HEADERS, 1, b"\xff" * 99)):
+                with self.subTest(garbage[:10]), Peer(daemon.address(), hello=False) as peer:
+                    peer.send(garbage)
+                    peer.wait_closed()
+
+    def test_half_open(self):
+        limits = {"keepalive": "1s", "keepalive_timeout": "1s"}
+        with contextlib.ExitStack() as stack, self.attacked(limits) as daemon:
+            # It has said its hello and never answers a ping.
+            peers = [stack.enter_context(Peer(daemon.address())) for _ in range(10)]
+            self.expect_closed(peers, 2)
+            stack.enter_context(Peer(daemon.address()))
+
+    def test_unread_responses(self):
+        wanted = EchoRequest(text="x" * 10000, count=1_000_000)
+        call = frame(HEADERS, END_HEADERS, 1, request(ECHO + "ServerStream")) + \
+            frame(DATA, END_STREAM, 1, message(wanted))
+        with contextlib.ExitStack() as stack, self.attacked() as daemon:
+            for _ in range(10):
+                stack.enter_context(Peer(daemon.address())).send(call)
+            daemon.await_calls(10, "ServerStream")
+
+    def test_connections_beyond_the_cap(self):
+        with contextlib.ExitStack() as stack, self.attacked({"connections": 20}) as daemon:
+            address = daemon.address()
+            with contextlib.ExitStack() as flood:
+                for _ in range(100):
+                    flood.enter_context(Peer(address))
+                wait_until(lambda: daemon.server().connections == 20, "it is full")
+                time.sleep(0.2)
+                self.assertEqual(daemon.server().connections, 20)
+            # Whoever waited in the queue comes in when they have gone.
+            self.assertEqual(daemon.slow(0).text(), "slept")
+            stack.enter_context(Peer(address))
+
+    def flood(self, peer, calls):
+        slow = message(SlowRequest(delay_ms=60_000))
+        for stream in range(1, 2 * calls, 2):
+            if not peer.send(frame(HEADERS, END_HEADERS, stream, request(ECHO + "Slow")) +
+                             frame(DATA, END_STREAM, stream, slow)):
+                break
+
+    def test_flood_of_streams(self):
+        with contextlib.ExitStack() as stack, self.attacked({"streams": 50}) as daemon:
+            peer = stack.enter_context(Peer(daemon.address()))
+            peer.acknowledge()
+            self.flood(peer, 50)
+            wait_until(lambda: self.in_flight(daemon) == 50, "as many as may")
+            # One more ends the connection, and all that came over it.
+            peer.send(frame(HEADERS, END_HEADERS, 101, request(ECHO + "Slow")))
+            peer.wait_closed()
+            wait_until(lambda: self.in_flight(daemon) == 0, "its calls are over")
+
+    def test_flood_of_streams_of_who_acknowledges_no_limit(self):
+        # gRPC 1.51 holds a peer to `streams` once it has said that it knows: see README.
+        with contextlib.ExitStack() as stack, self.attacked() as daemon:
+            self.flood(stack.enter_context(Peer(daemon.address())), 1000)
+            wait_until(lambda: self.in_flight(daemon) == 1000, "all of them")
+
+    def in_flight(self, daemon):
+        return sum(each.in_flight for each in daemon.server().methods
+                   if each.name == ECHO + "Slow")
+
+    def test_flood_of_pings(self):
+        with self.attacked() as daemon:
+            address, pings = daemon.address(), frame(PING, payload=b"12345678") * 1000
+
+            def once(attack):
+                with Peer(address) as peer:
+                    while peer.send(pings) and not attack.ending.is_set():
+                        pass
+
+            with Attack(once) as attack:
+                wait_until(lambda: attack.rounds > 4, "peers are thrown out")
+
+    def test_rapid_resets(self):
+        with self.attacked() as daemon:
+            address = daemon.address()
+
+            def once(_):
+                with Peer(address) as peer:
+                    for stream in range(1, 4001, 2):
+                        if not peer.send(
+                                frame(HEADERS, END_HEADERS, stream, request(ECHO + "Slow")) +
+                                frame(RST_STREAM, 0, stream, b"\0\0\0\x08")):
+                            break
+
+            with Attack(once) as attack:
+                wait_until(lambda: attack.rounds > 4, "it has been tried")
+            wait_until(lambda: self.in_flight(daemon) == 0, "their calls are over")
+
+    def test_flood_of_metadata(self):
+        # Three megabytes a call, again and again. A block that never ends is not bounded: see README.
+        with self.attacked() as daemon:
+            address, block = daemon.address(), header("a", "v" * 16000)
+
+            def once(_):
+                with Peer(address) as peer:
+                    peer.send(frame(HEADERS, 0, 1, request(ECHO + "Unary")) +
+                              frame(CONTINUATION, 0, 1, block) * 200 +
+                              frame(CONTINUATION, END_HEADERS, 1))
+
+            with Attack(once) as attack:
+                wait_until(lambda: attack.rounds > 50, "it has been tried")
+
+
+class HostileAdminTest(unittest.TestCase):
+    """The same on the admin socket: operators are served, and it ends in time."""
+
+    def test_all_at_once(self):
+        with contextlib.ExitStack() as stack, \
+                Daemon(shutdown={"grace": f"{GRACE}s", "cancel": f"{CANCEL}s"}) as daemon:
+            address, before = f"unix:{daemon.socket}", resident(daemon.pid)
+            for _ in range(3):
+                stack.enter_context(Peer(address, hello=False))
+                stack.enter_context(Peer(address))
+            pings = frame(PING, payload=b"12345678") * 1000
+
+            def once(attack):
+                with Peer(address, hello=False) as peer:
+                    peer.send(b"GET / HTTP/1.1\r\n\r\n")
+                    peer.wait_closed()
+                with Peer(address) as peer:
+                    while peer.send(pings) and not attack.ending.is_set():
+                        pass
+            with Attack(once, threads=1):
+                for _ in range(5):
+                    daemon.ctl("status", check=True)
+                self.assertLess(resident(daemon.pid) - before, MEMORY)
+                began = time.monotonic()
+                daemon.ctl("shutdown", check=True)
+                daemon.wait(PATIENCE)
+                self.assertLess(time.monotonic() - began, GRACE + CANCEL + SLACK)
+            daemon.assert_nothing_left()
+
+
+if __name__ == "__main__":
+    unittest.main()
