@@ -13,6 +13,7 @@
 #include <lastcall/lifecycle/plan.h>
 #include <lastcall/plugin/config.h>
 #include <lastcall/rpc/address.h>
+#include <lastcall/rpc/limits.h>
 #include <lastcall/rpc/tls.h>
 #include <lastcall/supervisor/restart_policy.h>
 
@@ -33,24 +34,13 @@ struct PluginSpec {
   Place place;
 };
 
-// [server.X.limits]. Zero: gRPC's default.
-struct Limits {
-  uint32_t connections = 10000;
-  uint32_t streams = 100;      // concurrent, of one connection
-  uint64_t message = 4 << 20;  // bytes, of one message received
-  uint32_t threads = 0;        // of synchronous handlers
-  Duration keepalive = std::chrono::seconds(60);
-  Duration keepalive_timeout = std::chrono::seconds(10);
-  Duration handshake = std::chrono::seconds(10);
-};
-
 struct ServerConfig {
   std::string name;
   std::vector<Address> listen;
   std::vector<PluginSpec> plugins;
   std::string process = "main";
   bool reflection = false;
-  Limits limits;
+  ServerLimits limits;
   std::optional<TlsFiles> tls;         // paths, absolute; empty: plaintext
   std::optional<TlsMaterial> tls_pem;  // what is in them, once ReadCertificates was there
   Place tls_place;

@@ -48,11 +48,14 @@ void ReadPlugins(Section& section, const ConfigContext& context, Problems& probl
   }
 }
 
-void ReadLimits(Section section, Limits& limits) {
+void ReadLimits(Section section, ServerLimits& limits) {
   constexpr int64_t kMost = 1'000'000, kGrpcBytes = INT32_MAX;
+  constexpr uint64_t kMostMemory = uint64_t{1} << 50;
   section.Integer("connections", 0, kMost, limits.connections);
   section.Integer("streams", 0, kMost, limits.streams);
   section.Bytes("message", kGrpcBytes, limits.message);
+  section.Bytes("metadata", kGrpcBytes, limits.metadata);
+  section.Bytes("memory", kMostMemory, limits.memory);
   section.Integer("threads", 0, kMost, limits.threads);
   section.Length("keepalive", kGrpcLength, limits.keepalive);
   section.Length("keepalive_timeout", kGrpcLength, limits.keepalive_timeout);

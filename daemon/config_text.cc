@@ -99,6 +99,8 @@ void DescribeServer(const ServerConfig& server, const std::string& plugin_dir, N
       .Set("connections", server.limits.connections)
       .Set("streams", server.limits.streams)
       .Set("message", static_cast<int64_t>(server.limits.message))
+      .Set("metadata", static_cast<int64_t>(server.limits.metadata))
+      .Set("memory", static_cast<int64_t>(server.limits.memory))
       .Set("threads", server.limits.threads)
       .Set("keepalive", server.limits.keepalive)
       .Set("keepalive_timeout", server.limits.keepalive_timeout)

@@ -47,9 +47,11 @@ PluginSource ToSource(const std::string& server, const worker::v1::PluginSpec& s
 ServerLimits ToLimits(const worker::v1::Limits& message) {
   ServerLimits limits;
   limits.connections = message.connections();
-  limits.streams = static_cast<int>(message.streams());
+  limits.streams = message.streams();
   limits.message = message.message();
-  limits.threads = static_cast<int>(message.threads());
+  limits.metadata = message.metadata();
+  limits.memory = message.memory();
+  limits.threads = message.threads();
   limits.keepalive = FromSeconds(message.keepalive_s());
   limits.keepalive_timeout = FromSeconds(message.keepalive_timeout_s());
   limits.handshake = FromSeconds(message.handshake_s());

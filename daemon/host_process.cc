@@ -38,11 +38,13 @@ Plan ForHost(Plan plan) {
   return plan;
 }
 
-worker::v1::Limits ToMessage(const Limits& limits) {
+worker::v1::Limits ToMessage(const ServerLimits& limits) {
   worker::v1::Limits message;
   message.set_connections(limits.connections);
   message.set_streams(limits.streams);
   message.set_message(limits.message);
+  message.set_metadata(limits.metadata);
+  message.set_memory(limits.memory);
   message.set_threads(limits.threads);
   message.set_keepalive_s(ToSeconds(limits.keepalive));
   message.set_keepalive_timeout_s(ToSeconds(limits.keepalive_timeout));

@@ -68,8 +68,8 @@ int Milliseconds(Duration length) {
 }
 
 void ApplyLimits(const ServerLimits& limits, grpc::ServerBuilder& builder) {
-  const auto set = [&](const char* name, int value) {
-    if (value > 0) builder.AddChannelArgument(name, value);
+  const auto set = [&](const char* name, auto value) {
+    if (value > 0) builder.AddChannelArgument(name, static_cast<int>(value));
   };
   set(GRPC_ARG_MAX_CONCURRENT_STREAMS, limits.streams);
   set(GRPC_ARG_KEEPALIVE_TIME_MS, Milliseconds(limits.keepalive));
@@ -79,9 +79,11 @@ void ApplyLimits(const ServerLimits& limits, grpc::ServerBuilder& builder) {
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
   set(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, Milliseconds(limits.handshake));
   if (limits.message > 0) builder.SetMaxReceiveMessageSize(static_cast<int>(limits.message));
-  if (limits.threads > 0) {
-    builder.SetResourceQuota(grpc::ResourceQuota("lastcall").SetMaxThreads(limits.threads));
-  }
+  set(GRPC_ARG_MAX_METADATA_SIZE, limits.metadata);
+  grpc::ResourceQuota quota("lastcall");
+  if (limits.threads > 0) quota.SetMaxThreads(static_cast<int>(limits.threads));
+  if (limits.memory > 0) quota.Resize(limits.memory);
+  builder.SetResourceQuota(quota);
 }
 
 // The age of connections where it alone makes clients leave.

@@ -20,6 +20,7 @@
 #include <lastcall/base/unique_fd.h>
 #include <lastcall/lifecycle/termination.h>
 #include <lastcall/rpc/call_registry.h>
+#include <lastcall/rpc/limits.h>
 #include <lastcall/rpc/listener.h>
 #include <lastcall/rpc/tls.h>
 
@@ -29,17 +30,6 @@ class Service;
 }  // namespace grpc
 
 namespace lastcall {
-
-// What a server lets its peers take. Zero: gRPC's default.
-struct ServerLimits {
-  size_t connections = 10000;         // more wait in the kernel's queue
-  int streams = 100;                  // concurrent calls of one connection
-  size_t message = 4 << 20;           // bytes of one message received
-  int threads = 0;                    // of synchronous handlers
-  Duration keepalive = std::chrono::seconds(60);  // silence after which a client is pinged
-  Duration keepalive_timeout = std::chrono::seconds(10);
-  Duration handshake = std::chrono::seconds(10);
-};
 
 struct ServerOptions {
   std::string name;
