@@ -54,12 +54,13 @@ class RolesTest(unittest.TestCase):
         for verb in (*LOOKS, ("watch",), *CHANGES):
             with self.subTest(verb):
                 self.assert_denied(
-                    self.ctl(daemon, *verb), f"uid {ALICE} is in no group that may speak to lastcalld",
+                    self.ctl(daemon, *verb),
+                    f"uid {ALICE} is in no group that may speak to lastcalld",
                     f"to look takes the group {OBSERVERS}, to change takes the group {OPERATORS}",
                     f"usermod -aG {OBSERVERS} #{ALICE}")
         self.assertEqual(daemon.status().stage, "serving")
-        self.assertRegex(daemon.log(), rf"admin: may not status: lastcallctl \(pid \d+, uid {ALICE}, "
-                                       r"stranger\)")
+        self.assertRegex(daemon.log(),
+                         rf"admin: may not status: lastcallctl \(pid \d+, uid {ALICE}, stranger\)")
 
     def test_observer(self):
         daemon = self.daemon()
@@ -164,9 +165,11 @@ except grpc.RpcError as error:
         for thread in threads:
             thread.join()
         expected = {uid for uid in results if (uid - ALICE) % 2}
-        self.assertEqual({uid for uid, done in results.items() if done.returncode == DONE}, expected)
+        self.assertEqual({uid for uid, done in results.items() if done.returncode == DONE},
+                         expected)
         self.assertEqual({done.returncode for done in results.values()}, {DONE, DENIED})
-        said = re.findall(r"admin: drain public asked by .*, uid (\d+), .*\): by (\d+)", daemon.log())
+        said = re.findall(r"admin: drain public asked by .*, uid (\d+), .*\): by (\d+)",
+                          daemon.log())
         self.assertEqual({int(uid) for uid, _ in said}, expected)
         self.assertEqual([uid for uid, _ in said], [reason for _, reason in said])
 
@@ -183,8 +186,9 @@ except grpc.RpcError as error:
         daemon = self.daemon(admin={"operators": ["no-such-group"]})
         lines = daemon.config.read_text().splitlines()
         (number,) = [at for at, line in enumerate(lines, 1) if line.startswith("operators")]
-        warning = (f'{daemon.config}:{number}: admin.operators: there is no group "no-such-group" on '
-                   "this machine, so nobody is let in by it; correct the name, or run "
+        warning = (f"{daemon.config}:{number}: admin.operators: there is no group "
+                   '"no-such-group" on this machine, so nobody is let in by it; correct the name, '
+                   "or run "
                    '"groupadd --system no-such-group" and reload')
         self.assertIn(f"warning lastcalld: {warning}\n", daemon.log())
         check = run(BIN / "lastcalld", "--config", daemon.config, "--check")

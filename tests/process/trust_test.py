@@ -59,7 +59,8 @@ plugins = ["echo"]
             done = run(program, "--config", self.config, *args, **kwargs)
             self.assertEqual(done.returncode, CONFIGURATION, done.stderr)
             self.assertEqual(len(done.stderr.splitlines()), 1, done.stderr)
-            for text in (f"{place}: ", "is not trusted: ", f"{path} {why}", f'run "{remedy} {path}"'):
+            for text in (f"{place}: ", "is not trusted: ", f"{path} {why}",
+                         f'run "{remedy} {path}"'):
                 self.assertIn(text, done.stderr)
         self.assertFalse((self.folder / "admin.sock").exists())
 
@@ -96,8 +97,9 @@ plugins = ["echo"]
         self.etc.chmod(0o777)
         done = self.check()
         self.assertEqual(done.returncode, CONFIGURATION)
-        self.assertEqual(done.stderr.count(f'{self.etc} may be written by everybody (mode 0777): run '
-                                           f'"chmod go-w {self.etc}"'), len(done.stderr.splitlines()))
+        said = (f'{self.etc} may be written by everybody (mode 0777): run '
+                f'"chmod go-w {self.etc}"')
+        self.assertEqual(done.stderr.count(said), len(done.stderr.splitlines()))
 
     def test_plugin(self):
         place = f'{self.config}:8: server "public", plugin "echo"'
