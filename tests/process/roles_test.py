@@ -11,6 +11,7 @@ import unittest
 
 from clients import wait_until
 from harness import BIN, Daemon, need_root, run
+from reexec_test import Installed
 
 DONE, FAILED, DENIED, UNREACHABLE = 0, 1, 77, 69
 # Users that no machine has, and groups that every Debian has.
@@ -29,9 +30,9 @@ class RolesTest(unittest.TestCase):
     def setUp(self):
         need_root()
 
-    def daemon(self, admin=None, **kwargs):
+    def daemon(self, admin=None, kind=Daemon, **kwargs):
         admin = {"operators": [OPERATORS], "observers": [OBSERVERS], **(admin or {})}
-        daemon = self.enterContext(Daemon(admin=admin, **kwargs))
+        daemon = self.enterContext(kind(admin=admin, **kwargs))
         daemon.folder.chmod(0o755)
         # The build may be where others cannot go.
         self.program = daemon.folder / "lastcallctl"
@@ -181,6 +182,32 @@ except grpc.RpcError as error:
         daemon.ctl("reload", check=True)
         self.assertEqual(self.ctl(daemon, "status", groups=["mail"]).returncode, DONE)
         self.assert_denied(self.ctl(daemon, "status", groups=[OBSERVERS]), "the group mail")
+
+    def test_another_build_goes_on_with_it(self):
+        daemon = self.daemon(kind=Installed)
+        daemon.upgrade()
+        origins = daemon.json("config")["origins"]
+        # What is on disk now is refused, so that what ran before goes on.
+        daemon.config.write_text(daemon.config.read_text() + "nonsense = 1\n")
+        self.assertNotEqual(daemon.reload()[0], 0)
+        text = daemon.config.read_text()
+        daemon.config.write_text(text.replace("nonsense = 1\n", ""))
+        done = self.ctl(daemon, "reload", groups=[OPERATORS])
+        self.assertEqual(done.returncode, DONE, done.stderr)
+        self.assertEqual(daemon.builds_taken(), 1)
+        self.assertEqual(daemon.json("config")["origins"], origins)
+        self.assert_denied(self.ctl(daemon, "status"), f"takes the group {OBSERVERS}")
+        self.assertEqual(self.ctl(daemon, "status", groups=[OBSERVERS]).returncode, DONE)
+        self.assert_denied(self.ctl(daemon, "shutdown", groups=[OBSERVERS]))
+        # The socket is still its own: a second daemon is refused, and a lost one is made again.
+        second = run(BIN / "lastcalld", "--config", daemon.config)
+        self.assertIn(f"is held by lastcalld (pid {daemon.pid})", second.stderr)
+        daemon.socket.unlink()
+        wait_until(daemon.socket.exists, "it is back")
+        self.assertEqual(self.ctl(daemon, "status", groups=[OBSERVERS]).returncode, DONE)
+        daemon.ctl("shutdown", check=True)
+        self.assertEqual(daemon.wait(), 0)
+        daemon.assert_nothing_left()
 
     def test_groups_that_do_not_exist(self):
         daemon = self.daemon(admin={"operators": ["no-such-group"]})
