@@ -33,7 +33,8 @@ std::string Plain(std::string text) {
   text.resize(std::min(text.size(), kMostOfGroup));
   std::replace_if(
       text.begin(), text.end(),
-      [](unsigned char c) { return std::isalnum(c) == 0 && c != '-' && c != '_' && c != '.'; }, '_');
+      [](unsigned char c) { return std::isalnum(c) == 0 && c != '-' && c != '_' && c != '.'; },
+      '_');
   return text;
 }
 
@@ -57,11 +58,13 @@ bool Parse(std::string_view text, T& number) {
 
 std::string Describe(const Caller& caller) {
   const std::string command = CommandOf(caller.pid), user = UserName(caller.uid);
-  const bool owner = caller.uid == 0 || caller.by.find(' ') != std::string::npos;
   return (command.empty() ? "a process" : command) + " (pid " + std::to_string(caller.pid) + ", " +
          (user.empty() ? "" : user + ", ") + "uid " + std::to_string(caller.uid) + ", " +
          std::string(Name(caller.role)) +
-         (caller.by.empty() ? "" : owner ? " as " + caller.by : " by the group " + caller.by) + ")";
+         (caller.by.empty() ? ""
+          : caller.owner    ? " as " + caller.by
+                            : " by the group " + caller.by) +
+         ")";
 }
 
 Cause CauseOf(const Caller& caller, const std::string& reason) {
@@ -78,7 +81,8 @@ AdminCallers::AdminCallers(Roles roles, const Clock& clock, Log log)
 std::optional<AdminCallers::Admitted> AdminCallers::Admit(int fd) {
   const auto peer = PeerOf(fd);
   if (!peer) {
-    log_(LogLevel::kWarning, "admin: closed a connection of which the kernel does not say whose it is");
+    log_(LogLevel::kWarning,
+         "admin: closed a connection of which the kernel does not say whose it is");
     return std::nullopt;
   }
   std::lock_guard lock(mutex_);
@@ -87,8 +91,8 @@ std::optional<AdminCallers::Admitted> AdminCallers::Admit(int fd) {
   of_user_[peer->uid].Add(fd);
   if (standing.role == Role::kStranger) of_strangers_.Add(fd);
   const std::string by = standing.owner ? "" : Plain(standing.by);
-  return Admitted{secret_ + "/" + std::to_string(peer->pid) + "/" + std::to_string(peer->uid) + "/" +
-                      std::to_string(static_cast<int>(standing.role)) + "/" +
+  return Admitted{secret_ + "/" + std::to_string(peer->pid) + "/" + std::to_string(peer->uid) +
+                      "/" + std::to_string(static_cast<int>(standing.role)) + "/" +
                       (standing.owner ? "owner" : "group") + "/" + by,
                   standing.role};
 }
@@ -116,8 +120,9 @@ void AdminCallers::Crowded(uid_t uid, const std::string& what) {
   const Instant now = clock_.Now();
   std::erase_if(crowded_, [&](const auto& one) { return now - one.second > kSilence; });
   if (!crowded_.try_emplace(uid, now).second) return;
-  log_(LogLevel::kWarning, "admin: " + what + " to the admin socket, which is the most that there may "
-                           "be; more are closed at once, until some of them end");
+  log_(LogLevel::kWarning, "admin: " + what +
+                               " to the admin socket, which is the most that there may "
+                               "be; more are closed at once, until some of them end");
 }
 
 std::optional<Caller> AdminCallers::Identify(std::string_view peer) const {
@@ -131,8 +136,8 @@ std::optional<Caller> AdminCallers::Identify(std::string_view peer) const {
     return std::nullopt;
   }
   caller.role = static_cast<Role>(role);
-  caller.by = parts[5];
-  if (parts[4] == "owner") caller.by = caller.uid == 0 ? "root" : "the daemon's user";
+  caller.owner = parts[4] == "owner";
+  caller.by = !caller.owner ? parts[5] : caller.uid == 0 ? "root" : "the daemon's user";
   return caller;
 }
 

@@ -22,10 +22,12 @@ struct Caller {
   pid_t pid = 0;
   uid_t uid = 0;
   Role role = Role::kStranger;
-  std::string by;  // as Standing
+  bool owner = false;  // as Standing, and the next
+  std::string by;
 };
 
-// "lastcallctl (pid 812, alice, uid 1000, operator by the group lastcall-admin)". Blocks: as UserText.
+// "lastcallctl (pid 812, alice, uid 1000, operator by the group lastcall-admin)". Blocks: as
+// UserText.
 std::string Describe(const Caller& caller);
 // For log and receipt.
 Cause CauseOf(const Caller& caller, const std::string& reason);

@@ -23,13 +23,13 @@ tl::unexpected<Error> Refuse(const std::string& lock, int error) {
   const bool missing = error == ENOENT || error == ENOTDIR;
   const std::string folder = lock.substr(0, lock.rfind('/'));
   const std::string remedy =
-      missing ? "create the folder " + folder + " first, or choose another [admin] socket"
+      missing          ? "create the folder " + folder + " first, or choose another [admin] socket"
       : error == ELOOP ? "a link is in its place; remove it"
                        : "give the daemon's user the right to make files in " + folder +
                              ", or choose another [admin] socket";
-  return Fail(missing                                                     ? Code::kInvalidArgument
+  return Fail(missing                                               ? Code::kInvalidArgument
               : error == EACCES || error == EPERM || error == EROFS ? Code::kPermissionDenied
-                                                                          : Code::kInternal,
+                                                                    : Code::kInternal,
               "cannot take the lock " + lock + ": " + ErrnoText(error) + "; " + remedy);
 }
 
@@ -93,7 +93,8 @@ Result<> AdminSocket::Lock() {
     lock_ = std::move(lock);
     return {};
   }
-  return Fail(Code::kAlreadyExists, "the lock " + path + " does not stay; does something remove it?");
+  return Fail(Code::kAlreadyExists,
+              "the lock " + path + " does not stay; does something remove it?");
 }
 
 Result<> AdminSocket::Bind() {
@@ -134,8 +135,8 @@ bool AdminSocket::IsThere() {
   std::array<char, 4096> events;
   while (inotify_ && read(inotify_.get(), events.data(), events.size()) > 0) continue;
   struct stat ours {};
-  return Leads(path_, listener_.path().device, listener_.path().inode) && fstat(lock_.get(), &ours) == 0 &&
-         Leads(LockPath(), ours.st_dev, ours.st_ino);
+  return Leads(path_, listener_.path().device, listener_.path().inode) &&
+         fstat(lock_.get(), &ours) == 0 && Leads(LockPath(), ours.st_dev, ours.st_ino);
 }
 
 Result<bool> AdminSocket::Renew() {

@@ -12,11 +12,12 @@
 namespace lastcall {
 
 // A lock on "PATH.lock", held for as long as this lives: two daemons that are started at the same
-// instant are told apart by it, and one that was killed leaves none. Under the lock the socket appears
-// by rename, when it listens already; one that is left behind is replaced, one that is alive is not.
+// instant are told apart by it, and one that was killed leaves none. Under the lock the socket
+// appears by rename, when it listens already; one that is left behind is replaced, one that is
+// alive is not.
 //
-// Anybody may connect: what they may do is decided by who they are (roles.h), so that a stranger hears
-// which group it lacks instead of EACCES.
+// Anybody may connect: what they may do is decided by who they are (roles.h), so that a stranger
+// hears which group it lacks instead of EACCES.
 class AdminSocket {
  public:
   // Fails: kAlreadyExists (another daemon holds it, or something else is in the way),

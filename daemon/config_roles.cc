@@ -21,7 +21,8 @@ void AddWarnings(const Config& config, const std::string& key,
     if (GroupNamed(name)) continue;
     warnings.push_back(Format(origin->second) + ": " + key + ": there is no group \"" + name +
                        "\" on this machine, so nobody is let in by it; correct the name, or run "
-                       "\"groupadd --system " + name + "\" and reload");
+                       "\"groupadd --system " +
+                       name + "\" and reload");
   }
 }
 

@@ -12,8 +12,8 @@ namespace lastcall {
 // As the groups are now; a reload looks again. Blocks: where groups are kept elsewhere, to ask.
 Roles RolesOf(const Config& config);
 
-// One for each group that a file names and that this machine does not have. No error: nobody gets in
-// by it, and a directory of users that is away must not keep the servers from starting.
+// One for each group that a file names and that this machine does not have. No error: nobody gets
+// in by it, and a directory of users that is away must not keep the servers from starting.
 std::vector<std::string> GroupWarnings(const Config& config);
 
 }  // namespace lastcall

@@ -30,6 +30,7 @@ Result<> Daemon::StartAdmin() {
   // A copy: Asio closes what it is given.
   const int copy = fcntl(admin_socket_->changes(), F_DUPFD_CLOEXEC, 0);
   if (copy >= 0) admin_changes_.assign(copy);
+  KeepAdminSocket();  // somebody may have been there when nobody watched
   AwaitAdminChanges();
   return {};
 }
@@ -44,7 +45,8 @@ void Daemon::AwaitAdminChanges() {
                             });
 }
 
-// Whoever is connected stays so. Without its socket the daemon could be asked nothing but by signals.
+// Whoever is connected stays so. Without its socket the daemon could be asked nothing but by
+// signals.
 void Daemon::KeepAdminSocket() {
   if (!admin_changes_.is_open()) return;
   if (admin_socket_->IsThere()) {
@@ -61,8 +63,9 @@ void Daemon::KeepAdminSocket() {
     return;
   }
   if (!std::exchange(admin_lost_, true)) {
-    Say(LogLevel::kError, "the admin socket " + path + " is gone, and cannot be made again now: " +
-                              renewed.error().message + "; it is tried every 5 s, and until then "
+    Say(LogLevel::kError, "the admin socket " + path +
+                              " is gone, and cannot be made again now: " + renewed.error().message +
+                              "; it is tried every 5 s, and until then "
                               "signals alone reach this daemon");
   }
   admin_retry_.expires_after(kAgain);

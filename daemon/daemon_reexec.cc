@@ -72,6 +72,12 @@ state::v1::State Daemon::Save(std::vector<int>& descriptors) const {
 void Daemon::SaveConfig(state::v1::State& state) const {
   state.set_config_file(config_.file);
   state.set_config(ToToml(config_));
+  for (const auto& [key, place] : config_.origins) {
+    state::v1::Origin& origin = *state.add_origins();
+    origin.set_key(key);
+    origin.set_file(place.file);
+    origin.set_line(place.line);
+  }
   for (const ServerConfig& server : config_.servers) {
     if (!server.tls_pem) continue;
     state::v1::Tls& tls = *state.add_tls();
@@ -97,6 +103,10 @@ Result<Config> ConfigIn(const state::v1::State& state) {
                 "instead of reloading it: " + Format(config.error()));
   }
   config->file = state.config_file();
+  config->origins.clear();
+  for (const state::v1::Origin& origin : state.origins()) {
+    config->origins[origin.key()] = {origin.file(), origin.line()};
+  }
   for (const state::v1::Tls& tls : state.tls()) {
     for (ServerConfig& server : config->servers) {
       if (server.name != tls.server()) continue;

@@ -15,10 +15,9 @@
 #include "daemon/host_trial.h"
 #include "daemon/logging.h"
 #include "daemon/plugin_message.h"
+#include "daemon/trusted_plugin.h"
 
-#include <lastcall/base/trust.h>
 #include <lastcall/host/host.h>
-#include <lastcall/plugin/loader.h>
 #include <lastcall/signals/signals.h>
 
 namespace lastcall {
@@ -32,13 +31,7 @@ PluginSource ToSource(const std::string& server, const worker::v1::PluginSpec& s
   return {.name = spec.name(),
           .config = ConfigOf(server, spec),
           .create = [path = spec.path()](PluginHost& host) -> Result<std::unique_ptr<Plugin>> {
-            // The supervisor has looked as well, but who loads it is the one to be sure.
-            auto found = Trust(geteuid()).Find(path);
-            if (!found) return tl::unexpected(found.error().error);
-            // Kept for ever, as the plugin is: the dynamic loader knows it by this path, and reads
-            // beside it what it needs later ($ORIGIN).
-            const auto* const file = new TrustedFile(std::move(*found));
-            const auto library = PluginLibrary::Open(path, file->Reach());
+            const auto library = OpenTrustedPlugin(path);
             if (!library) return tl::unexpected(library.error());
             return library->Create(host);
           }};

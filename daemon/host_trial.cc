@@ -9,10 +9,10 @@
 #include <vector>
 
 #include "daemon/plugin_message.h"
+#include "daemon/trusted_plugin.h"
 #include "lastcall/worker/v1/worker.pb.h"
 
 #include <lastcall/host/commons.h>
-#include <lastcall/plugin/loader.h>
 
 namespace lastcall {
 namespace {
@@ -56,7 +56,7 @@ class PluginTrial {
   // What is wrong with it; empty: nothing.
   std::string Run() {
     Announce("loading it");
-    const auto library = PluginLibrary::Open(plugin_.plugin().path());
+    const auto library = OpenTrustedPlugin(plugin_.plugin().path());
     commons_.Inspect("it");
     if (!library) return library.error().message;
     Announce("its Check");

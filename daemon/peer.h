@@ -19,7 +19,8 @@ struct Peer {
 // Empty: the kernel does not say; then nobody is to be believed.
 std::optional<Peer> PeerOf(int fd);
 
-// "alice (uid 1000)", "uid 1000" where it has no name. Blocks: where users are kept elsewhere, to ask.
+// "alice (uid 1000)", "uid 1000" where it has no name. Blocks: where users are kept elsewhere, to
+// ask.
 std::string UserText(uid_t uid);
 // Empty where it has none. Blocks: as UserText.
 std::string UserName(uid_t uid);

@@ -32,8 +32,7 @@ std::string Explain(const std::string& state_dir, int error) {
 int WriteAll(const std::string& path, const std::string& text) {
   // Anew, for what a link of that name leads to is not ours.
   if (unlink(path.c_str()) != 0 && errno != ENOENT) return errno;
-  const UniqueFd fd(
-      open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644));
+  const UniqueFd fd(open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644));
   if (!fd) return errno;
   for (size_t at = 0; at < text.size();) {
     const ssize_t size = write(fd.get(), text.data() + at, text.size() - at);

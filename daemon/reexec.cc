@@ -50,6 +50,7 @@ tl::unexpected<Error> Refuse(const std::string& why) {
 }  // namespace
 
 Result<std::optional<UniqueFd>> OpenAnotherBuild(const std::string& program) {
+  // Nothing that others could change is executed, not even to prove itself.
   const auto found = Trust(geteuid()).Find(program);
   if (!found) return tl::unexpected(found.error().error);
   UniqueFd fd = found->Open();

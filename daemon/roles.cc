@@ -10,8 +10,8 @@ namespace {
 
 const Roles::Group* FirstOf(const std::vector<Roles::Group>& groups, const Peer& peer) {
   for (const Roles::Group& group : groups) {
-    if (group.gid && std::find(peer.groups.begin(), peer.groups.end(), *group.gid) !=
-                         peer.groups.end()) {
+    if (group.gid &&
+        std::find(peer.groups.begin(), peer.groups.end(), *group.gid) != peer.groups.end()) {
       return &group;
     }
   }
@@ -62,12 +62,12 @@ std::string Roles::Denial(uid_t uid, Role role, std::string_view verb) const {
   const std::string name = UserName(uid);
   const std::string user = name.empty() ? "#" + std::to_string(uid) : name;
   const std::string who = UserText(uid);
-  const std::string changers =
-      operators_.empty() ? "only root and the daemon's user may change anything"
-                         : "to change takes the group " + Listed(operators_);
+  const std::string changers = operators_.empty()
+                                   ? "only root and the daemon's user may change anything"
+                                   : "to change takes the group " + Listed(operators_);
   if (role == Role::kObserver) {
-    return "permission denied: " + who + " may look, but not " + std::string(verb) + ": " + changers +
-           "; use sudo" + Remedy(operators_, user);
+    return "permission denied: " + who + " may look, but not " + std::string(verb) + ": " +
+           changers + "; use sudo" + Remedy(operators_, user);
   }
   const std::string lookers =
       observers_.empty() ? "" : "to look takes the group " + Listed(observers_) + ", ";

@@ -1,4 +1,5 @@
-// What a caller of the admin socket may do. Decided by what the kernel says of it, never by its word.
+// What a caller of the admin socket may do. Decided by what the kernel says of it, never by its
+// word.
 #pragma once
 
 #include <sys/types.h>

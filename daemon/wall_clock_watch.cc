@@ -39,7 +39,8 @@ std::string DescribeJump(Duration jump) {
   const bool forward = jump > Duration::zero();
   return "the wall clock jumped " + FormatDuration(forward ? jump : -jump) +
          (forward ? " forward" : " back") +
-         " (it was set, or the machine slept); dates in log and receipt jump with it, stages do not";
+         " (it was set, or the machine slept); dates in log and receipt jump with it, stages do "
+         "not";
 }
 
 }  // namespace lastcall

@@ -12,11 +12,11 @@ class WallClockWatch {
  public:
   explicit WallClockWatch(const Clock& clock);
 
-  // Readable when the clock was set: timerfd_create(2), TFD_TIMER_CANCEL_ON_SET. -1 where there is no
-  // such timer.
+  // Readable when the clock was set: timerfd_create(2), TFD_TIMER_CANCEL_ON_SET. -1 where there is
+  // no such timer.
   int fd() const { return timer_.get(); }
-  // Takes what is to be read. How far the clock jumped since the last time, forward or back; zero when
-  // it was less than a second, which is what keeping time looks like.
+  // Takes what is to be read. How far the clock jumped since the last time, forward or back; zero
+  // when it was less than a second, which is what keeping time looks like.
   Duration Take();
 
  private:

@@ -81,8 +81,7 @@ class AdminSocketTest(unittest.TestCase):
                 racers = [subprocess.Popen([BIN / "lastcalld", "--config", daemon.config],
                                            env=daemon.env, stderr=subprocess.PIPE, text=True)
                           for _ in range(4)]
-                wait_until(lambda: sum(each.poll() is not None for each in racers) == 3,  # pylint: disable=cell-var-from-loop
-                           "all but one are refused")
+                self.await_all_but_one(racers)
                 (winner,) = [each for each in racers if each.poll() is None]
                 self.assertEqual({each.returncode for each in racers if each is not winner},
                                  {CANNOT_BIND})
@@ -93,6 +92,11 @@ class AdminSocketTest(unittest.TestCase):
                 for each in racers:
                     each.stderr.close()
 
+    @staticmethod
+    def await_all_but_one(racers):
+        wait_until(lambda: sum(each.poll() is None for each in racers) == 1,
+                   "all but one are refused")
+
     def test_a_lost_one_is_made_again(self):
         with Daemon() as daemon:
             watch = Watch(daemon)
@@ -100,18 +104,22 @@ class AdminSocketTest(unittest.TestCase):
                       lambda: daemon.socket.rename(daemon.folder / "elsewhere"),
                       lambda: os.replace(self.listening(daemon.folder / "other"), daemon.socket))
             for count, lose in enumerate(losses, 1):
-                before = daemon.socket.stat().st_ino
-                lose()
-                wait_until(lambda: self.is_back(daemon, before), "it is back")  # pylint: disable=cell-var-from-loop
-                daemon.ctl("status", check=True)
-                said = f"somebody removed the admin socket {daemon.socket}; it was made again"
-                wait_until(lambda: daemon.log().count(said) == count, "the log says so")  # pylint: disable=cell-var-from-loop
+                self.lose(daemon, lose, count)
             # Who was connected never noticed.
             daemon.ctl("drain", "public", check=True)
             watch.when(lambda event: event.status.servers[0].health == "NOT_SERVING")
             daemon.ctl("shutdown", check=True)
             self.assertEqual(daemon.wait(), 0)
             self.assertEqual(len(re.findall("made again", daemon.log())), len(losses))
+
+    def lose(self, daemon, lose, count):
+        """For the `count`th time; it comes back, and the log says so."""
+        before = daemon.socket.stat().st_ino
+        lose()
+        wait_until(lambda: self.is_back(daemon, before), "it is back")
+        daemon.ctl("status", check=True)
+        said = f"somebody removed the admin socket {daemon.socket}; it was made again"
+        wait_until(lambda: daemon.log().count(said) == count, "the log says so")
 
     @staticmethod
     def is_back(daemon, before):
@@ -134,7 +142,7 @@ class AdminSocketTest(unittest.TestCase):
             precious = daemon.folder / "precious"
             precious.write_text("precious", encoding="utf-8")
             precious.rename(daemon.socket)
-            daemon.wait_log(f"the admin socket {daemon.socket} is gone, and cannot be made again now: ")
+            daemon.wait_log(f"admin socket {daemon.socket} is gone, and cannot be made again now: ")
             self.assertEqual(daemon.socket.read_text(), "precious")
             self.assertIn("a file that is no socket is in the way", daemon.log())
             # It is served all the same, and the socket is back as soon as it can be.

@@ -26,9 +26,6 @@ import echo_pb2_grpc
 from clients import PATIENCE, SANITIZED, Call, wait_until
 from lastcall.admin.v1 import admin_pb2, admin_pb2_grpc
 
-BUILD = pathlib.Path(os.environ["LASTCALL_BUILD"]).resolve()
-
-
 def trusted(path):
     """Whether lastcalld would run what is there: see lastcall/base/trust.h."""
     for each in (path, *path.parents):
@@ -39,32 +36,34 @@ def trusted(path):
     return True
 
 
-def built():
+def built(build):
     """The build; a copy of what is run where somebody else could change the original.
 
     As root in a user's checkout, or in a checkout that everybody may write, as some build servers
     have it.
     """
     names = [f"bin/{name}" for name in ("lastcalld", "lastcall-host", "lastcallctl")]
-    names += [f"plugins/{path.name}" for path in (BUILD / "plugins").glob("*.so")]
-    if all(trusted(BUILD / name) for name in names):
-        return BUILD
+    names += [str(path.relative_to(build)) for folder in ("plugins", "tests/plugins")
+              for path in (build / folder).glob("*.so")]
+    if all(trusted(build / name) for name in names):
+        return build
     copy = pathlib.Path(tempfile.mkdtemp(prefix="lastcall-built-"))
     atexit.register(shutil.rmtree, copy, ignore_errors=True)
     copy.chmod(0o755)  # for tests that become other users
     for name in names:
-        (copy / name).parent.mkdir(exist_ok=True)
-        shutil.copyfile(BUILD / name, copy / name)
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(build / name, copy / name)
         (copy / name).chmod(0o755)
     return copy
 
 
-RUN = built()
-BIN = RUN / "bin"
-PLUGINS = RUN / "plugins"
-
 # What lastcalld is given may be written by nobody else, whatever the shell says.
 os.umask(0o022)
+
+BUILD = built(pathlib.Path(os.environ["LASTCALL_BUILD"]).resolve())
+BIN = BUILD / "bin"
+PLUGINS = BUILD / "plugins"
+
 # Tests crash processes on purpose.
 resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
 

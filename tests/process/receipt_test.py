@@ -25,12 +25,12 @@ class ReceiptTest(unittest.TestCase):
         daemon.program = program
         return daemon
 
-    def check(self, daemon, why, *entries):
+    def check(self, daemon, why, *entries, reason=""):
         """It stops as ever; the log has the receipt; the folder is as it was."""
         state = daemon.folder / "state"
         folder = os.open(f"/proc/{daemon.pid}/root{state}", os.O_RDONLY)
         self.addCleanup(os.close, folder)
-        told = daemon.json("shutdown")
+        told = daemon.json("shutdown", "--reason", reason)
         self.assertEqual(daemon.wait(), 0, daemon.log())
         self.assertIn(f"cannot keep the receipt in {state}/receipt.json: {why}", daemon.log())
         logged = daemon.log().split("lastcalld: receipt: ")[1].splitlines()[0]
@@ -43,6 +43,11 @@ class ReceiptTest(unittest.TestCase):
             self.assertNotIn("cannot keep the receipt", daemon.log())
             self.check(daemon, "No space left on device; make room on its file system",
                        "receipt.json", "filler")
+
+    def test_room_for_a_part_of_it(self):
+        with self.mounted("mount -t tmpfs -o size=8k none state",
+                          "echo old > state/receipt.json") as daemon:
+            self.check(daemon, "No space left on device", "receipt.json", reason="x" * 9000)
 
     def test_read_only(self):
         with self.mounted("mount -t tmpfs none state", "echo old > state/receipt.json",

@@ -11,6 +11,7 @@ import unittest
 
 from clients import wait_until
 from harness import BIN, Daemon, need_root, run
+from reexec_test import Installed
 
 DONE, FAILED, DENIED, UNREACHABLE = 0, 1, 77, 69
 # Users that no machine has, and groups that every Debian has.
@@ -29,9 +30,9 @@ class RolesTest(unittest.TestCase):
     def setUp(self):
         need_root()
 
-    def daemon(self, admin=None, **kwargs):
+    def daemon(self, admin=None, kind=Daemon, **kwargs):
         admin = {"operators": [OPERATORS], "observers": [OBSERVERS], **(admin or {})}
-        daemon = self.enterContext(Daemon(admin=admin, **kwargs))
+        daemon = self.enterContext(kind(admin=admin, **kwargs))
         daemon.folder.chmod(0o755)
         # The build may be where others cannot go.
         self.program = daemon.folder / "lastcallctl"
@@ -54,12 +55,13 @@ class RolesTest(unittest.TestCase):
         for verb in (*LOOKS, ("watch",), *CHANGES):
             with self.subTest(verb):
                 self.assert_denied(
-                    self.ctl(daemon, *verb), f"uid {ALICE} is in no group that may speak to lastcalld",
+                    self.ctl(daemon, *verb),
+                    f"uid {ALICE} is in no group that may speak to lastcalld",
                     f"to look takes the group {OBSERVERS}, to change takes the group {OPERATORS}",
                     f"usermod -aG {OBSERVERS} #{ALICE}")
         self.assertEqual(daemon.status().stage, "serving")
-        self.assertRegex(daemon.log(), rf"admin: may not status: lastcallctl \(pid \d+, uid {ALICE}, "
-                                       r"stranger\)")
+        self.assertRegex(daemon.log(),
+                         rf"admin: may not status: lastcallctl \(pid \d+, uid {ALICE}, stranger\)")
 
     def test_observer(self):
         daemon = self.daemon()
@@ -164,9 +166,11 @@ except grpc.RpcError as error:
         for thread in threads:
             thread.join()
         expected = {uid for uid in results if (uid - ALICE) % 2}
-        self.assertEqual({uid for uid, done in results.items() if done.returncode == DONE}, expected)
+        self.assertEqual({uid for uid, done in results.items() if done.returncode == DONE},
+                         expected)
         self.assertEqual({done.returncode for done in results.values()}, {DONE, DENIED})
-        said = re.findall(r"admin: drain public asked by .*, uid (\d+), .*\): by (\d+)", daemon.log())
+        said = re.findall(r"admin: drain public asked by .*, uid (\d+), .*\): by (\d+)",
+                          daemon.log())
         self.assertEqual({int(uid) for uid, _ in said}, expected)
         self.assertEqual([uid for uid, _ in said], [reason for _, reason in said])
 
@@ -179,12 +183,39 @@ except grpc.RpcError as error:
         self.assertEqual(self.ctl(daemon, "status", groups=["mail"]).returncode, DONE)
         self.assert_denied(self.ctl(daemon, "status", groups=[OBSERVERS]), "the group mail")
 
+    def test_another_build_goes_on_with_it(self):
+        daemon = self.daemon(kind=Installed)
+        daemon.upgrade()
+        origins = daemon.json("config")["origins"]
+        # What is on disk now is refused, so that what ran before goes on.
+        daemon.config.write_text(daemon.config.read_text() + "nonsense = 1\n")
+        self.assertNotEqual(daemon.reload()[0], 0)
+        text = daemon.config.read_text()
+        daemon.config.write_text(text.replace("nonsense = 1\n", ""))
+        done = self.ctl(daemon, "reload", groups=[OPERATORS])
+        self.assertEqual(done.returncode, DONE, done.stderr)
+        self.assertEqual(daemon.builds_taken(), 1)
+        self.assertEqual(daemon.json("config")["origins"], origins)
+        self.assert_denied(self.ctl(daemon, "status"), f"takes the group {OBSERVERS}")
+        self.assertEqual(self.ctl(daemon, "status", groups=[OBSERVERS]).returncode, DONE)
+        self.assert_denied(self.ctl(daemon, "shutdown", groups=[OBSERVERS]))
+        # The socket is still its own: a second daemon is refused, and a lost one is made again.
+        second = run(BIN / "lastcalld", "--config", daemon.config)
+        self.assertIn(f"is held by lastcalld (pid {daemon.pid})", second.stderr)
+        daemon.socket.unlink()
+        wait_until(daemon.socket.exists, "it is back")
+        self.assertEqual(self.ctl(daemon, "status", groups=[OBSERVERS]).returncode, DONE)
+        daemon.ctl("shutdown", check=True)
+        self.assertEqual(daemon.wait(), 0)
+        daemon.assert_nothing_left()
+
     def test_groups_that_do_not_exist(self):
         daemon = self.daemon(admin={"operators": ["no-such-group"]})
         lines = daemon.config.read_text().splitlines()
         (number,) = [at for at, line in enumerate(lines, 1) if line.startswith("operators")]
-        warning = (f'{daemon.config}:{number}: admin.operators: there is no group "no-such-group" on '
-                   "this machine, so nobody is let in by it; correct the name, or run "
+        warning = (f"{daemon.config}:{number}: admin.operators: there is no group "
+                   '"no-such-group" on this machine, so nobody is let in by it; correct the name, '
+                   "or run "
                    '"groupadd --system no-such-group" and reload')
         self.assertIn(f"warning lastcalld: {warning}\n", daemon.log())
         check = run(BIN / "lastcalld", "--config", daemon.config, "--check")

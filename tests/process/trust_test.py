@@ -8,6 +8,7 @@ import tempfile
 import unittest
 
 from harness import BIN, PLUGINS, Daemon, need_root, run
+from reexec_test import Installed
 
 GOOD, CONFIGURATION = 0, 78
 ALICE, BOB = 12345, 12346
@@ -59,7 +60,8 @@ plugins = ["echo"]
             done = run(program, "--config", self.config, *args, **kwargs)
             self.assertEqual(done.returncode, CONFIGURATION, done.stderr)
             self.assertEqual(len(done.stderr.splitlines()), 1, done.stderr)
-            for text in (f"{place}: ", "is not trusted: ", f"{path} {why}", f'run "{remedy} {path}"'):
+            for text in (f"{place}: ", "is not trusted: ", f"{path} {why}",
+                         f'run "{remedy} {path}"'):
                 self.assertIn(text, done.stderr)
         self.assertFalse((self.folder / "admin.sock").exists())
 
@@ -96,8 +98,9 @@ plugins = ["echo"]
         self.etc.chmod(0o777)
         done = self.check()
         self.assertEqual(done.returncode, CONFIGURATION)
-        self.assertEqual(done.stderr.count(f'{self.etc} may be written by everybody (mode 0777): run '
-                                           f'"chmod go-w {self.etc}"'), len(done.stderr.splitlines()))
+        said = (f'{self.etc} may be written by everybody (mode 0777): run '
+                f'"chmod go-w {self.etc}"')
+        self.assertEqual(done.stderr.count(said), len(done.stderr.splitlines()))
 
     def test_plugin(self):
         place = f'{self.config}:8: server "public", plugin "echo"'
@@ -224,6 +227,22 @@ class ReloadTest(unittest.TestCase):
             self.refuse(daemon, plugin, 0o666)
             self.refuse(daemon, lib, 0o777)
             daemon.ctl("reload", check=True)
+
+    def test_another_build(self):
+        """A lastcalld that others could have put there is not executed, not even to be checked."""
+        with Installed() as daemon:
+            daemon.upgrade()
+            self.refuse(daemon, daemon.program, 0o775)
+            self.refuse(daemon, daemon.bin, 0o777)
+            if os.getuid() == 0:
+                give(daemon.program)
+                done = daemon.ctl("reload")
+                self.assertNotEqual(done.returncode, 0)
+                self.assertIn(f"{daemon.program} belongs to uid {ALICE}", done.stderr)
+                os.chown(daemon.program, 0, 0)
+            self.assertNotIn("is another build now", daemon.log())
+            daemon.ctl("reload", check=True)
+            self.assertEqual(daemon.builds_taken(), 1)
 
     def test_who_loads_it_looks_again(self):
         prepared = Daemon(wait=False)

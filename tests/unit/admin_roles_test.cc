@@ -35,14 +35,14 @@ TEST(RolesTest, AreDecidedByUserAndGroups) {
     std::string by;
   };
   const Roles roles = SomeRoles();
-  for (const Case& one : {Case{0, {0}, Role::kOperator, "root"},
-                          Case{kOwn, {99}, Role::kOperator, "the daemon's user"},
-                          Case{kAlice, {10}, Role::kOperator, "admins"},
-                          Case{kAlice, {1, 2, 10}, Role::kOperator, "admins"},
-                          Case{kAlice, {20, 10}, Role::kOperator, "admins"},
-                          Case{kAlice, {1, 20}, Role::kObserver, "viewers"},
-                          Case{kAlice, {0}, Role::kStranger, ""},
-                          Case{kAlice, {}, Role::kStranger, ""}}) {
+  for (const Case& one :
+       {Case{0, {0}, Role::kOperator, "root"},
+        Case{kOwn, {99}, Role::kOperator, "the daemon's user"},
+        Case{kAlice, {10}, Role::kOperator, "admins"},
+        Case{kAlice, {1, 2, 10}, Role::kOperator, "admins"},
+        Case{kAlice, {20, 10}, Role::kOperator, "admins"},
+        Case{kAlice, {1, 20}, Role::kObserver, "viewers"}, Case{kAlice, {0}, Role::kStranger, ""},
+        Case{kAlice, {}, Role::kStranger, ""}}) {
     const Standing standing = roles.Of({1, one.uid, one.groups});
     EXPECT_EQ(standing.role, one.role) << one.by;
     EXPECT_EQ(standing.by, one.by);
@@ -52,17 +52,19 @@ TEST(RolesTest, AreDecidedByUserAndGroups) {
 
 TEST(RolesTest, ADenialNamesWhatIsMissing) {
   const Roles roles = SomeRoles();
-  EXPECT_EQ(roles.Denial(kAlice, Role::kStranger, "drain"),
-            "permission denied: uid 4000000000 is in no group that may speak to lastcalld: to look "
-            "takes the group viewers, to change takes the group gone (not on this machine) or admins; "
-            "use sudo, or ask for \"usermod -aG viewers #4000000000\" and log in again");
+  EXPECT_EQ(
+      roles.Denial(kAlice, Role::kStranger, "drain"),
+      "permission denied: uid 4000000000 is in no group that may speak to lastcalld: to look "
+      "takes the group viewers, to change takes the group gone (not on this machine) or admins; "
+      "use sudo, or ask for \"usermod -aG viewers #4000000000\" and log in again");
   EXPECT_EQ(roles.Denial(kAlice, Role::kObserver, "drain"),
             "permission denied: uid 4000000000 may look, but not drain: to change takes the group "
             "gone (not on this machine) or admins; use sudo, or ask for \"usermod -aG admins "
             "#4000000000\" and log in again");
-  EXPECT_EQ(Roles({}, {}, kOwn).Denial(kAlice, Role::kStranger, "drain"),
-            "permission denied: uid 4000000000 is in no group that may speak to lastcalld: only root "
-            "and the daemon's user may change anything; use sudo");
+  EXPECT_EQ(
+      Roles({}, {}, kOwn).Denial(kAlice, Role::kStranger, "drain"),
+      "permission denied: uid 4000000000 is in no group that may speak to lastcalld: only root "
+      "and the daemon's user may change anything; use sudo");
   EXPECT_THAT(Roles({{"gone", std::nullopt}}, {}, kOwn).Denial(kAlice, Role::kStranger, "drain"),
               HasSubstr("\"groupadd --system gone && usermod -aG gone #4000000000\""));
 }
@@ -121,7 +123,8 @@ TEST_F(AdminCallersTest, NobodyElseIsBelieved) {
   for (const std::string& peer :
        {std::string("unix:"), std::string(""), "unix:" + std::string(16, '0') + rest,
         "unix-abstract:" + name, "ipv4:" + name, "unix:" + name + "/more",
-        "unix:" + name.substr(0, name.rfind('/')), "unix:" + name.substr(0, 16) + "/x/0/2/owner/"}) {
+        "unix:" + name.substr(0, name.rfind('/')),
+        "unix:" + name.substr(0, 16) + "/x/0/2/owner/"}) {
     EXPECT_FALSE(callers_.Identify(peer)) << peer;
   }
   AdminCallers another(Foreign(Role::kStranger), clock_, log_.log());
@@ -142,9 +145,11 @@ TEST_F(AdminCallersTest, OneUserHasSoManyConnectionsAndNoMore) {
 
 TEST(CallerTest, IsDescribedForTheLog) {
   const Caller caller{.pid = 999'999'999, .uid = kAlice, .role = Role::kOperator, .by = "admins"};
-  EXPECT_EQ(Describe(caller), "a process (pid 999999999, uid 4000000000, operator by the group admins)");
-  EXPECT_THAT(Describe({.pid = getpid(), .uid = 0, .role = Role::kOperator, .by = "root"}),
-              AllOf(HasSubstr("root, uid 0, operator as root)"), Not(HasSubstr("a process"))));
+  EXPECT_EQ(Describe(caller),
+            "a process (pid 999999999, uid 4000000000, operator by the group admins)");
+  EXPECT_THAT(
+      Describe({.pid = getpid(), .uid = 0, .role = Role::kOperator, .owner = true, .by = "root"}),
+      AllOf(HasSubstr("root, uid 0, operator as root)"), Not(HasSubstr("a process"))));
   const Cause cause = CauseOf(caller, "why");
   EXPECT_EQ(cause.uid, kAlice);
   EXPECT_EQ(cause.reason, "why");

@@ -54,7 +54,8 @@ TEST_F(AdminSocketTest, ASecondOneIsRefusedWithItsHolder) {
     const auto second = AdminSocket::Claim(path_);
     ASSERT_FALSE(second);
     EXPECT_EQ(second.error().code, Code::kAlreadyExists);
-    EXPECT_THAT(second.error().message, AllOf(HasSubstr(path_ + " is held by "), HasSubstr(OwnName())));
+    EXPECT_THAT(second.error().message,
+                AllOf(HasSubstr(path_ + " is held by "), HasSubstr(OwnName())));
   }
   EXPECT_TRUE(first.IsThere()) << "it is as it was";
 }
@@ -111,7 +112,8 @@ TEST_F(AdminSocketTest, AFolderThatIsNotThereIsNamed) {
   const auto refused = AdminSocket::Claim(folder_ / "run/admin.sock");
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, Code::kInvalidArgument);
-  EXPECT_THAT(refused.error().message, HasSubstr("create the folder " + folder_.path() + "/run first"));
+  EXPECT_THAT(refused.error().message,
+              HasSubstr("create the folder " + folder_.path() + "/run first"));
 }
 
 TEST_F(AdminSocketTest, ALinkInPlaceOfTheLockIsNotFollowed) {

@@ -43,8 +43,8 @@ class TrustTest : public testing::Test {
     EXPECT_EQ(flaw.path, folder_ / of);
     EXPECT_THAT(flaw.what, HasSubstr(what));
     EXPECT_EQ(flaw.remedy, remedy + " " + (folder_ / of));
-    EXPECT_EQ(found.error().error.message, (folder_ / name) + " is not trusted: " + flaw.path + " " +
-                                               flaw.what + ": run \"" + flaw.remedy + "\"");
+    EXPECT_EQ(found.error().error.message, (folder_ / name) + " is not trusted: " + flaw.path +
+                                               " " + flaw.what + ": run \"" + flaw.remedy + "\"");
   }
   static std::string Read(const UniqueFd& fd) {
     std::array<char, 64> text{};
@@ -174,8 +174,7 @@ TEST_F(TrustTest, RemediesCanBePasted) {
   Chmod("it's here", 0777);
   const auto found = trust_.Find(folder_ / "it's here/file");
   ASSERT_FALSE(found);
-  EXPECT_EQ(found.error().flaws.at(0).remedy,
-            "chmod go-w '" + folder_.path() + "/it'\\''s here'");
+  EXPECT_EQ(found.error().flaws.at(0).remedy, "chmod go-w '" + folder_.path() + "/it'\\''s here'");
 }
 
 }  // namespace

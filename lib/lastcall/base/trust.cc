@@ -92,7 +92,7 @@ std::string Walk::PathOf(const std::string& name) const {
 }
 
 tl::unexpected<Distrust> Walk::Broken(const std::string& path, int error) const {
-  const Code code = error == ENOENT    ? Code::kNotFound
+  const Code code = error == ENOENT   ? Code::kNotFound
                     : error == EACCES ? Code::kPermissionDenied
                                       : Code::kInvalidArgument;
   return tl::unexpected(
@@ -113,9 +113,7 @@ void Walk::Push(const std::string& path) {
 
 // Links may lead to the same folder again.
 void Walk::Add(Flaw flaw) {
-  const auto same = [&](const Flaw& one) {
-    return one.path == flaw.path && one.what == flaw.what;
-  };
+  const auto same = [&](const Flaw& one) { return one.path == flaw.path && one.what == flaw.what; };
   if (std::none_of(flaws_.begin(), flaws_.end(), same)) flaws_.push_back(std::move(flaw));
 }
 
@@ -204,8 +202,8 @@ tl::expected<TrustedFile, Distrust> Walk::Run(const std::string& path) {
 std::string Describe(const std::vector<Flaw>& flaws) {
   std::string text;
   for (const Flaw& flaw : flaws) {
-    text += (text.empty() ? "" : "; ") + flaw.path + " " + flaw.what + ": run \"" + flaw.remedy +
-            "\"";
+    text +=
+        (text.empty() ? "" : "; ") + flaw.path + " " + flaw.what + ": run \"" + flaw.remedy + "\"";
   }
   return text;
 }

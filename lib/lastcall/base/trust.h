@@ -23,12 +23,14 @@ struct Flaw {
   std::string remedy;  // a command: "chmod go-w /opt/shop"
 };
 
-// "/opt/shop may be written by everybody (mode 0777): run \"chmod go-w /opt/shop\"", joined by "; ".
+// "/opt/shop may be written by everybody (mode 0777): run \"chmod go-w /opt/shop\"", joined by ";
+// ".
 std::string Describe(const std::vector<Flaw>& flaws);
 
 // Why a file cannot be had. Without flaws it is missing, or this user may not look.
 struct Distrust {
-  Error error;  // kFailedPrecondition with flaws; kNotFound, kPermissionDenied, kInvalidArgument without
+  Error error;  // kFailedPrecondition with flaws; kNotFound, kPermissionDenied, kInvalidArgument
+                // without
   std::vector<Flaw> flaws;
 };
 
@@ -59,13 +61,14 @@ class TrustedFile {
 };
 
 // The rule: the file, each folder above it and each symbolic link on the way belong to root or to
-// `user`, and file and folders are writable by nobody else. A folder of root with the sticky bit may
-// be everybody's (/tmp), for what is ours in it cannot be replaced by others. Access control lists
-// show in a file's mode, and need no look of their own.
+// `user`, and file and folders are writable by nobody else. A folder of root with the sticky bit
+// may be everybody's (/tmp), for what is ours in it cannot be replaced by others. Access control
+// lists show in a file's mode, and need no look of their own.
 //
 // The way is walked once, from descriptor to descriptor, so nobody can change it behind our back.
-// What remains: root and the user themselves, whoever has a file open for writing since before it was
-// made safe, and the libraries that the file asks for, which the dynamic loader finds by itself.
+// What remains: root and the user themselves, whoever has a file open for writing since before it
+// was made safe, and the libraries that the file asks for, which the dynamic loader finds by
+// itself.
 //
 // Blocks: reads folders. Threads: any.
 class Trust {

@@ -20,8 +20,8 @@ void Say(const std::string& name, sockaddr* address, socklen_t* size) {
   sockaddr_un text{};
   text.sun_family = AF_UNIX;
   std::memcpy(text.sun_path, name.data(), std::min(name.size(), sizeof(text.sun_path) - 1));
-  const auto all = static_cast<socklen_t>(
-      offsetof(sockaddr_un, sun_path) + std::min(name.size(), sizeof(text.sun_path) - 1) + 1);
+  const auto all = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) +
+                                          std::min(name.size(), sizeof(text.sun_path) - 1) + 1);
   std::memcpy(address, &text, std::min(*size, all));
   *size = all;
 }
