@@ -7,6 +7,8 @@ import signal
 import time
 import unittest
 
+import grpc
+
 from clients import PATIENCE, SANITIZED, SLACK, Busy, wait_until
 from echo_pb2 import EchoRequest, SlowRequest
 from harness import Daemon
@@ -165,6 +167,16 @@ class HostileTest(unittest.TestCase):
             with Attack(once) as attack:
                 wait_until(lambda: attack.rounds > 4, "it has been tried")
             wait_until(lambda: self.in_flight(daemon) == 0, "their calls are over")
+
+    def test_headers_of_a_call(self):
+        with Daemon({"public": {"limits": {"metadata": "20KiB"}}}) as daemon:
+            def call(size):
+                return daemon.echo().Unary(EchoRequest(text="hi"), timeout=PATIENCE,
+                                           metadata=[("bulk", "x" * size)])
+            self.assertEqual(call(15000).text, "hi")  # more than gRPC's own 8 KiB
+            with self.assertRaises(grpc.RpcError) as refused:
+                call(30000)
+            self.assertEqual(refused.exception.code(), grpc.StatusCode.RESOURCE_EXHAUSTED)
 
     def test_flood_of_metadata(self):
         # Three megabytes a call, again and again. A block that never ends is not bounded: see README.

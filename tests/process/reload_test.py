@@ -88,6 +88,18 @@ class ChangeTest(ReloadTest):
             wait_until(lambda: self.incarnation(daemon) == 2, "SIGHUP reloads")
             self.assertIn("reload: ~ process main: ~plugin echo", daemon.log())
 
+    def test_a_plugin_overwritten_in_place(self):
+        """Not as it should be done: the old incarnation may die of it, the daemon does not."""
+        with self.daemon() as daemon:
+            self.assertEqual(daemon.slow(0).text(), "slept")
+            with open(daemon.plugins / "echo.so", "r+b") as file:
+                file.truncate(0)
+                file.write((PLUGINS / "echo.so").read_bytes() + b"another build")
+            self.reload(daemon)
+            wait_until(lambda: len(daemon.hosts()) == 1, "one is left", 10)
+            self.assertEqual(daemon.slow(0).text(), "slept")
+            self.assertGreater(self.incarnation(daemon), 1)
+
     def test_a_plugin_with_another_proto(self):
         with self.daemon() as daemon:
             os.replace(daemon.plugins / "callback_echo.so", daemon.plugins / "echo.so")
