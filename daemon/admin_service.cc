@@ -96,7 +96,8 @@ class AdminServer::Service final : public admin::v1::Admin::Service {
                       admin::v1::ReloadReply* reply) override {
     const auto caller = Allow(*context, Role::kOperator, "reload");
     if (!caller) return caller.error();
-    const Cause by = Note(*caller, request->dry_run() ? "" : "reload", request->reason());
+    const bool changes = !request->dry_run() && request->continues() == 0;
+    const Cause by = Note(*caller, changes ? "reload" : "", request->reason());
     return Change([this, request = *request, by](
                       auto answer) { backend_.BeginReload(request, by, std::move(answer)); },
                   reply);

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <iterator>
 #include <utility>
 
 #include <boost/asio/post.hpp>
@@ -46,7 +45,7 @@ Daemon::~Daemon() = default;
 
 Result<> Daemon::Bind() {
   if (auto claimed = ClaimAdminSocket(); !claimed) return claimed;
-  auto sockets = BindAll(config_);
+  auto sockets = binder_.Bind(config_, {});
   if (!sockets) return tl::unexpected(sockets.error());
   sockets_ = std::move(*sockets);
   for (const std::string& warning : CertificateWarnings(config_, clock_.Wall())) {
@@ -56,76 +55,11 @@ Result<> Daemon::Bind() {
   if (const std::string warning = ReceiptWarning(config_.state_dir); !warning.empty()) {
     Say(LogLevel::kWarning, warning);
   }
-  for (const std::string& name : activation_.Unused()) {
+  for (const std::string& name : binder_.passed().Unused()) {
     Say(LogLevel::kWarning, "systemd passed socket \"" + name + "\", which no server listens on; "
                             "write listen = [\"systemd:" + name + "\"]");
   }
   return {};
-}
-
-// What is bound already is taken over: an address may move to another server.
-Result<Daemon::Sockets> Daemon::BindAll(const Config& config) {
-  std::set<const Listener*> taken;
-  Sockets sockets;
-  for (const ServerConfig& server : config.servers) {
-    auto& bound = sockets[server.name];
-    for (const Address& address : server.listen) {
-      // What systemd passed stays with it, and is copied again.
-      if (address.kind != Address::Kind::kSystemd) {
-        if (auto listener = BoundAlready(address.text, server.name, taken)) {
-          bound.push_back({address.text, std::move(listener)});
-          continue;
-        }
-      }
-      auto made = BindOne(address);
-      if (!made) {
-        return Fail(made.error().code, "server " + server.name + ": " + made.error().message);
-      }
-      std::move(made->begin(), made->end(), std::back_inserter(bound));
-    }
-  }
-  return sockets;
-}
-
-// Of the same server, or of one that drops it. Two servers may both have a port of their own by
-// "127.0.0.1:0"; one whose server keeps it is not taken by another.
-std::shared_ptr<const Listener> Daemon::BoundAlready(const std::string& text,
-                                                     const std::string& server,
-                                                     std::set<const Listener*>& taken) const {
-  const auto of = [&](const std::vector<Bound>& all) -> std::shared_ptr<const Listener> {
-    for (const Bound& one : all) {
-      if (one.text == text && taken.insert(one.listener.get()).second) return one.listener;
-    }
-    return nullptr;
-  };
-  const auto own = sockets_.find(server);
-  if (own != sockets_.end()) {
-    if (auto listener = of(own->second)) return listener;
-  }
-  if (text.ends_with(":0")) return nullptr;
-  for (const auto& [name, all] : sockets_) {
-    if (auto listener = of(all)) return listener;
-  }
-  return nullptr;
-}
-
-Result<std::vector<Daemon::Bound>> Daemon::BindOne(const Address& address) {
-  std::vector<Bound> bound;
-  const auto add = [&](Listener listener) {
-    bound.push_back({address.text, std::make_shared<const Listener>(std::move(listener))});
-  };
-  if (address.kind == Address::Kind::kSystemd) {
-    auto sockets = activation_.Named(address.path);
-    if (!sockets) {
-      return Fail(sockets.error().code, address.text + ": " + sockets.error().message);
-    }
-    for (UniqueFd& socket : *sockets) add(Listener(std::move(socket)));
-    return bound;
-  }
-  auto listener = Listener::Bind(address);
-  if (!listener) return tl::unexpected(listener.error());
-  add(std::move(*listener));
-  return bound;
 }
 
 Supervisor::Member Daemon::MemberOf(const Config& config, const std::string& process,

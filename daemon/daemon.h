@@ -8,7 +8,6 @@
 #include <map>
 #include <memory>
 #include <optional>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -17,6 +16,7 @@
 #include "daemon/changes.h"
 #include "daemon/config.h"
 #include "daemon/host_process.h"
+#include "daemon/listening_sockets.h"
 #include "daemon/logging.h"
 #include "daemon/reexec.h"
 #include "daemon/resume_check.h"
@@ -26,7 +26,6 @@
 
 #include <lastcall/signals/signals.h>
 #include <lastcall/supervisor/supervisor.h>
-#include <lastcall/systemd/listen_fds.h>
 #include <lastcall/systemd/notify.h>
 
 namespace lastcall {
@@ -49,12 +48,6 @@ class Daemon final : private SupervisorObserver, private AdminBackend, private H
   int Run();
 
  private:
-  // The listening sockets of each server, each with the address that it was written as.
-  struct Bound {
-    std::string text;
-    std::shared_ptr<const Listener> listener;
-  };
-  using Sockets = std::map<std::string, std::vector<Bound>>;
   // A configuration that could take the place of the current one.
   struct Candidate {
     Config config;
@@ -110,10 +103,6 @@ class Daemon final : private SupervisorObserver, private AdminBackend, private H
   void Reported() override { Changed(); }
   Supervisor& supervisor() override { return *supervisor_; }
 
-  Result<Sockets> BindAll(const Config& config);
-  std::shared_ptr<const Listener> BoundAlready(const std::string& text, const std::string& server,
-                                               std::set<const Listener*>& taken) const;
-  Result<std::vector<Bound>> BindOne(const Address& address);
   Supervisor::Member MemberOf(const Config& config, const std::string& process,
                               const Sockets& sockets);
   Supervisor::Options SupervisorOptions(const Config& config) const;
@@ -177,7 +166,7 @@ class Daemon final : private SupervisorObserver, private AdminBackend, private H
   const SteadyClock clock_;
   Instant started_;
   const SystemdNotifier systemd_;
-  ActivationSockets activation_;
+  SocketBinder binder_{ActivationSockets()};
 
   boost::asio::io_context loop_{1};
   boost::asio::steady_timer timer_{loop_};    // the supervisor's next instant

@@ -36,7 +36,7 @@ state::v1::State Daemon::Save(std::vector<int>& descriptors) const {
       socket.set_text(bound.text);
     }
   }
-  for (const auto& [name, fd] : activation_.all()) {
+  for (const auto& [name, fd] : binder_.passed().all()) {
     state::v1::PassedSocket& passed = *state.add_passed();
     passed.set_name(name);
     passed.set_fd(fd.get());
@@ -133,7 +133,7 @@ void Daemon::Resume(const state::v1::State& state) {
   for (const state::v1::PassedSocket& one : state.passed()) {
     passed.emplace(one.name(), UniqueFd(one.fd()));
   }
-  activation_ = ActivationSockets(std::move(passed));
+  binder_ = SocketBinder(ActivationSockets(std::move(passed)));
 
   Supervisor::Resumed resumed;
   resumed.started = started_;

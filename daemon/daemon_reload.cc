@@ -111,7 +111,8 @@ void Daemon::NextReload() {
   }
   reloading_ = std::exchange(waiting_, {});
   const Cause by = reloading_.front().by;
-  Say(LogLevel::kInfo, "reload asked by " + Describe(by));
+  // The admin service has said so of its callers.
+  if (by.kind != Cause::Kind::kAdmin) Say(LogLevel::kInfo, "reload asked by " + Describe(by));
   auto another = OpenAnotherBuild(self_.program);
   if (!another && another.error().code == Code::kFailedPrecondition) {
     return RefuseReload(another.error());
@@ -160,7 +161,7 @@ void Daemon::ChangeOver(const Cause& by, const TrialResult& trial) {
   for (const std::string& failure : trial.failures) {
     Say(LogLevel::kWarning, "plugins could not be tried: " + failure);
   }
-  auto sockets = BindAll(candidate_->config);
+  auto sockets = binder_.Bind(candidate_->config, sockets_);
   if (!sockets) return RefuseReload(sockets.error());
   candidate_->sockets = std::move(*sockets);
   for (const std::string& warning : CertificateWarnings(candidate_->config, clock_.Wall())) {
@@ -284,7 +285,6 @@ void Daemon::BeginRestart(const admin::v1::RestartRequest& request, const Cause&
     return answer(Fail(Code::kFailedPrecondition,
                        "lastcalld is being replaced by another build; ask again in a moment"));
   }
-  Say(LogLevel::kInfo, "restart of process " + request.process() + " asked by " + Describe(by));
   const bool wait = request.wait();
   // As it is when its turn comes: a reload may be under way, which then knows better what is in the
   // files than is known now.
