@@ -36,16 +36,22 @@ def trusted(path):
     return True
 
 
-def built(build):
-    """The build; a copy of what is run where somebody else could change the original.
+def reachable(path):
+    """Whether other users can get there, for tests in which root becomes one."""
+    return os.geteuid() != 0 or all(each.stat().st_mode & 0o001 for each in path.parents)
 
-    As root in a user's checkout, or in a checkout that everybody may write, as some build servers
-    have it.
+
+def built(build):
+    """The build; a copy of what is run where somebody else could change the original, or cannot
+    get to it.
+
+    As root in a user's checkout, in root's own home, or in a checkout that everybody may write, as
+    some build servers have it.
     """
     names = [f"bin/{name}" for name in ("lastcalld", "lastcall-host", "lastcallctl")]
     names += [str(path.relative_to(build)) for folder in ("plugins", "tests/plugins")
               for path in (build / folder).glob("*.so")]
-    if all(trusted(build / name) for name in names):
+    if all(trusted(build / name) and reachable(build / name) for name in names):
         return build
     copy = pathlib.Path(tempfile.mkdtemp(prefix="lastcall-built-"))
     atexit.register(shutil.rmtree, copy, ignore_errors=True)
