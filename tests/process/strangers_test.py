@@ -9,7 +9,7 @@ import subprocess
 import time
 import unittest
 
-from clients import AT_ONCE, PATIENCE, SLACK, Busy, Health, wait_until
+from clients import AT_ONCE, PATIENCE, SANITIZED, SLACK, Busy, Health, wait_until
 from harness import BIN, BUILD, Daemon, alive, run
 
 WRONG = BUILD / "tests" / "plugins"
@@ -130,6 +130,8 @@ class ConductTest(unittest.TestCase):
 
     def test_ends_the_process_at_a_start(self):
         for what, how in (("abort", "killed by SIGABRT"), ("exit", "exit code 7")):
+            if what == "exit" and SANITIZED:  # which have exit codes of their own
+                continue
             with self.subTest(what), rude(load=what, wait=False) as daemon:
                 self.assertEqual(daemon.wait(), INTERNAL)
                 failure = daemon.receipt()["failure"]
@@ -172,6 +174,8 @@ class TrialTest(unittest.TestCase):
                                 ("load", "exit", "loading it ended the process with exit code 7"),
                                 ("check", "abort", "its Check ended the process by SIGABRT"),
                                 ("check", "exit", "its Check ended the process with exit code 7")):
+            if what == "exit" and SANITIZED:
+                continue
             with self.subTest(step=step, what=what), self.unstarted(**{step: what}) as daemon:
                 said, _ = self.check(daemon)
                 self.assertEqual(len(said.splitlines()), 1, said)

@@ -67,6 +67,7 @@ class PluginHarness::Inside {
   std::promise<void> retired_;
   bool retiring_ = false;
   bool stopped_ = false;
+  bool hangs_ = false;  // while it is made
   Result<> stop_result_;
 
   mutable std::mutex mutex_;  // of what the plugin has done
@@ -183,8 +184,10 @@ Result<> PluginHarness::Inside::Make(PluginSource source, Listener listener) {
                             *commons_, abandoned);
   });
   if (!returned) {
-    return Fail(Code::kDeadlineExceeded,
-                "plugin " + options_.plugin + ": its constructor has not returned");
+    hangs_ = true;
+    stop_result_ = Fail(Code::kDeadlineExceeded,
+                        "plugin " + options_.plugin + ": its constructor has not returned");
+    return stop_result_;
   }
   return *started;
 }
@@ -222,7 +225,7 @@ void PluginHarness::Inside::Apply(const Lifecycle::Changes& changes) {
 }
 
 void PluginHarness::Inside::EnterOne(const Lifecycle::Change& change) {
-  Server* const server = site_ && !stopped_ ? site_->server() : nullptr;
+  Server* const server = site_ && !stopped_ && !hangs_ ? site_->server() : nullptr;
   if (server != nullptr) server->SetServing(change.entered == Stage::kServing);
   termination_.SetPlan(lifecycle_.plan());
   if (IsStopping(change.entered)) termination_.Reach(change.entered, change.at);
@@ -237,7 +240,7 @@ void PluginHarness::Inside::EnterOne(const Lifecycle::Change& change) {
 }
 
 Result<> PluginHarness::Inside::Stop() {
-  if (!site_ || stopped_) return stop_result_;
+  if (!site_ || stopped_ || hangs_) return stop_result_;
   Enter(Stage::kCancel);
   stopped_ = true;
   stop_result_ = TryStop();
