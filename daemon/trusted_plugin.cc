@@ -2,6 +2,8 @@
 
 #include <unistd.h>
 
+#include <deque>
+#include <mutex>
 #include <utility>
 
 #include <lastcall/base/trust.h>
@@ -13,8 +15,10 @@ Result<PluginLibrary> OpenTrustedPlugin(const std::string& path) {
   if (!found) return tl::unexpected(found.error().error);
   // Kept for ever, as the plugin is: the dynamic loader knows it by this path, and reads beside it
   // what it needs later ($ORIGIN).
-  const auto* const file = new TrustedFile(std::move(*found));
-  return PluginLibrary::Open(path, file->Reach());
+  static std::mutex mutex;
+  static auto* const kept = new std::deque<TrustedFile>;
+  std::lock_guard lock(mutex);
+  return PluginLibrary::Open(path, kept->emplace_back(std::move(*found)).Reach());
 }
 
 }  // namespace lastcall
