@@ -137,6 +137,10 @@ int Main(int argc, char** argv) {
     return kCannotResume;
   }
   if (*state) return Resume(*options, std::move(self), **state, check);
+  if (check) {
+    std::cerr << "lastcalld: " << kResumeCheck << " is for lastcalld itself, in a reload; leave it out\n";
+    return kUsage;
+  }
   auto config = Load(*options);
   if (!config) {
     std::cerr << Format(config.error());
