@@ -24,7 +24,8 @@ int main() {
 
   asio::steady_timer timer(io);
   std::function<void(error_code)> tick = [&](error_code error) {
-    if (error) return;
+    // A tick that was due when the timer was cancelled runs all the same, without an error.
+    if (error || termination.view().Reached(Stage::kGrace)) return;
     std::puts("tick");
     timer.expires_after(50ms);
     timer.async_wait(tick);
