@@ -243,7 +243,7 @@ void Daemon::Publish() {
 void Daemon::BeginRefresh() {
   refresh_.expires_after(kRefresh);
   refresh_.async_wait([this](const boost::system::error_code& error) {
-    if (error || over_) return;
+    if (error || finished_) return;
     PromiseEnd();
     if (hub_.HasWatchers()) {
       ForEachHost([this](HostProcess& host) { host.BeginQuery([this] { Changed(); }); });
