@@ -151,7 +151,15 @@ class RetirementTest : public testing::TestWithParam<Way> {
     return std::move(*server);
   }
 
+  // Keeps what is left behind.
+  Farewell Replaced() {
+    return {.leave_from = kNever, .leave_by = kNever, .heir = [this](std::vector<UniqueFd> left) {
+              std::move(left.begin(), left.end(), std::back_inserter(left_behind_));
+            }};
+  }
+
   const std::filesystem::path folder_ = MakeFolder();
+  std::vector<UniqueFd> left_behind_;  // one server retires at a time
   const SteadyClock clock_;
   PlainEcho echo_;
   std::string warnings_;
@@ -190,7 +198,7 @@ TEST_P(RetirementTest, NoCallIsLost) {
     auto next = StartServer(copy());
     server->Accept(false);
     Latch retired;
-    server->BeginRetire({.leave_from = kNever, .leave_by = kNever}, [&] { retired.Set(); });
+    server->BeginRetire(Replaced(), [&] { retired.Set(); });
     retired.Wait();
     EXPECT_EQ(server->CountConnections(), 0u);
     server = std::move(next);
