@@ -28,9 +28,6 @@ constexpr Duration kShortSilence = 20ms;
 constexpr Duration kSilence = 100ms;
 constexpr Duration kLongSilence = 6s;
 
-// How young a connection may be for its handshake to be under way.
-constexpr Duration kHandshake = 1s;
-
 // What gRPC has read has to become a call in flight.
 constexpr Duration kMuted = 20ms;
 
@@ -46,11 +43,12 @@ constexpr Duration kOwnFarewell = 50ms;
 
 Retirement::Retirement(grpc::Server& server, Connections& connections,
                        std::function<void(grpc::Server&)> goaway,
-                       std::function<int64_t()> in_flight)
+                       std::function<int64_t()> in_flight, Duration handshake)
     : server_(server),
       connections_(connections),
       goaway_(std::move(goaway)),
-      in_flight_(std::move(in_flight)) {}
+      in_flight_(std::move(in_flight)),
+      handshake_(handshake) {}
 
 void Retirement::End() {
   if (!thread_.joinable()) return;
@@ -141,8 +139,8 @@ void Retirement::AwaitDeparture() {
   Instant now = std::chrono::steady_clock::now();
   Instant goaway_at = now + kRepeat;
   const Duration patience = Patience();
-  // One in its handshake comes to an answer a little later.
-  const Instant young_until = succeeded_ ? connections_.last_added() + kHandshake : now;
+  // One in its handshake hears no GOAWAY yet.
+  const Instant young_until = succeeded_ ? connections_.last_added() + handshake_ : now;
   Step step = Step::kAsked;
   Instant step_at = std::max(now + patience, young_until);
   bool was_busy = false;

@@ -26,10 +26,12 @@ namespace lastcall {
 class Retirement {
  public:
   // `goaway` empty: gRPC offers none, and connections leave when they reach the age that the server
-  // gave them. `in_flight`: the calls that are not over; any thread. `server` and `connections` must
-  // outlive the retirement.
+  // gave them. `in_flight`: the calls that are not over; any thread. `handshake`: how long a
+  // connection may be in the making before gRPC has it in hand, on a machine that is busy. `server`
+  // and `connections` must outlive the retirement.
   Retirement(grpc::Server& server, Connections& connections,
-             std::function<void(grpc::Server&)> goaway, std::function<int64_t()> in_flight);
+             std::function<void(grpc::Server&)> goaway, std::function<int64_t()> in_flight,
+             Duration handshake);
   ~Retirement() { End(); }
 
   // Asks the clients that are there to take their next calls elsewhere. Nothing else changes.
@@ -65,6 +67,7 @@ class Retirement {
   Connections& connections_;
   const std::function<void(grpc::Server&)> goaway_;
   const std::function<int64_t()> in_flight_;
+  const Duration handshake_;
   std::function<void()> retired_;
   bool succeeded_ = false;  // somebody serves what the clients send next
 

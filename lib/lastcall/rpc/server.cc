@@ -89,6 +89,9 @@ void ApplyLimits(const ServerLimits& limits, grpc::ServerBuilder& builder) {
 // The age of connections where it alone makes clients leave.
 constexpr Duration kAge = std::chrono::seconds(25);
 
+// How long a TLS handshake may take, on a machine that is busy.
+constexpr Duration kHandshake = std::chrono::seconds(5);
+
 // gRPC's own end joins a thread that may be polling, for up to ten seconds, on behalf of a peer
 // that did not read what was written to it. So gRPC stays until the process ends.
 void KeepGrpc() { [[maybe_unused]] static const bool kept = (grpc_init(), true); }
@@ -184,7 +187,8 @@ Result<std::unique_ptr<Server>> Server::Start(ServerOptions options, const Clock
   grpc.health_service.Start();
   grpc.retirement = std::make_unique<Retirement>(
       *grpc.server, grpc.connections, goaway,
-      [&calls = server->calls_] { return calls.in_flight(); });
+      [&calls = server->calls_] { return calls.in_flight(); },
+      options.tls ? kHandshake : Duration::zero());
   if (options.listeners.empty()) return server;
   grpc.acceptor = std::make_unique<Acceptor>(
       std::move(options.listeners),
