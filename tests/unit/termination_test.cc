@@ -203,11 +203,14 @@ TEST(TerminationTest, ACallbackMayDropTheSource) {
   EXPECT_EQ(later, 1);
 }
 
-TEST(TerminationTest, WhatIsAnnouncedWakesThreadsAtOnceAndCallbacksWhenItIsReached) {
+TEST(TerminationTest, WhatIsAnnouncedWakesThreadsAndExecutorsAtOnceAndTheRestWhenItIsReached) {
   TerminationSource source;
   const Termination view = source.view();
   int reached = 0, moved = 0;
   const auto on_reached = view.OnReached(Stage::kDelay, [&] { ++reached; });
+  int elsewhere = 0;
+  const Executor here = [](const Callback& callback) { callback(); };
+  const auto on_elsewhere = view.OnReached(Stage::kDelay, here, [&] { ++elsewhere; });
   const auto on_moved = view.OnMoved(Stage::kCancel, [&] { ++moved; });
   const int fd = view.fd(Stage::kDelay);
   const Plan plan{kNow + 5s, kNow + 25s, kNow + 28s};
@@ -219,10 +222,16 @@ TEST(TerminationTest, WhatIsAnnouncedWakesThreadsAtOnceAndCallbacksWhenItIsReach
   EXPECT_EQ(view.instant(Stage::kCancel), kNow + 25s);
   EXPECT_FALSE(view.stop_token(Stage::kDelay).stop_requested());
   EXPECT_EQ(reached + moved, 0);
+  EXPECT_EQ(elsewhere, 1);
+  const auto late = view.OnReached(Stage::kDelay, here, [&] { ++elsewhere; });
+  EXPECT_EQ(elsewhere, 2);
+  const auto late_inline = view.OnReached(Stage::kDelay, [&] { ++reached; });
+  EXPECT_EQ(reached, 0);
   source.SetPlan(plan);
   EXPECT_EQ(moved, 1);
   source.Reach(Stage::kDelay, kNow + 1s);
-  EXPECT_EQ(reached, 1);
+  EXPECT_EQ(reached, 2);
+  EXPECT_EQ(elsewhere, 2);
   EXPECT_TRUE(view.stop_token(Stage::kDelay).stop_requested());
   EXPECT_EQ(view.instant(Stage::kDelay), kNow) << "as it was announced";
 }

@@ -179,7 +179,9 @@ class AsioTermination {
 
     void Subscribe(Stage stage) {
       // Under no lock: a late subscriber is told inside. Only the first operation comes here.
-      auto subscription = termination.OnReached(stage, [weak = this->weak_from_this(), stage] {
+      // Posting is all there is to do, in whichever thread.
+      const auto here = [](const Callback& post) { post(); };
+      auto subscription = termination.OnReached(stage, here, [weak = this->weak_from_this(), stage] {
         if (const auto self = weak.lock()) self->Post(stage);
       });
       std::lock_guard lock(mutex);

@@ -15,6 +15,7 @@ struct Notices::List {
   std::mutex mutex;
   Entries entries;
   bool happened = false;
+  bool happened_elsewhere = false;
 };
 
 namespace {
@@ -106,7 +107,7 @@ Subscription Notices::Subscribe(Executor executor, Callback callback) {
   auto entry = std::make_shared<Subscription::Entry>(std::move(executor), std::move(callback));
   {
     std::lock_guard lock(list_->mutex);
-    if (!list_->happened) {
+    if (!list_->happened && !(list_->happened_elsewhere && entry->executor)) {
       entry->list = list_;
       entry->position = list_->entries.insert(list_->entries.end(), entry);
       entry->listed = true;
@@ -133,6 +134,21 @@ void Notices::Happen() {
     list_->happened = true;
     for (const auto& entry : list_->entries) entry->listed = false;
     entries.swap(list_->entries);
+  }
+  for (const auto& entry : entries) entry->Tell();
+}
+
+void Notices::HappenElsewhere() {
+  List::Entries entries;
+  {
+    std::lock_guard lock(list_->mutex);
+    list_->happened_elsewhere = true;
+    for (auto each = list_->entries.begin(); each != list_->entries.end();) {
+      const auto entry = each++;
+      if (!(*entry)->executor) continue;
+      (*entry)->listed = false;
+      entries.splice(entries.end(), list_->entries, entry);
+    }
   }
   for (const auto& entry : entries) entry->Tell();
 }

@@ -26,6 +26,8 @@ class Notices {
   void Tell();
   // Tells everybody for the last time.
   void Happen();
+  // The same, for those alone that have an executor; the others are told by Happen.
+  void HappenElsewhere();
 
  private:
   friend class Subscription;

@@ -105,11 +105,13 @@ void TerminationSource::Reach(Stage stage, Instant now) {
 }
 
 void TerminationSource::Announce(Stage stage, const Plan& plan, Instant now) {
+  const auto state = state_;  // as in Reach
   for (const Stage later : {Stage::kGrace, Stage::kCancel, Stage::kStopped}) {
-    state_->at(later).Plan(plan.BeginOf(later));
+    state->at(later).Plan(plan.BeginOf(later));
   }
-  state_->at(stage).Plan(now);
-  state_->at(stage).latch.Set();
+  state->at(stage).Plan(now);
+  state->at(stage).latch.Set();
+  state->at(stage).reached.HappenElsewhere();
 }
 
 }  // namespace lastcall

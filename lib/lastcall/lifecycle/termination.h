@@ -24,7 +24,7 @@ namespace lastcall {
 // timer. The view may be destroyed whenever no call on it runs; what it gave away (descriptors,
 // tokens) stays valid as long as one copy lives, also after the host has gone. Whoever saw a stage
 // reached, in whichever way, sees what the host wrote before it began. Who waits by thread is woken
-// before tokens and callbacks are told.
+// first, then callbacks go to their executors; tokens and callbacks without an executor are last.
 class Termination {
  public:
   // Of nothing: no stage is ever reached.
@@ -49,8 +49,8 @@ class Termination {
 
   // Calls `callback` once when the stage is reached; at once, before this returns, where it has
   // been. Without an executor it runs in the host's thread (or this one), where it must neither
-  // block nor throw; with one it runs wherever that puts it. It may ask for shutdown, subscribe and
-  // unsubscribe. Waiters: any number. The subscription may be destroyed at any time, see there.
+  // block nor throw; with one it runs wherever that puts it, and the executor is called by whoever
+  // asked for the shutdown, or by the host. It may ask for shutdown, subscribe and unsubscribe. Waiters: any number. The subscription may be destroyed at any time, see there.
   [[nodiscard]] Subscription OnReached(Stage stage, Callback callback) const;
   [[nodiscard]] Subscription OnReached(Stage stage, Executor executor, Callback callback) const;
 
@@ -81,8 +81,8 @@ class TerminationSource {
   // Reaches `stage` and every one before it.
   void Reach(Stage stage, Instant now);
   // Says early what Reach and SetPlan are certain to say: the stage is reached and has this plan.
-  // Wakes threads and descriptors; tokens and callbacks are told by Reach and SetPlan, in the
-  // host's thread.
+  // Wakes threads and descriptors, and calls executors; tokens and the other callbacks are told by
+  // Reach and SetPlan, in the host's thread.
   // Threads: any.
   void Announce(Stage stage, const Plan& plan, Instant now);
   Termination view() const { return Termination(state_); }
