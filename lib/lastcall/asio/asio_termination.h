@@ -10,10 +10,10 @@
 #include <deque>
 #include <memory>
 #include <mutex>
-#include <new>
 #include <optional>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/associated_executor.hpp>
@@ -66,12 +66,58 @@ class AsioTermination {
   size_t Cancel() { return state_->Cancel(); }
 
  private:
-  // An operation that waits, whatever its handler is. Most handlers fit into it: ten thousand
-  // coroutines that are resumed one after another meet their operations side by side in memory.
-  class Operation {
+  // Operations of one kind of handler that wait, side by side in memory: ten thousand coroutines are
+  // resumed one after another.
+  class Batch {
+   public:
+    explicit Batch(const void* kind) : kind_(kind) {}
+    Batch(const Batch&) = delete;
+    virtual ~Batch() = default;
+
+    // In the I/O executor: lets the handlers run where they belong. Where one throws, the next call
+    // goes on behind it.
+    virtual void Complete(boost::system::error_code error) = 0;
+    virtual size_t size() const = 0;
+    const void* kind() const { return kind_; }
+
+   private:
+    const void* const kind_;
+  };
+
+  template <class Handler>
+  class BatchOf final : public Batch {
+   public:
+    static inline char mark = 0;  // its address is the kind
+
+    BatchOf() : Batch(&mark) {}
+    void Add(Handler handler) { handlers_.push_back(std::move(handler)); }
+    void Complete(boost::system::error_code error) override {
+      // The handler may do anything, so it is in nobody's hands while it runs.
+      while (next_ < handlers_.size()) Handler(std::move(handlers_[next_++]))(error);
+    }
+    size_t size() const override { return handlers_.size() - next_; }
+
+   private:
+    std::vector<Handler> handlers_;
+    size_t next_ = 0;
+  };
+
+  // A handler that has an executor of its own.
+  template <class Handler, class HandlerExecutor>
+  struct Dispatched {
+    Handler handler;
+    boost::asio::executor_work_guard<HandlerExecutor> work;
+    void operator()(boost::system::error_code error) {
+      boost::asio::dispatch(work.get_executor(),
+                            [one = std::move(handler), error]() mutable { one(error); });
+    }
+  };
+
+  // In the order in which they came.
+  class Operations {
    public:
     template <class Handler>
-    Operation(Handler handler, const IoExecutor& io) {
+    void Add(Handler handler, const IoExecutor& io) {
       using HandlerExecutor = typename boost::asio::associated_executor<Handler, IoExecutor>::type;
       const HandlerExecutor executor = boost::asio::get_associated_executor(handler, io);
       // Of a handler that runs in the I/O executor itself, as a coroutine in its loop does.
@@ -82,71 +128,35 @@ class AsioTermination {
         direct = executor == HandlerExecutor(io);
       }
       if (direct) {
-        Keep<Direct<Handler>>(std::move(handler));
+        Append(std::move(handler));
       } else {
-        Keep<Dispatched<Handler, HandlerExecutor>>(std::move(handler), executor);
+        Append(Dispatched<Handler, HandlerExecutor>{
+            std::move(handler), boost::asio::executor_work_guard<HandlerExecutor>(executor)});
       }
     }
-    Operation(const Operation&) = delete;
-    ~Operation() {
-      if (end_ != nullptr) end_(*this, nullptr);
+
+    // Where a handler throws, the others are left.
+    void Complete(boost::system::error_code error) {
+      for (; !batches_.empty(); batches_.pop_front()) batches_.front()->Complete(error);
     }
 
-    // In the I/O executor: lets the handler run where it belongs. Once.
-    void Complete(boost::system::error_code error) {
-      std::exchange(end_, nullptr)(*this, &error);
+    size_t size() const {
+      size_t sum = 0;
+      for (const auto& batch : batches_) sum += batch->size();
+      return sum;
     }
 
    private:
-    static constexpr size_t kRoom = 3 * sizeof(void*);
-
     template <class Handler>
-    struct Direct {
-      Handler handler;
-      explicit Direct(Handler one) : handler(std::move(one)) {}
-      void operator()(boost::system::error_code error) { handler(error); }
-    };
-    // It has an executor of its own.
-    template <class Handler, class HandlerExecutor>
-    struct Dispatched {
-      Handler handler;
-      boost::asio::executor_work_guard<HandlerExecutor> work;
-      Dispatched(Handler one, const HandlerExecutor& executor)
-          : handler(std::move(one)), work(executor) {}
-      void operator()(boost::system::error_code error) {
-        boost::asio::dispatch(work.get_executor(),
-                              [one = std::move(handler), error]() mutable { one(error); });
+    void Append(Handler handler) {
+      if (batches_.empty() || batches_.back()->kind() != &BatchOf<Handler>::mark) {
+        batches_.push_back(std::make_unique<BatchOf<Handler>>());
       }
-    };
-
-    template <class Kept, class... Parts>
-    void Keep(Parts&&... parts) {
-      if constexpr (sizeof(Kept) <= kRoom && alignof(Kept) <= alignof(void*)) {
-        new (room_) Kept(std::forward<Parts>(parts)...);
-        end_ = [](Operation& self, const boost::system::error_code* error) {
-          // The handler may do anything, so its place is free before it runs.
-          Kept& there = *std::launder(reinterpret_cast<Kept*>(self.room_));
-          Kept kept(std::move(there));
-          there.~Kept();
-          if (error != nullptr) kept(*error);
-        };
-      } else {
-        Keep<Distant<Kept>>(std::make_unique<Kept>(std::forward<Parts>(parts)...));
-      }
+      static_cast<BatchOf<Handler>&>(*batches_.back()).Add(std::move(handler));
     }
-    // One that does not fit.
-    template <class Kept>
-    struct Distant {
-      std::unique_ptr<Kept> kept;
-      explicit Distant(std::unique_ptr<Kept> one) : kept(std::move(one)) {}
-      void operator()(boost::system::error_code error) { (*kept)(error); }
-    };
 
-    // Ends it; with an error code, after calling the handler.
-    void (*end_)(Operation&, const boost::system::error_code*) = nullptr;
-    alignas(void*) std::byte room_[kRoom];
+    std::deque<std::unique_ptr<Batch>> batches_;
   };
-  using Operations = std::deque<Operation>;  // they stay where they are
 
   // Those that wait for one stage.
   struct Waiting {
@@ -166,7 +176,7 @@ class AsioTermination {
       {
         std::lock_guard lock(state->mutex);
         Waiting& waiting = state->at(stage);
-        waiting.operations.emplace_back(std::move(handler), state->executor);
+        waiting.operations.Add(std::move(handler), state->executor);
         if (!waiting.work) waiting.work.emplace(state->executor);
         first = !std::exchange(waiting.subscribed, true);
       }
@@ -197,14 +207,9 @@ class AsioTermination {
     // In the I/O executor. Where a handler throws, the others run when the loop goes on.
     static void CompleteAll(const IoExecutor& executor, Operations operations,
                             boost::system::error_code error) {
-      size_t done = 0;
       try {
-        for (Operation& operation : operations) {
-          ++done;
-          operation.Complete(error);
-        }
+        operations.Complete(error);
       } catch (...) {
-        for (; done > 0; --done) operations.pop_front();
         PostAll(executor, std::move(operations), error);
         throw;
       }
@@ -227,8 +232,9 @@ class AsioTermination {
       size_t count = 0;
       for (const Stage stage : kStages) {
         Operations operations = Take(stage);
-        count += operations.size();
-        if (operations.empty()) continue;
+        const size_t size = operations.size();
+        if (size == 0) continue;
+        count += size;
         PostAll(executor, std::move(operations), boost::asio::error::operation_aborted);
       }
       return count;
