@@ -48,7 +48,7 @@ Result<> Daemon::Bind() {
   auto sockets = binder_.Bind(config_, {});
   if (!sockets) return tl::unexpected(sockets.error());
   sockets_ = std::move(*sockets);
-  for (const std::string& warning : CertificateWarnings(config_, clock_.Wall())) {
+  for (const std::string& warning : TlsWarnings(config_, clock_.Wall())) {
     Say(LogLevel::kWarning, warning);
   }
   for (const std::string& warning : GroupWarnings(config_)) Say(LogLevel::kWarning, warning);

@@ -164,7 +164,7 @@ void Daemon::ChangeOver(const Cause& by, const TrialResult& trial) {
   auto sockets = binder_.Bind(candidate_->config, sockets_);
   if (!sockets) return RefuseReload(sockets.error());
   candidate_->sockets = std::move(*sockets);
-  for (const std::string& warning : CertificateWarnings(candidate_->config, clock_.Wall())) {
+  for (const std::string& warning : TlsWarnings(candidate_->config, clock_.Wall())) {
     Say(LogLevel::kWarning, warning);
   }
   for (const std::string& warning : GroupWarnings(candidate_->config)) {
