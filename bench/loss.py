@@ -4,7 +4,8 @@
     PYTHONPATH=build/release/python:tests/process LASTCALL_BUILD=build/release \\
         bench/loss.py [--changes 100] [--callers 16] [--json] [SUBJECT…]
 
-Subjects, each under unary calls of 0 and 3 ms, streams of 20 messages, and an open loop:
+Subjects, each under unary calls of 0 and 3 ms, streams of 20 messages, an open loop, and sparse
+calls of twice as many callers, who do not look at their connections in between:
   restart   lastcallctl restart: a new incarnation of an unchanged process   (tcp, tls, unix)
   plugin    lastcallctl reload after the plugin's file was replaced          (tcp, tls, unix)
   itself    lastcallctl reload after lastcalld's own file was replaced, which (tcp, tls, unix)
@@ -32,7 +33,8 @@ import time
 from harness import BIN, PLUGINS, Daemon
 from tls_test import Authority
 
-LOADS = [("unary", 0), ("unary", 3), ("stream", 1), ("open", 0)]
+LOADS = [("unary", 0), ("unary", 3), ("stream", 1), ("open", 0), ("sparse", 0)]
+SPARSE = 2
 
 
 class Lastcall:
@@ -120,6 +122,7 @@ class Bare:
 
 def run(subject, load, call_ms, callers, changes):
     """One row of the table."""
+    callers *= SPARSE if load == "sparse" else 1
     with subject:
         client = subprocess.Popen(
             list(map(str, (BIN / "loss_client", subject.address(), callers, load, call_ms,

@@ -1,7 +1,7 @@
 // The busy callers of loss.py: default settings, no retry policy, no wait-for-ready; each has a
 // connection of its own.
 //
-//   loss_client TARGET CALLERS unary|stream|open CALL_MS [CA]
+//   loss_client TARGET CALLERS unary|stream|open|sparse CALL_MS [CA]
 //
 // With CA, the path of a PEM file, over TLS.
 // Runs until its standard input ends. A line "begin" or "end" on it says that a change of the server
@@ -18,6 +18,7 @@
 #include <iostream>
 #include <map>
 #include <memory>
+#include <random>
 #include <sstream>
 #include <string>
 #include <thread>
@@ -45,6 +46,7 @@ struct Change {
 
 constexpr int kMessages = 20;                           // of one stream
 constexpr auto kOpenPeriod = std::chrono::milliseconds(5);  // of each caller of an open loop
+constexpr int kLongestPauseMs = 400;                        // between calls that are sparse
 
 class Caller {
  public:
@@ -59,7 +61,12 @@ class Caller {
 
   void Run(const std::atomic<bool>& over) {
     auto next = Clock::now();
+    std::minstd_rand random(std::random_device{}());
     while (!over) {
+      if (kind_ == "sparse") {
+        // While there is no call, a client does not look at its connection.
+        std::this_thread::sleep_for(std::chrono::milliseconds(random() % kLongestPauseMs));
+      }
       if (kind_ == "open") {
         // As many as are due, one after another: what is late shows in their latency.
         std::this_thread::sleep_until(next);
@@ -79,7 +86,7 @@ class Caller {
   void Note(Clock::time_point began, const grpc::Status& status) {
     records_.push_back({began, Clock::now()});
     if (status.ok()) return;
-    ++lost_[std::to_string(status.error_code()) + " " + status.error_message().substr(0, 60)];
+    ++lost_[std::to_string(status.error_code()) + " " + status.error_message().substr(0, 200)];
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
 
@@ -136,7 +143,7 @@ void PrintLatencies(const char* name, std::vector<double> ms) {
 
 int main(int argc, char** argv) {
   if (argc != 5 && argc != 6) {
-    std::fprintf(stderr, "usage: loss_client TARGET CALLERS unary|stream|open CALL_MS [CA]\n");
+    std::fprintf(stderr, "usage: loss_client TARGET CALLERS unary|stream|open|sparse CALL_MS [CA]\n");
     return 64;
   }
   const auto credentials = CredentialsBy(argc == 6 ? argv[5] : nullptr);

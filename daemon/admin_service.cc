@@ -317,7 +317,7 @@ void AdminServer::BeginRetire(bool last_call, std::function<void()> retired) {
   acceptor_ = nullptr;
   auto left = std::make_shared<std::atomic<int>>(2);
   for (Server* server : {operators_.get(), others_.get()}) {
-    server->BeginRetire({.hurried = true}, [left, retired] {
+    server->BeginRetire({}, [left, retired] {
       if (--*left == 0) retired();
     });
   }

@@ -20,7 +20,6 @@ constexpr char kInMemfd = 'm';  // in the first descriptor
 
 constexpr size_t kMaxInline = 60 * 1024;
 constexpr off_t kMaxMessage = 64 << 20;
-constexpr size_t kMaxFds = 250;  // SCM_MAX_FD is 253
 
 UniqueFd ToMemfd(const std::string& bytes) {
   UniqueFd fd(memfd_create("lastcall-message", MFD_CLOEXEC));
@@ -120,9 +119,10 @@ Channel::Sent Channel::TrySend(const google::protobuf::MessageLite& message,
   return errno == EAGAIN || errno == ENOBUFS ? Sent::kFull : Sent::kClosed;
 }
 
-Channel::Sent Channel::Send(const google::protobuf::MessageLite& message, Deadline by) const {
+Channel::Sent Channel::Send(const google::protobuf::MessageLite& message, Deadline by,
+                            const std::vector<int>& fds) const {
   for (;;) {
-    const Sent sent = TrySend(message);
+    const Sent sent = TrySend(message, fds);
     if (sent != Sent::kFull || by.Passed(std::chrono::steady_clock::now())) return sent;
     AwaitEvent(fd_.get(), POLLOUT, by);
   }

@@ -26,11 +26,14 @@ class Channel {
   int fd() const { return fd_.get(); }
   UniqueFd Release() { return std::move(fd_); }
 
+  static constexpr size_t kMaxFds = 250;  // with one message; SCM_MAX_FD is 253
+
   enum class Sent { kYes, kFull, kClosed };
   // Does not block; kFull: try again when fd() is writable.
   Sent TrySend(const google::protobuf::MessageLite& message, const std::vector<int>& fds = {}) const;
   // Blocks: until sent, closed or `by`.
-  Sent Send(const google::protobuf::MessageLite& message, Deadline by) const;
+  Sent Send(const google::protobuf::MessageLite& message, Deadline by,
+            const std::vector<int>& fds = {}) const;
 
   enum class Received { kYes, kNothingYet, kClosed, kMalformed };
   // Does not block. What was received replaces `message` and `fds`.

@@ -16,6 +16,7 @@
 #include "daemon/changes.h"
 #include "daemon/config.h"
 #include "daemon/host_process.h"
+#include "daemon/lingering_connections.h"
 #include "daemon/listening_sockets.h"
 #include "daemon/logging.h"
 #include "daemon/reexec.h"
@@ -101,6 +102,9 @@ class Daemon final : private SupervisorObserver, private AdminBackend, private H
   std::string LogLevelName() const override;
   bool IsDraining(const std::string& server) const override;
   void Reported() override { Changed(); }
+  void LeftBehind(std::vector<UniqueFd> connections) override {
+    lingering_.Add(std::move(connections));
+  }
   Supervisor& supervisor() override { return *supervisor_; }
 
   Supervisor::Member MemberOf(const Config& config, const std::string& process,
@@ -185,6 +189,7 @@ class Daemon final : private SupervisorObserver, private AdminBackend, private H
   boost::asio::steady_timer admin_retry_{loop_};
   bool admin_lost_ = false;  // it could not be made again, and that was said
   Sockets sockets_;
+  LingeringConnections lingering_{loop_};
   std::optional<Supervisor> supervisor_;
   std::optional<Candidate> candidate_;   // a reload is under way
   std::vector<ReloadCaller> reloading_;  // who waits for it

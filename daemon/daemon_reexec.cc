@@ -42,6 +42,10 @@ state::v1::State Daemon::Save(std::vector<int>& descriptors) const {
     passed.set_fd(fd.get());
     descriptors.push_back(fd.get());
   }
+  for (const int fd : lingering_.fds()) {
+    state.add_lingering(fd);
+    descriptors.push_back(fd);
+  }
   const auto save = [&](const Life& life) {
     state::v1::Life saved = ToState(life);
     if (life.process != nullptr) {
@@ -133,6 +137,7 @@ void Daemon::Resume(const state::v1::State& state) {
   for (const state::v1::PassedSocket& one : state.passed()) {
     passed.emplace(one.name(), UniqueFd(one.fd()));
   }
+  lingering_.Add({state.lingering().begin(), state.lingering().end()});
   binder_ = SocketBinder(ActivationSockets(std::move(passed)));
 
   Supervisor::Resumed resumed;

@@ -165,14 +165,26 @@ bool HostControl::TakesRequest(const Request& request) {
   return true;
 }
 
+void HostControl::LeftBehind(std::vector<UniqueFd> connections) {
+  FromHost message;
+  message.mutable_left_behind();
+  std::vector<int> fds;
+  for (const UniqueFd& connection : connections) {
+    fds.push_back(connection.get());
+    if (fds.size() < Channel::kMaxFds && &connection != &connections.back()) continue;
+    Send(message, kForReceipt, fds);
+    fds.clear();
+  }
+}
+
 void HostControl::Finished(const Receipt& receipt) {
   FromHost message;
   *message.mutable_receipt() = ToProto(receipt);
   Send(message, kForReceipt);
 }
 
-void HostControl::Send(const FromHost& message, Duration patience) {
-  const auto sent = channel_.Send(message, Deadline(After(clock_.Now(), patience)));
+void HostControl::Send(const FromHost& message, Duration patience, const std::vector<int>& fds) {
+  const auto sent = channel_.Send(message, Deadline(After(clock_.Now(), patience)), fds);
   if (sent == Channel::Sent::kFull && !message.has_report()) {
     logger_.log()(LogLevel::kWarning, "the supervisor does not read what this process reports");
   }

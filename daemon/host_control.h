@@ -32,6 +32,7 @@ class HostControl final : public HostObserver {
   void StartFailed(const Error& error) override;
   void StageEntered(Stage stage) override;
   bool TakesRequest(const Request& request) override;
+  void LeftBehind(std::vector<UniqueFd> connections) override;
   void Finished(const Receipt& receipt) override;
 
  private:
@@ -39,7 +40,8 @@ class HostControl final : public HostObserver {
   void Obey(const worker::v1::ToHost& order);
   void SupervisorIsGone();
   void Report(uint32_t query);
-  void Send(const worker::v1::FromHost& message, Duration patience);
+  void Send(const worker::v1::FromHost& message, Duration patience,
+            const std::vector<int>& fds = {});
 
   const Channel channel_;
   Logger& logger_;

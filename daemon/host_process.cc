@@ -232,8 +232,10 @@ bool HostProcess::ReadMessages() {
   // A host that says more than this at a time has to wait for its next turn.
   for (int left = kAtATime; left > 0; --left) {
     FromHost message;
-    switch (wire->channel.TryReceive(message, nullptr)) {
+    std::vector<UniqueFd> fds;
+    switch (wire->channel.TryReceive(message, &fds)) {
       case Channel::Received::kYes:
+        if (message.has_left_behind()) surroundings_.LeftBehind(std::move(fds));
         Handle(message);
         break;
       case Channel::Received::kNothingYet:

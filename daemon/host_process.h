@@ -44,6 +44,8 @@ class HostSurroundings {
   virtual bool IsDraining(const std::string& server) const = 0;
   // There is a report that nobody asked for.
   virtual void Reported() = 0;
+  // See worker::v1::LeftBehind.
+  virtual void LeftBehind(std::vector<UniqueFd> connections) = 0;
   virtual Supervisor& supervisor() = 0;
 };
 

@@ -103,6 +103,8 @@ Result<std::optional<state::v1::State>> TakeState() {
                   ", which reads up to format " + std::to_string(kFormat) +
                   "; restart the daemon instead of reloading it");
   }
+  // What came along is not for the children of this one.
+  close_range(STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC);
   return state;
 }
 

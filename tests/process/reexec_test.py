@@ -11,7 +11,9 @@ import unittest
 
 import grpc
 
+import echo_pb2_grpc
 from clients import SANITIZED, SLACK, Busy, Health, wait_until
+from echo_pb2 import EchoRequest
 from harness import BIN, Daemon, run
 from lastcall.admin.v1 import admin_pb2
 
@@ -50,8 +52,8 @@ class Installed(Daemon):
         done = self.ctl("reload", *args)
         return done.returncode, done.stdout + done.stderr
 
-    def descriptors(self):
-        return len(os.listdir(f"/proc/{self.pid}/fd"))
+    def descriptors(self, pid=None):
+        return len(os.listdir(f"/proc/{pid or self.pid}/fd"))
 
 
 class TakesOverTest(unittest.TestCase):
@@ -118,6 +120,27 @@ class TakesOverTest(unittest.TestCase):
             self.assertEqual(stays.text(), "slept")
             wait_until(lambda: not daemon.process_status().retired, "the retired one is gone")
             self.assertIn("incarnation 1 retired", daemon.log())
+
+    def test_idle_clients_that_a_host_left_behind_find_their_way(self):
+        with Installed() as daemon:
+            few, before = daemon.descriptors(), daemon.descriptors(daemon.process_pid())
+            clients = [echo_pb2_grpc.EchoStub(daemon.channel(kind=kind))
+                       for kind in ("tcp", "unix") * 10]
+            for echo in clients:
+                echo.Unary(EchoRequest(text="before"), timeout=10)
+            daemon.ctl("restart", "main", check=True)
+            wait_until(lambda: len(daemon.hosts()) == 1, "the old host is gone", 3)
+            self.assertGreaterEqual(daemon.descriptors(), few + 15, "it has left them behind")
+            daemon.upgrade()
+            self.assertEqual(daemon.reload()[0], 0)
+            daemon.ctl("restart", "main", check=True)
+            for echo in clients[:10]:
+                self.assertEqual(echo.Unary(EchoRequest(text="after"), timeout=10).text, "after")
+            wait_until(lambda: daemon.descriptors() <= few + 2, "then they are closed", 20)
+            for echo in clients[10:]:
+                self.assertEqual(echo.Unary(EchoRequest(text="after"), timeout=10).text, "after")
+            # Its own descriptors and 20 clients.
+            self.assertLessEqual(daemon.descriptors(daemon.process_pid()), before + 20)
 
     def test_what_was_set_stays(self):
         with Installed() as daemon:

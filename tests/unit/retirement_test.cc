@@ -3,12 +3,14 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <grpcpp/grpcpp.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <filesystem>
+#include <random>
 #include <thread>
 
 #include "echo.grpc.pb.h"
@@ -119,12 +121,50 @@ TEST_P(LingerTest, AForkedChildClosesNothingButItsCopies) {
   close(ends.server);
 }
 
+TEST_P(LingerTest, WhatIsMutedIsNotHeardUntilItIsUnmuted) {
+  Ends ends(GetParam());
+  const UniqueFd epoll(epoll_create1(EPOLL_CLOEXEC));
+  epoll_event event{.events = EPOLLIN | EPOLLET, .data = {.u64 = 42}};
+  ASSERT_EQ(epoll_ctl(epoll.get(), EPOLL_CTL_ADD, ends.server, &event), 0);
+  Connections connections;
+  connections.Add(ends.server);
+  Lingering lingering(connections, [] {});
+  const auto heard = [&] {
+    event = {};
+    return epoll_wait(epoll.get(), &event, 1, 0) == 1;
+  };
+  lingering.Mute();
+  ASSERT_EQ(send(ends.client, "request", 7, 0), 7);
+  EXPECT_FALSE(heard());
+  lingering.Unmute();
+  EXPECT_TRUE(heard());
+  EXPECT_EQ(event.data.u64, 42u) << "as it was";
+  connections.Forget(ends.server);
+  close(ends.server);
+}
+
+TEST_P(LingerTest, WhoseTimeIsOverGoesToTheHeir) {
+  Ends ends(GetParam());
+  Connections connections;
+  connections.Add(ends.server);
+  std::vector<UniqueFd> left;
+  {
+    Lingering lingering(connections, [] {});
+    lingering.Limit(1ms, [&](std::vector<UniqueFd> all) { left = std::move(all); });
+    ASSERT_EQ(close(ends.server), 0);
+  }
+  ASSERT_EQ(left.size(), 1u);
+  EXPECT_EQ(send(ends.client, "late", 4, MSG_NOSIGNAL), 4) << "it is open";
+}
+
 INSTANTIATE_TEST_SUITE_P(, LingerTest, testing::Values(AF_INET, AF_UNIX));
 
 struct Way {
   const char* name;
   const char* address;
-  std::optional<Duration> age;
+  std::optional<Duration> age = {};
+  int callers = 4;
+  int longest_pause_ms = 0;  // between calls; meanwhile a client does not look at its connection
 };
 
 void PrintTo(const Way& way, std::ostream* out) { *out << way.name; }
@@ -151,7 +191,15 @@ class RetirementTest : public testing::TestWithParam<Way> {
     return std::move(*server);
   }
 
+  // Keeps what is left behind.
+  Farewell Replaced() {
+    return {.leave_from = kNever, .leave_by = kNever, .heir = [this](std::vector<UniqueFd> left) {
+              std::move(left.begin(), left.end(), std::back_inserter(left_behind_));
+            }};
+  }
+
   const std::filesystem::path folder_ = MakeFolder();
+  std::vector<UniqueFd> left_behind_;  // one server retires at a time
   const SteadyClock clock_;
   PlainEcho echo_;
   std::string warnings_;
@@ -170,13 +218,16 @@ TEST_P(RetirementTest, NoCallIsLost) {
   std::atomic<bool> over{false};
   std::atomic<int> answered{0}, lost{0};
   std::vector<std::jthread> callers;
-  for (int i = 0; i < 4; ++i) {
-    callers.emplace_back([&, target = listener->address()] {
+  for (int i = 0; i < GetParam().callers; ++i) {
+    callers.emplace_back([&, i, target = listener->address()] {
       grpc::ChannelArguments arguments;
       arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
       const auto stub = Echo::NewStub(grpc::CreateCustomChannel(
           target, grpc::InsecureChannelCredentials(), arguments));
+      std::minstd_rand random(static_cast<unsigned>(i));
+      const auto longest = static_cast<unsigned>(GetParam().longest_pause_ms) + 1;
       while (!over) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(random() % longest));
         grpc::ClientContext context;
         EchoReply reply;
         ++(stub->Unary(&context, EchoRequest(), &reply).ok() ? answered : lost);
@@ -190,7 +241,7 @@ TEST_P(RetirementTest, NoCallIsLost) {
     auto next = StartServer(copy());
     server->Accept(false);
     Latch retired;
-    server->BeginRetire({.leave_from = kNever, .leave_by = kNever}, [&] { retired.Set(); });
+    server->BeginRetire(Replaced(), [&] { retired.Set(); });
     retired.Wait();
     EXPECT_EQ(server->CountConnections(), 0u);
     server = std::move(next);
@@ -201,7 +252,9 @@ TEST_P(RetirementTest, NoCallIsLost) {
 }
 
 INSTANTIATE_TEST_SUITE_P(, RetirementTest,
-                         testing::Values(Way{"Tcp", "127.0.0.1:0", {}}, Way{"Unix", "unix:", {}},
+                         testing::Values(Way{"Tcp", "127.0.0.1:0"}, Way{"Unix", "unix:"},
+                                         Way{"TcpSparse", "127.0.0.1:0", {}, 32, 200},
+                                         Way{"UnixSparse", "unix:", {}, 32, 200},
                                          Way{"TcpByAge", "127.0.0.1:0", 300ms},
                                          Way{"UnixByAge", "unix:", 300ms}),
                          [](const auto& param) { return param.param.name; });

@@ -58,6 +58,9 @@ class HostObserver {
   virtual void StageEntered(Stage) {}
   // A plugin asked for shutdown. True: the observer takes it; false: it is the host's own.
   virtual bool TakesRequest(const Request&) { return false; }
+  // Connections that their clients have yet to close, of a host that was replaced: who keeps them for
+  // some seconds lets the clients find out that they should go elsewhere. In any thread.
+  virtual void LeftBehind(std::vector<UniqueFd>) {}
   // The last word, also when the process is about to be ended by force.
   virtual void Finished(const Receipt&) {}
 };

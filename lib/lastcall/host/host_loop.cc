@@ -211,9 +211,14 @@ void HostLoop::EnterGrace() {
   const Duration grace = std::max(Duration::zero(), Duration(cancel - now));
   const Duration spread = cancel == kNever ? kLongestSpread : grace / 2;
   // Replaced, there is no hurry: what ends by itself need not be told.
-  BeginRetire({.leave_from = replaced_ ? After(now, spread / 5) : now,
+  if (!replaced_) {
+    return BeginRetire({.leave_from = now, .leave_by = After(now, spread), .last_call = true});
+  }
+  BeginRetire({.leave_from = After(now, spread / 5),
                .leave_by = After(now, spread),
-               .last_call = !replaced_});
+               .heir = [this](std::vector<UniqueFd> connections) {
+                 observer_.LeftBehind(std::move(connections));
+               }});
 }
 
 void HostLoop::BeginRetire(const Farewell& farewell) {

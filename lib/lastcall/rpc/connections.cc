@@ -25,6 +25,7 @@ uint64_t CookieOf(int fd) {
 void Connections::Add(int fd) {
   std::lock_guard lock(mutex_);
   cookies_[fd] = CookieOf(fd);
+  last_added_ = std::chrono::steady_clock::now();
 }
 
 bool Connections::Has(int fd) const {
@@ -67,6 +68,11 @@ void Connections::ForEachLiving(F action) {
 size_t Connections::known() const {
   std::lock_guard lock(mutex_);
   return cookies_.size();
+}
+
+Instant Connections::last_added() const {
+  std::lock_guard lock(mutex_);
+  return last_added_;
 }
 
 size_t Connections::Count() {

@@ -26,6 +26,8 @@ class Connections {
   size_t Count();
   // Whether there are fewer than `limit`; counts only when it has to.
   bool HasRoom(size_t limit);
+  // When the youngest was added; the beginning of time: none was.
+  Instant last_added() const;
   // The longest round trip that the kernel measured on one that lives; zero: none did.
   Duration LongestRoundTrip();
   // Shuts every living one down in both directions: their clients see a closed connection.
@@ -37,6 +39,7 @@ class Connections {
 
   mutable std::mutex mutex_;
   std::unordered_map<int, uint64_t> cookies_;  // by descriptor number
+  Instant last_added_{};
 };
 
 }  // namespace lastcall

@@ -14,7 +14,9 @@
 #include <atomic>
 #include <cerrno>
 #include <csignal>
+#include <cstdio>
 #include <cstdlib>
+#include <fstream>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -70,10 +72,9 @@ std::vector<int> EpollInstances() {
   if (folder == nullptr) return found;
   while (const dirent* const entry = readdir(folder)) {
     std::array<char, 64> target;
-    const ssize_t size =
-        readlinkat(dirfd(folder), entry->d_name, target.data(), target.size());
-    if (size > 0 && std::string_view(target.data(), static_cast<size_t>(size)) ==
-                        "anon_inode:[eventpoll]") {
+    const ssize_t size = readlinkat(dirfd(folder), entry->d_name, target.data(), target.size());
+    if (size > 0 &&
+        std::string_view(target.data(), static_cast<size_t>(size)) == "anon_inode:[eventpoll]") {
       found.push_back(std::atoi(entry->d_name));
     }
   }
@@ -97,6 +98,23 @@ bool Drop(int fd) {
 bool Lingering::Works() {
   return dlsym(RTLD_DEFAULT, "close") == reinterpret_cast<void*>(&::close) &&
          dlsym(RTLD_DEFAULT, "shutdown") == reinterpret_cast<void*>(&::shutdown);
+}
+
+// The kernel tells it in proc(5) alone.
+void Lingering::AddRegistrations(int epoll, std::vector<Registration>& registrations) {
+  std::ifstream told("/proc/self/fdinfo/" + std::to_string(epoll));
+  for (std::string line; std::getline(told, line);) {
+    int fd = -1;
+    unsigned int events = 0;
+    unsigned long long data = 0;
+    if (std::sscanf(line.c_str(), "tfd: %d events: %x data: %llx", &fd, &events, &data) != 3) {
+      continue;
+    }
+    epoll_event event{};
+    event.events = events;
+    event.data.u64 = data;
+    registrations.push_back({epoll, fd, event});
+  }
 }
 
 Lingering::Lingering(Connections& connections, std::function<void()> closed)
@@ -128,9 +146,28 @@ Lingering::~Lingering() {
   thread_.join();
 }
 
-void Lingering::Hurry(Duration longest) {
+void Lingering::Limit(Duration longest, Heir heir) {
   std::lock_guard lock(mutex_);
   longest_ = longest;
+  heir_ = std::move(heir);
+}
+
+// Under the lock no connection is closed, and so no number used again.
+void Lingering::Mute() {
+  std::vector<Registration> registrations;
+  for (const int epoll : epolls_) AddRegistrations(epoll, registrations);
+  std::lock_guard lock(mutex_);
+  for (const Registration& each : registrations) {
+    if (!connections_.Has(each.fd)) continue;
+    if (epoll_ctl(each.epoll, EPOLL_CTL_DEL, each.fd, nullptr) == 0) muted_.push_back(each);
+  }
+}
+
+void Lingering::Unmute() {
+  std::lock_guard lock(mutex_);
+  for (Registration& each : std::exchange(muted_, {})) {
+    if (connections_.Has(each.fd)) epoll_ctl(each.epoll, EPOLL_CTL_ADD, each.fd, &each.event);
+  }
 }
 
 bool Lingering::Shutdown(int fd) {
@@ -138,12 +175,12 @@ bool Lingering::Shutdown(int fd) {
 }
 
 bool Lingering::Close(int fd) {
-  if (!connections_.Forget(fd)) return false;
-  // gRPC reuses its record of a descriptor that it has closed, so no event may reach it any more.
-  for (const int epoll : epolls_) epoll_ctl(epoll, EPOLL_CTL_DEL, fd, nullptr);
-  RawShutdown(fd, SHUT_WR);
   {
     std::lock_guard lock(mutex_);
+    if (!connections_.Forget(fd)) return false;
+    // gRPC reuses its record of a descriptor that it has closed, so no event may reach it any more.
+    for (const int epoll : epolls_) epoll_ctl(epoll, EPOLL_CTL_DEL, fd, nullptr);
+    RawShutdown(fd, SHUT_WR);
     arrived_.push_back({UniqueFd(fd), After(std::chrono::steady_clock::now(), longest_)});
   }
   eventfd_write(wake_.get(), 1);
@@ -161,9 +198,8 @@ void Lingering::Run() {
       if (ending_ && guests.empty()) return;
     }
     const Instant now = std::chrono::steady_clock::now();
-    std::erase_if(guests, [&](const Guest& guest) {
-      return guest.until <= now || !Drop(guest.fd.get());
-    });
+    std::erase_if(guests, [](const Guest& guest) { return !Drop(guest.fd.get()); });
+    PassOn(guests, now);
     Instant next = kNever;
     std::vector<pollfd> watched{{wake_.get(), POLLIN, 0}};
     for (const Guest& guest : guests) {
@@ -179,6 +215,22 @@ void Lingering::Run() {
     eventfd_t ignored;
     eventfd_read(wake_.get(), &ignored);
   }
+}
+
+// Those whose time here is over.
+void Lingering::PassOn(std::vector<Guest>& guests, Instant now) {
+  std::vector<UniqueFd> overdue;
+  for (Guest& guest : guests) {
+    if (guest.until <= now) overdue.push_back(std::move(guest.fd));
+  }
+  if (overdue.empty()) return;
+  std::erase_if(guests, [](const Guest& guest) { return !guest.fd; });
+  Heir heir;
+  {
+    std::lock_guard lock(mutex_);
+    heir = heir_;
+  }
+  if (heir) heir(std::move(overdue));
 }
 
 }  // namespace lastcall

@@ -11,6 +11,8 @@
 // always do, but for the connections of a server that lingers.
 #pragma once
 
+#include <sys/epoll.h>
+
 #include <functional>
 #include <mutex>
 #include <thread>
@@ -21,6 +23,10 @@
 #include <lastcall/rpc/connections.h>
 
 namespace lastcall {
+
+// Takes connections over that their clients have not closed yet, to keep them for a while. Any
+// thread; may block for a moment.
+using Heir = std::function<void(std::vector<UniqueFd>)>;
 
 // From its construction on the server's connections linger when gRPC closes them.
 class Lingering {
@@ -34,8 +40,14 @@ class Lingering {
   // Blocks: until the connections that linger are gone.
   ~Lingering();
 
-  // From now on they linger for so long at most, instead of a second.
-  void Hurry(Duration longest);
+  // From now on they linger here for so long at most, instead of a second, and go to `heir` then;
+  // empty: they are closed.
+  void Limit(Duration longest, Heir heir);
+
+  // gRPC hears no more of what arrives on the connections; what it has read already goes its way.
+  void Mute();
+  // It hears everything again, also what has arrived since.
+  void Unmute();
 
   // For the definitions of shutdown(2) and close(2). True: it is taken care of.
   bool Shutdown(int fd);
@@ -46,8 +58,16 @@ class Lingering {
     UniqueFd fd;
     Instant until;
   };
+  // What an epoll instance was told of a descriptor.
+  struct Registration {
+    int epoll;
+    int fd;
+    epoll_event event;
+  };
 
+  static void AddRegistrations(int epoll, std::vector<Registration>& registrations);
   void Run();
+  void PassOn(std::vector<Guest>& guests, Instant now);
 
   Connections& connections_;
   const std::function<void()> closed_;
@@ -56,7 +76,9 @@ class Lingering {
   std::mutex mutex_;
   bool ending_ = false;
   Duration longest_;
+  Heir heir_;
   std::vector<Guest> arrived_;
+  std::vector<Registration> muted_;
   std::thread thread_;
 };
 

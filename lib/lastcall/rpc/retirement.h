@@ -26,19 +26,23 @@ namespace lastcall {
 class Retirement {
  public:
   // `goaway` empty: gRPC offers none, and connections leave when they reach the age that the server
-  // gave them. `in_flight`: the calls that are not over; any thread. `server` and `connections` must
-  // outlive the retirement.
+  // gave them. `in_flight`: the calls that are not over; any thread. `handshake`: how long a
+  // connection may be in the making before gRPC has it in hand, on a machine that is busy. `server`
+  // and `connections` must outlive the retirement.
   Retirement(grpc::Server& server, Connections& connections,
-             std::function<void(grpc::Server&)> goaway, std::function<int64_t()> in_flight);
+             std::function<void(grpc::Server&)> goaway, std::function<int64_t()> in_flight,
+             Duration handshake);
   ~Retirement() { End(); }
 
   // Asks the clients that are there to take their next calls elsewhere. Nothing else changes.
   void SendAway();
   // Sends the clients away and lets their calls finish, for as long as they take. A client that has
-  // no call and does not answer is dismissed after `silence`: of gRPC's own clients the idle ones
-  // look at their connections every 5 s alone. `retired` runs in a thread of the retirement when no
-  // connection and no call is left. Order: nothing is accepted any more.
-  void Begin(Duration silence, std::function<void()> retired);
+  // no call and does not answer is dismissed: of gRPC's own clients the idle ones look at their
+  // connections every 5 s alone. So a dismissed connection goes to `heir`, where the client's next
+  // call finds out; without one nobody serves that call, and a few milliseconds must do. `retired`
+  // runs in a thread of the retirement when no connection and no call is left. Order: nothing is
+  // accepted any more.
+  void Begin(Heir heir, std::function<void()> retired);
   // Cancels the calls that are left, and soon after closes the connections of peers that say
   // nothing. Order: after Begin.
   void Cancel();
@@ -49,17 +53,23 @@ class Retirement {
   void Nudge();
 
  private:
+  // What has become of the clients that have no call.
+  enum class Step { kAsked, kMuted, kDismissed, kSevered };
+
   void Run();
   void AwaitDeparture();
+  Duration Patience();
   size_t Remaining();
+  Duration TakeStep(Step& step);
   void RunCancel();
 
   grpc::Server& server_;
   Connections& connections_;
   const std::function<void(grpc::Server&)> goaway_;
   const std::function<int64_t()> in_flight_;
+  const Duration handshake_;
   std::function<void()> retired_;
-  Duration silence_{};
+  bool succeeded_ = false;  // somebody serves what the clients send next
 
   std::mutex mutex_;
   std::condition_variable changed_;

@@ -89,16 +89,12 @@ void ApplyLimits(const ServerLimits& limits, grpc::ServerBuilder& builder) {
 // The age of connections where it alone makes clients leave.
 constexpr Duration kAge = std::chrono::seconds(25);
 
-// How long clients are waited for that have no call and do not answer. gRPC's own look at an idle
-// connection every 5 s: their next call is to find its way.
-constexpr Duration kShortSilence = std::chrono::milliseconds(20);
-constexpr Duration kLongSilence = std::chrono::seconds(6);
+// How long a TLS handshake may take, on a machine that is busy.
+constexpr Duration kHandshake = std::chrono::seconds(5);
 
-// gRPC's own end joins a thread that may be polling, for up to ten seconds, on behalf of a peer that
-// did not read what was written to it. So gRPC stays until the process ends.
-void KeepGrpc() {
-  [[maybe_unused]] static const bool kept = (grpc_init(), true);
-}
+// gRPC's own end joins a thread that may be polling, for up to ten seconds, on behalf of a peer
+// that did not read what was written to it. So gRPC stays until the process ends.
+void KeepGrpc() { [[maybe_unused]] static const bool kept = (grpc_init(), true); }
 
 std::shared_ptr<grpc::ServerCredentials> CredentialsOf(const std::optional<TlsMaterial>& tls) {
   if (!tls) return grpc::InsecureServerCredentials();
@@ -191,7 +187,8 @@ Result<std::unique_ptr<Server>> Server::Start(ServerOptions options, const Clock
   grpc.health_service.Start();
   grpc.retirement = std::make_unique<Retirement>(
       *grpc.server, grpc.connections, goaway,
-      [&calls = server->calls_] { return calls.in_flight(); });
+      [&calls = server->calls_] { return calls.in_flight(); },
+      options.tls ? kHandshake : Duration::zero());
   if (options.listeners.empty()) return server;
   grpc.acceptor = std::make_unique<Acceptor>(
       std::move(options.listeners),
@@ -255,8 +252,7 @@ void Server::BeginRetire(const Farewell& farewell, std::function<void()> retired
   calls_.BeginLeave(farewell.leave_from, farewell.leave_by);
   calls_.WatchIdle();
   grpc_->health_service.EndStreams();
-  const bool hurried = farewell.hurried || farewell.last_call;
-  grpc_->retirement->Begin(hurried ? kShortSilence : kLongSilence, std::move(retired));
+  grpc_->retirement->Begin(farewell.heir, std::move(retired));
 }
 
 void Server::Cancel() { grpc_->retirement->Cancel(); }

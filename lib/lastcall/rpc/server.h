@@ -21,6 +21,7 @@
 #include <lastcall/lifecycle/termination.h>
 #include <lastcall/rpc/call_registry.h>
 #include <lastcall/rpc/limits.h>
+#include <lastcall/rpc/lingering.h>
 #include <lastcall/rpc/listener.h>
 #include <lastcall/rpc/tls.h>
 
@@ -45,12 +46,13 @@ struct ServerOptions {
 
 // How a server retires.
 struct Farewell {
-  Instant leave_from{};    // calls are told to leave spread from here
-  Instant leave_by{};      // to here
-  // Who does not answer is not waited for.
-  bool hurried = false;
-  // Nobody else listens: hurried, and those who wait in the queue still come in.
+  Instant leave_from{};  // calls are told to leave spread from here
+  Instant leave_by{};    // to here
+  // Nobody else listens: those who wait in the queue still come in.
   bool last_call = false;
+  // Where somebody else serves what the clients send next: takes the connections over that their
+  // clients have yet to close. See Retirement::Begin.
+  Heir heir;
 };
 
 class Server {
