@@ -194,7 +194,11 @@ void Daemon::StageEntered(Stage stage) {
     default:
       break;
   }
-  if (IsStopping(stage)) trials_.Hurry();  // a reload waits for it
+  if (IsStopping(stage)) {
+    // A reload waits for them.
+    trials_.Hurry();
+    names_.Hurry();
+  }
   if (IsStopping(stage) && stage != Stage::kStopped) BeginRefresh();
 }
 

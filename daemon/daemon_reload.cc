@@ -126,6 +126,15 @@ void Daemon::BeginChanges(const Cause& by) {
   auto candidate = Prepare();
   if (!candidate) return RefuseReload(candidate.error());
   candidate_ = std::move(*candidate);
+  names_.Begin(SocketBinder::Unknown(candidate_->config, sockets_), candidate_->config.ready,
+               [this, by](const HostNames& names) { NamesKnown(by, names); });
+}
+
+void Daemon::NamesKnown(const Cause& by, const HostNames& names) {
+  if (supervisor_->stage() != Stage::kServing) {
+    return RefuseReload({Code::kFailedPrecondition, "a shutdown is under way"});
+  }
+  candidate_->names = names;
   BeginTrial(*candidate_, [this, by](const TrialResult& trial) { ChangeOver(by, trial); });
 }
 
@@ -161,7 +170,7 @@ void Daemon::ChangeOver(const Cause& by, const TrialResult& trial) {
   for (const std::string& failure : trial.failures) {
     Say(LogLevel::kWarning, "plugins could not be tried: " + failure);
   }
-  auto sockets = binder_.Bind(candidate_->config, sockets_);
+  auto sockets = binder_.Bind(candidate_->config, sockets_, candidate_->names);
   if (!sockets) return RefuseReload(sockets.error());
   candidate_->sockets = std::move(*sockets);
   for (const std::string& warning : TlsWarnings(candidate_->config, clock_.Wall())) {
