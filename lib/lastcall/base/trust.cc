@@ -86,7 +86,8 @@ void Walk::Add(Flaw flaw) {
 void Walk::Judge(const struct stat& status, const std::string& path, bool last) {
   if (status.st_uid != 0 && status.st_uid != user_) {
     const bool link = S_ISLNK(status.st_mode);
-    Add({path, std::string(link ? "is a link that " : "") + "belongs to " + OwnerText(status.st_uid),
+    Add({path,
+         std::string(link ? "is a link that " : "") + "belongs to " + OwnerText(status.st_uid),
          std::string("chown ") + (link ? "-h " : "") +
              (user_ == 0 ? "root " : std::to_string(user_) + " ") + ShellArgument(path)});
   }
@@ -94,9 +95,10 @@ void Walk::Judge(const struct stat& status, const std::string& path, bool last) 
   const bool sticky = S_ISDIR(status.st_mode) && (status.st_mode & S_ISVTX) != 0 &&
                       status.st_uid == 0 && !(last && folder_);
   if (sticky) return;
+  const bool everybody = (status.st_mode & 002) != 0;
   Add({path,
        "may be written by " +
-           ((status.st_mode & 002) != 0 ? "everybody" : "the group " + GroupName(status.st_gid)) + " (" +
+           (everybody ? "everybody" : "the group " + GroupName(status.st_gid)) + " (" +
            ModeText(status.st_mode) + ")",
        "chmod go-w " + ShellArgument(path)});
 }
