@@ -94,7 +94,7 @@ void Daemon::BeginReload(const admin::v1::ReloadRequest& request, const Cause& b
     return BeginTrial(*candidate, [reply, answer](const TrialResult& trial) {
       if (!trial.problems.empty()) return answer(tl::unexpected(AsError(trial.problems)));
       if (trial.failures.empty()) return answer(reply);
-      answer(Fail(Code::kUnavailable, "plugins could not be tried: " + trial.failures.front()));
+      answer(Fail(Code::kInternal, "plugins could not be tried: " + trial.failures.front()));
     });
   }
   waiting_.push_back({by, request.wait(), std::move(answer)});
@@ -171,7 +171,8 @@ void Daemon::ChangeOver(const Cause& by, const TrialResult& trial) {
     Say(LogLevel::kWarning, "plugins could not be tried: " + failure);
   }
   auto sockets = binder_.Bind(candidate_->config, sockets_, candidate_->names);
-  if (!sockets) return RefuseReload(sockets.error());
+  // Whatever it was, the daemon is there: kUnavailable would say that it is not.
+  if (!sockets) return RefuseReload({Code::kInvalidArgument, sockets.error().message});
   candidate_->sockets = std::move(*sockets);
   for (const std::string& warning : TlsWarnings(candidate_->config, clock_.Wall())) {
     Say(LogLevel::kWarning, warning);

@@ -141,7 +141,8 @@ class Hoarder(Peer):
                     self._left[0] -= size
                     self._left[stream] -= size
                     sent = True
-                    self.socket.sendall(frame(DATA, 0 if owed[stream] else flags, stream, bytes(now)))
+                    last = 0 if owed[stream] else flags
+                    self.socket.sendall(frame(DATA, last, stream, bytes(now)))
                     if not owed[stream]:
                         del owed[stream]
                 if (not sent or self._speaks()) and not self._listen(owed):
