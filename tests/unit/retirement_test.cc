@@ -230,7 +230,9 @@ TEST_P(RetirementTest, NoCallIsLost) {
         std::this_thread::sleep_for(std::chrono::milliseconds(random() % longest));
         grpc::ClientContext context;
         EchoReply reply;
-        ++(stub->Unary(&context, EchoRequest(), &reply).ok() ? answered : lost);
+        const grpc::Status status = stub->Unary(&context, EchoRequest(), &reply);
+        ++(status.ok() ? answered : lost);
+        EXPECT_TRUE(status.ok()) << status.error_code() << " " << status.error_message();
       }
     });
   }

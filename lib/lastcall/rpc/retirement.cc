@@ -28,11 +28,13 @@ constexpr Duration kShortSilence = 20ms;
 constexpr Duration kSilence = 100ms;
 constexpr Duration kLongSilence = 6s;
 
-// What gRPC has read has to become a call in flight.
-constexpr Duration kMuted = 20ms;
+// What gRPC has read has to become a call in flight, on a machine that is busy.
+constexpr Duration kShortMuted = 20ms;
+constexpr Duration kMuted = 200ms;
 
 // What a dismissed client's GOAWAY has to be written; then its connection is closed.
-constexpr Duration kDismissal = 50ms;
+constexpr Duration kShortDismissal = 50ms;
+constexpr Duration kDismissal = 200ms;
 
 // How long a connection lingers here: where nobody would answer its client's next try, and before
 // it goes to the heir.
@@ -105,45 +107,82 @@ size_t Retirement::Remaining() {
   return Lingering::Works() ? connections_.known() : connections_.Count();
 }
 
-// A client that is there answers within its round trip, however busy it is.
-Duration Retirement::Patience() {
-  const Duration round_trips = 4 * connections_.LongestRoundTrip();
-  if (!succeeded_) return kShortSilence + round_trips;
-  return (Lingering::Works() ? kSilence : kLongSilence) + round_trips;
-}
-
-// Returns how long to wait before the next.
-Duration Retirement::TakeStep(Step& step) {
-  switch (step) {
-    case Step::kAsked:
-      // A call that gRPC has read already shows in a moment; what comes now, nobody has seen.
-      lingering_->Mute();
-      step = Step::kMuted;
-      return kMuted;
-    case Step::kMuted:
-      // The last GOAWAY, that says which calls were seen: none that is not over.
-      grpc_server_cancel_all_calls(server_.c_server());
-      step = Step::kDismissed;
-      return kDismissal;
-    default:
-      // It did not go out, for the peer reads nothing.
-      connections_.Sever();
-      step = Step::kSevered;
-      return kDismissal;
+// Of the clients that have no call and do not answer: asked, not heard any more, sent away with a
+// last word, cut off. A call begins it anew, until the last word is said.
+class Retirement::Dismissal {
+ public:
+  Dismissal(Retirement& of, Instant now)
+      : of_(of),
+        patience_(Patience()),
+        // One in its handshake hears no GOAWAY yet.
+        young_until_(of.succeeded_ ? of.connections_.last_added() + of.handshake_ : now) {
+    Ask(now);
   }
-}
+
+  // When to look again.
+  Instant next() const { return busy_ ? kNever : due_; }
+
+  // Takes the step that is due. `busy`: calls are in flight.
+  void Look(Instant now, bool busy) {
+    const bool was_busy = std::exchange(busy_, busy);
+    if ((busy || was_busy) && step_ < Step::kSentAway) {
+      if (step_ == Step::kMuted) of_.lingering_->Unmute();
+      Ask(now);
+    }
+    if (busy || now < due_) return;
+    due_ = now + TakeStep();
+  }
+
+ private:
+  enum class Step { kAsked, kMuted, kSentAway, kCutOff };
+
+  // A client that is there answers within its round trip, however busy it is.
+  Duration Patience() const {
+    const Duration round_trips = 4 * of_.connections_.LongestRoundTrip();
+    if (!of_.succeeded_) return kShortSilence + round_trips;
+    return (Lingering::Works() ? kSilence : kLongSilence) + round_trips;
+  }
+
+  void Ask(Instant now) {
+    step_ = Step::kAsked;
+    due_ = std::max(now + patience_, young_until_);
+  }
+
+  // Returns what it is given to have an effect.
+  Duration TakeStep() {
+    switch (step_) {
+      case Step::kAsked:
+        // What gRPC has read becomes a call in flight; what comes now, nobody has seen.
+        of_.lingering_->Mute();
+        step_ = Step::kMuted;
+        return of_.succeeded_ ? kMuted : kShortMuted;
+      case Step::kMuted:
+        // The last GOAWAY says which calls were seen: none that is not over.
+        grpc_server_cancel_all_calls(of_.server_.c_server());
+        step_ = Step::kSentAway;
+        return of_.succeeded_ ? kDismissal : kShortDismissal;
+      default:
+        // It did not go out, for the peer reads nothing.
+        of_.connections_.Sever();
+        step_ = Step::kCutOff;
+        return kDismissal;
+    }
+  }
+
+  Retirement& of_;
+  const Duration patience_;
+  const Instant young_until_;
+  Step step_ = Step::kAsked;
+  Instant due_;
+  bool busy_ = false;
+};
 
 // Until every connection is gone, or somebody cancels. New calls come on connections alone, so that
 // what is in flight then is the rest, and Shutdown waits for it.
 void Retirement::AwaitDeparture() {
   Instant now = std::chrono::steady_clock::now();
   Instant goaway_at = now + kRepeat;
-  const Duration patience = Patience();
-  // One in its handshake hears no GOAWAY yet.
-  const Instant young_until = succeeded_ ? connections_.last_added() + handshake_ : now;
-  Step step = Step::kAsked;
-  Instant step_at = std::max(now + patience, young_until);
-  bool was_busy = false;
+  Dismissal dismissal(*this, now);
   while (Remaining() > 0) {
     now = std::chrono::steady_clock::now();
     if (goaway_at <= now) {
@@ -151,18 +190,11 @@ void Retirement::AwaitDeparture() {
       goaway_at = now + kRepeat;
       connections_.Count();  // forgets what was closed while it was being looked at
     }
-    const bool busy = in_flight_() > 0;
-    if ((busy || was_busy) && step < Step::kDismissed) {
-      if (step == Step::kMuted) lingering_->Unmute();
-      step = Step::kAsked;
-      step_at = std::max(now + patience, young_until);
-    }
-    was_busy = busy;
-    if (!busy && goaway_ && step_at <= now) step_at = now + TakeStep(step);
+    if (goaway_) dismissal.Look(now, in_flight_() > 0);
     std::unique_lock lock(mutex_);
     if (cancelled_) return;
     const Instant look = Lingering::Works() ? kNever : now + kLook;
-    changed_.wait_until(lock, std::min({goaway_at, busy ? kNever : step_at, look}),
+    changed_.wait_until(lock, std::min({goaway_at, goaway_ ? dismissal.next() : kNever, look}),
                         [this] { return nudged_; });
     nudged_ = false;
   }

@@ -53,14 +53,11 @@ class Retirement {
   void Nudge();
 
  private:
-  // What has become of the clients that have no call.
-  enum class Step { kAsked, kMuted, kDismissed, kSevered };
+  class Dismissal;
 
   void Run();
   void AwaitDeparture();
-  Duration Patience();
   size_t Remaining();
-  Duration TakeStep(Step& step);
   void RunCancel();
 
   grpc::Server& server_;
