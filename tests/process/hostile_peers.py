@@ -83,6 +83,11 @@ class Peer:
         finally:
             self.socket.settimeout(60)
 
+    def hang_up(self):
+        """From any thread: whoever reads or sends here is told."""
+        with contextlib.suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)
+
     def wait_closed(self):
         """Reads until the other end closes."""
         with contextlib.suppress(ConnectionError):

@@ -4,7 +4,6 @@ shutdown in the middle is on time."""
 import contextlib
 import pathlib
 import signal
-import socket
 import threading
 import time
 import unittest
@@ -109,7 +108,7 @@ class HostileTest(unittest.TestCase):
             thread = threading.Thread(target=peer.hoard, args=(40, 4_000_000))
             thread.start()
             stack.callback(thread.join)
-            stack.callback(peer.socket.shutdown, socket.SHUT_RDWR)
+            stack.callback(peer.hang_up)
         return peers
 
     def test_messages_that_are_never_finished(self):
