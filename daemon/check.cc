@@ -7,6 +7,9 @@
 #include <map>
 #include <utility>
 
+#include "daemon/config_problems.h"
+
+#include <lastcall/base/secret.h>
 #include <lastcall/base/spelling.h>
 #include <lastcall/base/trust.h>
 #include <lastcall/plugin/manifest.h>
@@ -47,6 +50,25 @@ void CheckOne(const ServerConfig& server, const PluginSpec& plugin, Named& fitti
   if (mismatches.empty()) fitting.emplace_back(plugin.name, *manifest);
 }
 
+std::string DateWarning(const ServerConfig& server, WallTime now) {
+  if (!IsExpired(*server.tls_pem, now)) return "";
+  const bool early = now < server.tls_pem->begins;
+  return "server \"" + server.name + "\": its certificate " + server.tls->certificate +
+         (early ? " is not valid before " + FormatWallTime(server.tls_pem->begins)
+                : " expired at " + FormatWallTime(server.tls_pem->expires)) +
+         "; it is served all the same, renew it and reload";
+}
+
+std::string KeyWarning(const Config& config, const ServerConfig& server) {
+  const auto readers = FindReaders(server.tls->key);
+  if (!readers) return "";
+  const auto origin = config.origins.find("server." + server.name + ".tls.key");
+  return Format(origin == config.origins.end() ? server.tls_place : origin->second) +
+         ": server \"" + server.name + "\": its key " + readers->path + " " + readers->what +
+         "; it is served all the same: run \"" + readers->remedy +
+         "\", and renew it if somebody may have";
+}
+
 }  // namespace
 
 std::vector<ConfigProblem> CheckPlugins(const Config& config) {
@@ -81,16 +103,13 @@ std::vector<ConfigProblem> ReadCertificates(Config& config) {
   return problems;
 }
 
-std::vector<std::string> CertificateWarnings(const Config& config, WallTime now) {
+std::vector<std::string> TlsWarnings(const Config& config, WallTime now) {
   std::vector<std::string> warnings;
   for (const ServerConfig& server : config.servers) {
-    if (!server.tls_pem || !IsExpired(*server.tls_pem, now)) continue;
-    const bool early = now < server.tls_pem->begins;
-    warnings.push_back("server \"" + server.name + "\": its certificate " +
-                       server.tls->certificate +
-                       (early ? " is not valid before " + FormatWallTime(server.tls_pem->begins)
-                              : " expired at " + FormatWallTime(server.tls_pem->expires)) +
-                       "; it is served all the same, renew it and reload");
+    if (!server.tls || !server.tls_pem) continue;
+    for (const std::string& one : {DateWarning(server, now), KeyWarning(config, server)}) {
+      if (!one.empty()) warnings.push_back(one);
+    }
   }
   return warnings;
 }

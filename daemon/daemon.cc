@@ -48,7 +48,7 @@ Result<> Daemon::Bind() {
   auto sockets = binder_.Bind(config_, {});
   if (!sockets) return tl::unexpected(sockets.error());
   sockets_ = std::move(*sockets);
-  for (const std::string& warning : CertificateWarnings(config_, clock_.Wall())) {
+  for (const std::string& warning : TlsWarnings(config_, clock_.Wall())) {
     Say(LogLevel::kWarning, warning);
   }
   for (const std::string& warning : GroupWarnings(config_)) Say(LogLevel::kWarning, warning);
@@ -194,7 +194,11 @@ void Daemon::StageEntered(Stage stage) {
     default:
       break;
   }
-  if (IsStopping(stage)) trials_.Hurry();  // a reload waits for it
+  if (IsStopping(stage)) {
+    // A reload waits for them.
+    trials_.Hurry();
+    names_.Hurry();
+  }
   if (IsStopping(stage) && stage != Stage::kStopped) BeginRefresh();
 }
 

@@ -19,6 +19,7 @@
 #include "daemon/lingering_connections.h"
 #include "daemon/listening_sockets.h"
 #include "daemon/logging.h"
+#include "daemon/name_lookup.h"
 #include "daemon/reexec.h"
 #include "daemon/resume_check.h"
 #include "daemon/trials.h"
@@ -54,6 +55,7 @@ class Daemon final : private SupervisorObserver, private AdminBackend, private H
     Config config;
     Contents contents;
     Changes changes;
+    HostNames names;
     Sockets sockets;
   };
   // A reload that found another lastcalld on disk, on its way to it.
@@ -138,6 +140,7 @@ class Daemon final : private SupervisorObserver, private AdminBackend, private H
   void AwaitClock();
 
   Result<Candidate> Prepare() const;
+  void NamesKnown(const Cause& by, const HostNames& names);
   void BeginTrial(const Candidate& candidate, std::function<void(const TrialResult&)> done);
   void NextReload();
   void NextReloadIfFree();
@@ -197,6 +200,7 @@ class Daemon final : private SupervisorObserver, private AdminBackend, private H
   std::optional<Handover> handover_;     // another build takes over
   ContinuedReload continued_;
   Trials trials_{loop_};
+  NameLookup names_{loop_};
   std::unique_ptr<AdminServer> admin_;
   std::optional<SignalReader> signals_;
   int exit_code_ = 0;

@@ -94,7 +94,7 @@ void Daemon::BeginReload(const admin::v1::ReloadRequest& request, const Cause& b
     return BeginTrial(*candidate, [reply, answer](const TrialResult& trial) {
       if (!trial.problems.empty()) return answer(tl::unexpected(AsError(trial.problems)));
       if (trial.failures.empty()) return answer(reply);
-      answer(Fail(Code::kUnavailable, "plugins could not be tried: " + trial.failures.front()));
+      answer(Fail(Code::kInternal, "plugins could not be tried: " + trial.failures.front()));
     });
   }
   waiting_.push_back({by, request.wait(), std::move(answer)});
@@ -126,6 +126,15 @@ void Daemon::BeginChanges(const Cause& by) {
   auto candidate = Prepare();
   if (!candidate) return RefuseReload(candidate.error());
   candidate_ = std::move(*candidate);
+  names_.Begin(SocketBinder::Unknown(candidate_->config, sockets_), candidate_->config.ready,
+               [this, by](const HostNames& names) { NamesKnown(by, names); });
+}
+
+void Daemon::NamesKnown(const Cause& by, const HostNames& names) {
+  if (supervisor_->stage() != Stage::kServing) {
+    return RefuseReload({Code::kFailedPrecondition, "a shutdown is under way"});
+  }
+  candidate_->names = names;
   BeginTrial(*candidate_, [this, by](const TrialResult& trial) { ChangeOver(by, trial); });
 }
 
@@ -161,10 +170,11 @@ void Daemon::ChangeOver(const Cause& by, const TrialResult& trial) {
   for (const std::string& failure : trial.failures) {
     Say(LogLevel::kWarning, "plugins could not be tried: " + failure);
   }
-  auto sockets = binder_.Bind(candidate_->config, sockets_);
-  if (!sockets) return RefuseReload(sockets.error());
+  auto sockets = binder_.Bind(candidate_->config, sockets_, candidate_->names);
+  // Whatever it was, the daemon is there: kUnavailable would say that it is not.
+  if (!sockets) return RefuseReload({Code::kInvalidArgument, sockets.error().message});
   candidate_->sockets = std::move(*sockets);
-  for (const std::string& warning : CertificateWarnings(candidate_->config, clock_.Wall())) {
+  for (const std::string& warning : TlsWarnings(candidate_->config, clock_.Wall())) {
     Say(LogLevel::kWarning, warning);
   }
   for (const std::string& warning : GroupWarnings(candidate_->config)) {

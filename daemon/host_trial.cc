@@ -53,8 +53,8 @@ class PluginTrial {
               Commons& commons)
       : channel_(channel), place_(place), plugin_(plugin), commons_(commons) {}
 
-  // What is wrong with it; empty: nothing.
-  std::string Run() {
+  // What is wrong with it; empty: nothing. `unchecked`: see PluginConfig.
+  std::string Run(std::vector<std::string>& unchecked) {
     Announce("loading it");
     const auto library = OpenTrustedPlugin(plugin_.plugin().path());
     commons_.Inspect("it");
@@ -63,7 +63,9 @@ class PluginTrial {
     const PluginConfig config = ConfigOf(plugin_.server(), plugin_.plugin());
     const auto checked = library->Check(config);
     commons_.Inspect("it");
-    return checked ? "" : checked.error().message;
+    if (!checked) return checked.error().message;
+    unchecked = config.Unchecked();
+    return "";
   }
 
  private:
@@ -90,12 +92,15 @@ int RunTrial(const Channel& channel) {
   Commons commons([&](LogLevel, std::string_view what) { warnings.emplace_back(what); });
   for (uint32_t place = 0; place < static_cast<uint32_t>(trial->plugins_size()); ++place) {
     FromHost message;
-    message.mutable_tried()->set_plugin(place);
-    message.mutable_tried()->set_problem(
-        PluginTrial(channel, place, trial->plugins(static_cast<int>(place)), commons).Run());
+    worker::v1::Tried& tried = *message.mutable_tried();
+    tried.set_plugin(place);
+    std::vector<std::string> unchecked;
+    tried.set_problem(PluginTrial(channel, place, trial->plugins(static_cast<int>(place)), commons)
+                          .Run(unchecked));
     for (std::string& warning : std::exchange(warnings, {})) {
-      message.mutable_tried()->add_warnings(std::move(warning));
+      tried.add_warnings(std::move(warning));
     }
+    for (std::string& key : unchecked) tried.add_unchecked(std::move(key));
     channel.Send(message, Deadline::Never());
   }
   // What the plugins would do at their end is not asked.

@@ -4,6 +4,8 @@
 #include <set>
 #include <utility>
 
+#include <lastcall/rpc/host_lookup.h>
+
 namespace lastcall {
 namespace {
 
@@ -29,9 +31,45 @@ std::shared_ptr<const Listener> BoundAlready(const Sockets& current, const std::
   return nullptr;
 }
 
+// The first that this machine has, as Listener::Bind.
+Result<Listener> BindByName(const Address& address, const HostNames& names) {
+  const auto known = names.find(address.host);
+  if (address.kind != Address::Kind::kTcp || known == names.end()) return Listener::Bind(address);
+  const auto& hosts = known->second;
+  if (!hosts) {
+    return Fail(hosts.error().code,
+                "cannot listen on " + address.text + ": " + hosts.error().message);
+  }
+  Address one = address;
+  for (const std::string& host : *hosts) {
+    one.host = host;
+    auto listener = Listener::Bind(one);
+    if (listener || listener.error().code != Code::kInvalidArgument || host == hosts->back()) {
+      return listener;
+    }
+  }
+  return Listener::Bind(address);  // there is always one
+}
+
 }  // namespace
 
-Result<Sockets> SocketBinder::Bind(const Config& config, const Sockets& current) {
+std::set<std::string> SocketBinder::Unknown(const Config& config, const Sockets& current) {
+  std::set<const Listener*> taken;
+  std::set<std::string> hosts;
+  for (const ServerConfig& server : config.servers) {
+    for (const Address& address : server.listen) {
+      if (address.kind != Address::Kind::kTcp ||
+          BoundAlready(current, address.text, server.name, taken)) {
+        continue;
+      }
+      if (NeedsLookUp(address.host)) hosts.insert(address.host);
+    }
+  }
+  return hosts;
+}
+
+Result<Sockets> SocketBinder::Bind(const Config& config, const Sockets& current,
+                                   const HostNames& names) {
   std::set<const Listener*> taken;
   Sockets sockets;
   for (const ServerConfig& server : config.servers) {
@@ -44,7 +82,7 @@ Result<Sockets> SocketBinder::Bind(const Config& config, const Sockets& current)
           continue;
         }
       }
-      auto made = BindOne(address);
+      auto made = BindOne(address, names);
       if (!made) {
         return Fail(made.error().code, "server " + server.name + ": " + made.error().message);
       }
@@ -54,7 +92,8 @@ Result<Sockets> SocketBinder::Bind(const Config& config, const Sockets& current)
   return sockets;
 }
 
-Result<std::vector<Bound>> SocketBinder::BindOne(const Address& address) {
+Result<std::vector<Bound>> SocketBinder::BindOne(const Address& address,
+                                                 const HostNames& names) {
   std::vector<Bound> bound;
   const auto add = [&](Listener listener) {
     bound.push_back({address.text, std::make_shared<const Listener>(std::move(listener))});
@@ -67,7 +106,7 @@ Result<std::vector<Bound>> SocketBinder::BindOne(const Address& address) {
     for (UniqueFd& socket : *sockets) add(Listener(std::move(socket)));
     return bound;
   }
-  auto listener = Listener::Bind(address);
+  auto listener = BindByName(address, names);
   if (!listener) return tl::unexpected(listener.error());
   add(std::move(*listener));
   return bound;

@@ -3,10 +3,12 @@
 
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "daemon/config.h"
+#include "daemon/name_lookup.h"
 
 #include <lastcall/rpc/listener.h>
 #include <lastcall/systemd/listen_fds.h>
@@ -27,13 +29,16 @@ class SocketBinder {
 
   // A socket for each address of the configuration. What is bound already, in `current`, is taken
   // over: an address may move to another server. Blocks: for host names, as Listener::Bind.
+  // Does not block for those that are in `names`.
   // Fails: as Listener::Bind and ActivationSockets::Named, with the server's name.
-  Result<Sockets> Bind(const Config& config, const Sockets& current);
+  Result<Sockets> Bind(const Config& config, const Sockets& current, const HostNames& names = {});
+  // The host names that Bind would have to look up.
+  static std::set<std::string> Unknown(const Config& config, const Sockets& current);
 
   const ActivationSockets& passed() const { return passed_; }
 
  private:
-  Result<std::vector<Bound>> BindOne(const Address& address);
+  Result<std::vector<Bound>> BindOne(const Address& address, const HostNames& names);
 
   ActivationSockets passed_;
 };

@@ -103,7 +103,7 @@ int TryAndSummarize(const Config& config) {
   std::vector<std::string> processes;
   for (const ProcessConfig& process : config.processes) processes.push_back(process.name);
   const TrialResult trial = TryPlugins(config, processes, HostProgram());
-  for (const std::string& warning : CertificateWarnings(config, SteadyClock().Wall())) {
+  for (const std::string& warning : TlsWarnings(config, SteadyClock().Wall())) {
     std::cerr << "warning: " << warning << "\n";
   }
   for (const std::string& warning : GroupWarnings(config)) std::cerr << "warning: " << warning << "\n";

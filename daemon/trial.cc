@@ -189,6 +189,7 @@ void TrialChild::Handle(const FromHost& message) {
   for (const std::string& warning : message.tried().warnings()) {
     result_.warnings.push_back(subject.name() + warning);
   }
+  for (const std::string& key : message.tried().unchecked()) result_.warnings.push_back(key);
   step_.clear();
   said_ = 0;
   ++next_;

@@ -1,6 +1,7 @@
 """HTTP/2 by hand, for clients that do what no library would."""
 
 import contextlib
+import select
 import socket
 import struct
 import threading
@@ -8,6 +9,7 @@ import threading
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, RST_STREAM, SETTINGS, PING, WINDOW_UPDATE, CONTINUATION = 0, 1, 3, 4, 6, 8, 9
 END_STREAM, END_HEADERS = 1, 4
+INITIAL_WINDOW = 4  # of the settings
 
 
 def frame(kind, flags=0, stream=0, payload=b""):
@@ -81,11 +83,110 @@ class Peer:
         finally:
             self.socket.settimeout(60)
 
+    def hang_up(self):
+        """From any thread: whoever reads or sends here is told."""
+        with contextlib.suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)
+
     def wait_closed(self):
         """Reads until the other end closes."""
         with contextlib.suppress(ConnectionError):
             while self.socket.recv(65536):
                 pass
+
+
+class Hoarder(Peer):
+    """A connection that keeps to what the other end lets it send, and uses all of it."""
+
+    def __init__(self, address):
+        super().__init__(address)
+        self._heard = b""
+        self._most = 65535  # of each stream, at first
+        self._left = {0: 65535}
+        self.paid = False    # everything was sent
+        self.closed = False  # before that
+        self.refused = 0     # calls that the other end has ended
+
+    def hoard(self, calls, size):
+        """Begins so many calls of Unary, each with all but the last byte of a message."""
+        streams = range(1, 2 * calls, 2)
+        start = b"\0" + struct.pack(">I", size + 1)
+        owed = dict.fromkeys(streams, memoryview(start + b"\0" * size))
+        for stream in streams:
+            self._begin(stream, "Unary")
+        self._pay(owed)
+
+    def ask(self, calls, wanted):
+        """Begins so many calls of ServerStream, and takes no answer."""
+        streams = range(1, 2 * calls, 2)
+        for stream in streams:
+            self._begin(stream, "ServerStream")
+        self._pay(dict.fromkeys(streams, memoryview(message(wanted))), END_STREAM)
+
+    def stay(self, over):
+        """Reads nothing more, until the event is set or the other end has closed."""
+        gone = select.poll()
+        gone.register(self.socket, select.POLLRDHUP)
+        while not over.is_set() and not gone.poll(100):
+            pass
+
+    def _begin(self, stream, method):
+        self._left[stream] = self._most
+        self.send(frame(HEADERS, END_HEADERS, stream, request("/lastcall.example.Echo/" + method)))
+
+    def _pay(self, owed, flags=0):
+        with contextlib.suppress(OSError):
+            while owed:
+                sent = False
+                for stream in list(owed):
+                    size = min(len(owed[stream]), self._left[0], self._left[stream], 16384)
+                    if size <= 0:
+                        continue
+                    now, owed[stream] = owed[stream][:size], owed[stream][size:]
+                    self._left[0] -= size
+                    self._left[stream] -= size
+                    sent = True
+                    last = 0 if owed[stream] else flags
+                    self.socket.sendall(frame(DATA, last, stream, bytes(now)))
+                    if not owed[stream]:
+                        del owed[stream]
+                if (not sent or self._speaks()) and not self._listen(owed):
+                    break
+        self.closed = bool(owed)
+        self.paid = not owed
+
+    def _speaks(self):
+        return bool(select.select([self.socket], [], [], 0)[0])
+
+    def _listen(self, owed):
+        """Reads some: what it may send now, and which calls are over."""
+        heard = self.socket.recv(65536)
+        self._heard += heard
+        while len(self._heard) >= 9:
+            length = int.from_bytes(self._heard[:3], "big")
+            if len(self._heard) < 9 + length:
+                break
+            kind, flags = self._heard[3:5]
+            stream = int.from_bytes(self._heard[5:9], "big")
+            payload, self._heard = self._heard[9:9 + length], self._heard[9 + length:]
+            self._take(kind, flags, stream, payload, owed)
+        return bool(heard)
+
+    def _take(self, kind, flags, stream, payload, owed):
+        if kind == WINDOW_UPDATE:
+            self._left[stream] += int.from_bytes(payload, "big")
+        elif kind == SETTINGS and not flags & 1:
+            for at in range(0, len(payload), 6):
+                name, value = struct.unpack(">HI", payload[at:at + 6])
+                if name == INITIAL_WINDOW:
+                    for each in self._left:
+                        self._left[each] += value - self._most if each else 0
+                    self._most = value
+            self.socket.sendall(frame(SETTINGS, 1))
+        elif kind == PING and not flags & 1:
+            self.socket.sendall(frame(PING, 1, 0, payload))
+        elif kind == RST_STREAM or (kind == HEADERS and flags & END_STREAM):
+            self.refused += owed.pop(stream, None) is not None
 
 
 class Attack:

@@ -4,6 +4,7 @@ shutdown in the middle is on time."""
 import contextlib
 import pathlib
 import signal
+import threading
 import time
 import unittest
 
@@ -13,7 +14,7 @@ from clients import PATIENCE, SANITIZED, SLACK, Busy, wait_until
 from echo_pb2 import EchoRequest, SlowRequest
 from harness import Daemon
 from hostile_peers import (CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PING, PREFACE,
-                           RST_STREAM, SETTINGS, Attack, Peer, frame, header, message, request)
+                           RST_STREAM, SETTINGS, Attack, Hoarder, Peer, frame, header, message, request)
 
 ECHO = "/lastcall.example.Echo/"
 # A sanitizer makes much of an end.
@@ -29,7 +30,7 @@ def resident(pid):
 
 class HostileTest(unittest.TestCase):
     @contextlib.contextmanager
-    def attacked(self, limits=None):
+    def attacked(self, limits=None, memory=MEMORY):
         """A server with a bystander. In the end, with the attack still under way, it stops in time."""
         servers = {"public": {"limits": limits or {}}}
         with Daemon(servers, shutdown={"grace": f"{GRACE}s", "cancel": f"{CANCEL}s"}) as daemon:
@@ -41,7 +42,7 @@ class HostileTest(unittest.TestCase):
                 wait_until(lambda: len(bystander.ok) > served + 5, "the bystander is served", PATIENCE)
                 grown = resident(host) - before
             self.assertEqual(bystander.failed, [])
-            self.assertLess(grown, MEMORY)
+            self.assertLess(grown, memory)
             self.assertEqual(daemon.process_pid(), host, "it lives")
             began = time.monotonic()
             daemon.signal(signal.SIGTERM)
@@ -99,6 +100,31 @@ class HostileTest(unittest.TestCase):
             for _ in range(10):
                 stack.enter_context(Peer(daemon.address())).send(call)
             daemon.await_calls(10, "ServerStream")
+
+    def hoard(self, stack, daemon):
+        """Calls whose messages, 320 MB of them, lack their last byte; the peers that have them."""
+        peers = [stack.enter_context(Hoarder(daemon.address())) for _ in range(2)]
+        for peer in peers:
+            thread = threading.Thread(target=peer.hoard, args=(40, 4_000_000))
+            thread.start()
+            stack.callback(thread.join)
+            stack.callback(peer.hang_up)
+        return peers
+
+    def test_messages_that_are_never_finished(self):
+        # Bounded by connections, streams and the size of a message: see docs/operations.md.
+        with contextlib.ExitStack() as stack, self.attacked({"memory": 0}, 600 << 20) as daemon:
+            peers = self.hoard(stack, daemon)
+            wait_until(lambda: all(peer.paid for peer in peers), "all of it is held", PATIENCE)
+            self.assertEqual([peer.refused for peer in peers], [0, 0])
+
+    def test_messages_that_are_never_finished_where_memory_is_limited(self):
+        # gRPC ends calls then, and not only theirs: a bystander would see that.
+        with contextlib.ExitStack() as stack, \
+                Daemon({"public": {"limits": {"memory": "64MiB"}}}) as daemon:
+            peers = self.hoard(stack, daemon)
+            wait_until(lambda: any(peer.refused or peer.closed for peer in peers),
+                       "some of them are refused", PATIENCE)
 
     def test_connections_beyond_the_cap(self):
         with contextlib.ExitStack() as stack, self.attacked({"connections": 20}) as daemon:

@@ -322,13 +322,53 @@ class ClashTest(unittest.TestCase):
 
 
 class ConfigurationTest(unittest.TestCase):
+    UNCHECKED = (" is not read by the plugin's Check, and is refused at a start if its "
+                 "constructor does not read it either; ")
+
+    def place(self, daemon, key):
+        lines = daemon.config.read_text(encoding="utf-8").splitlines()
+        line = next(at for at, each in enumerate(lines, 1) if each.startswith(key))
+        return f"{daemon.config}:{line}: "
+
+    def checked(self, server, **kwargs):
+        """The daemon, which is not started, and what --check said of its configuration."""
+        daemon = Daemon({"public": server}, wait=False, **kwargs)
+        self.addCleanup(shutil.rmtree, daemon.folder)
+        done = run(BIN / "lastcalld", "--config", daemon.config, "--check", env=daemon.env)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return daemon, done.stderr
+
+    def test_key_that_a_check_does_not_read(self):
+        daemon, said = self.checked({"config": {"echo": {"greetng": "hi"}}})
+        self.assertEqual(said, f"warning: {self.place(daemon, 'greetng')}server.public.config.echo."
+                               f'greetng{self.UNCHECKED}did you mean "greeting"?\n')
+        # It may be right: the constructor reads it.
+        daemon, said = self.checked({"plugins": [RUDE], "config": {"rude": {"stop": ""}}})
+        self.assertEqual(said, f"warning: {self.place(daemon, 'stop')}server.public.config.rude."
+                               f"stop{self.UNCHECKED}known is check\n")
+
+    def test_plugin_without_a_check_is_not_accused(self):
+        _, said = self.checked({"plugins": ["hello"], "config": {"hello": {"wrod": "hi"}}})
+        self.assertEqual(said, "")
+
+    def test_reload_names_what_a_check_does_not_read(self):
+        with Daemon() as daemon:
+            with daemon.config.open("a", encoding="utf-8") as config:
+                config.write('\n[server.public.config.echo]\ngreetng = "hi"\n')
+            said = f"{self.place(daemon, 'greetng')}server.public.config.echo.greetng"
+            daemon.ctl("reload", "--dry-run", check=True)
+            self.assertIn(said + self.UNCHECKED, daemon.log())
+            done = daemon.ctl("reload")
+            self.assertEqual(done.returncode, 1)
+            self.assertEqual(daemon.log().count(said), 2)
+            self.assertIn('unknown key server.public.config.echo.greetng; did you mean "greeting"?',
+                          done.stdout + done.stderr)
+
     def test_unread_key(self):
         with Daemon({"public": {"config": {"echo": {"greetng": "hi"}}}}, wait=False) as daemon:
             self.assertEqual(daemon.wait(), CONFIGURATION)
-            lines = daemon.config.read_text(encoding="utf-8").splitlines()
-            line = next(at for at, each in enumerate(lines, 1) if each.startswith("greetng"))
-            self.assertIn(f"{daemon.config}:{line}: unknown key server.public.config.echo.greetng; "
-                          'did you mean "greeting"?', daemon.log())
+            self.assertIn(self.place(daemon, "greetng") + "unknown key server.public.config.echo."
+                          'greetng; did you mean "greeting"?', daemon.log())
 
     def test_one_instance_per_server(self):
         servers = {"a": {"config": {"echo": {"greeting": "from a"}}},

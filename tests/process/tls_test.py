@@ -179,6 +179,31 @@ commonName = supplied
                 done = run(BIN / "lastcalld", "--config", daemon.config, "--check")
                 self.assertEqual(done.returncode, 78)
 
+    def test_a_key_that_others_may_read_warns_and_serves(self):
+        self.authority.folder.chmod(0o755)
+        with self.daemon() as daemon:
+            self.assertNotIn("may be read by", daemon.log())
+            lines = daemon.config.read_text(encoding="utf-8").splitlines()
+            (line,) = [at for at, each in enumerate(lines, 1) if each.startswith("key = ")]
+            said = (f'{daemon.config}:{line}: server "public": its key {self.key} may be read by '
+                    f'everybody (mode 0644); it is served all the same: run "chmod o-r {self.key}"')
+            self.key.chmod(0o644)
+            self.certificate.write_bytes(self.certificate.read_bytes() + b"\n")
+            daemon.ctl("reload", check=True)
+            self.assertIn(said, daemon.log())
+            self.try_all(self.channel(daemon))
+            check = run(BIN / "lastcalld", "--config", daemon.config, "--check")
+            self.assertEqual(check.returncode, 0)
+            self.assertIn("warning: " + said, check.stderr)
+            daemon.process.terminate()
+            self.assertEqual(daemon.wait(), 0)
+            daemon.start()
+            daemon.ctl("--timeout", "30s", "wait", "serving", check=True)
+            self.assertEqual(daemon.log().count(said), 2)
+            self.key.chmod(0o640)
+            daemon.ctl("reload", check=True)
+            self.assertEqual(daemon.log().count(said), 2)
+
     def test_a_broken_renewal_changes_nothing(self):
         with self.daemon() as daemon:
             self.key.write_text("half a file")

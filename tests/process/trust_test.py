@@ -107,6 +107,26 @@ plugins = ["echo"]
         self.spoil(place, self.plugin)
         self.spoil(place, self.lib)
 
+    def test_libraries_of_a_plugin(self):
+        needy = PLUGINS.parent / "tests" / "plugins" / "needy.so"
+        library = self.make("libraries") / "libwrong_protos.so"
+        shutil.copy(needy.with_name(library.name), library)
+        self.config.write_text(self.config.read_text().replace('["echo"]', f'["{needy}"]'))
+        env = {**os.environ, "LD_LIBRARY_PATH": str(library.parent)}
+        self.assert_good(env=env)
+        for path, mode in ((library, 0o666), (library.parent, 0o777)):
+            good = path.stat().st_mode & 0o7777
+            path.chmod(mode)
+            for args in (("--check",), ()):
+                with self.subTest(path=str(path), args=args):
+                    done = run(BIN / "lastcalld", "--config", self.config, *args, env=env)
+                    self.assertEqual(done.returncode, CONFIGURATION, done.stderr)
+                    for said in (f"{needy} needs libraries that are not trusted: {path} may be ",
+                                 f"by everybody (mode {mode:04o})", f'run "chmod go-w {path}"'):
+                        self.assertIn(said, done.stderr)
+            path.chmod(good)
+        self.assert_good(env=env)
+
     def test_programs(self):
         for name in ("lastcalld", "lastcall-host"):
             shutil.copy(BIN / name, self.bin)

@@ -198,7 +198,7 @@ connections = 10000
 streams = 100
 message = 4194304
 metadata = 16384
-memory = 1073741824
+memory = 0
 threads = 0
 keepalive = "1m"
 keepalive_timeout = "10s"
@@ -225,7 +225,7 @@ TEST_F(ConfigTextTest, JsonHasTheSameTables) {
             R"("observers":["lastcall-view"]},"log":{"level":"info"},)"
             R"("server":{"a":{"listen":["127.0.0.1:0"],"plugins":["echo"],"process":"main",)"
             R"("reflection":false,"limits":{"connections":10000,"streams":100,"message":4194304,)"
-            R"("metadata":16384,"memory":1073741824,)"
+            R"("metadata":16384,"memory":0,)"
             R"("threads":0,"keepalive":"1m","keepalive_timeout":"10s","handshake":"10s"},)"
             R"("config":{"echo":{"l":["a"],"upstream":{"host":"h"},"x":0.5,"y":null}}}},)"
             R"("process":{"main":{"restart":"always"}}})");

@@ -1,57 +1,23 @@
 #include "lastcall/base/trust.h"
 
 #include <fcntl.h>
-#include <grp.h>
 #include <limits.h>
-#include <pwd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <cstdio>
 #include <deque>
 #include <utility>
+
+#include <lastcall/base/trust_text.h>
 
 namespace lastcall {
 namespace {
 
 // As many as the kernel follows, path_resolution(7).
 constexpr int kMostLinks = 40;
-
-std::string UserText(uid_t uid) {
-  std::array<char, 4096> buffer;
-  passwd entry{};
-  passwd* found = nullptr;
-  getpwuid_r(uid, &entry, buffer.data(), buffer.size(), &found);
-  const std::string number = "uid " + std::to_string(uid);
-  return found == nullptr ? number : std::string(found->pw_name) + " (" + number + ")";
-}
-
-std::string GroupText(gid_t gid) {
-  std::array<char, 4096> buffer;
-  group entry{};
-  group* found = nullptr;
-  getgrgid_r(gid, &entry, buffer.data(), buffer.size(), &found);
-  return "the group " + (found == nullptr ? std::to_string(gid) : std::string(found->gr_name));
-}
-
-std::string ModeText(mode_t mode) {
-  std::array<char, 16> text;
-  std::snprintf(text.data(), text.size(), "mode %04o", static_cast<unsigned>(mode & 07777));
-  return text.data();
-}
-
-// For a shell.
-std::string Argument(const std::string& path) {
-  constexpr std::string_view kPlain =
-      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_./-+:@%";
-  if (path.find_first_not_of(kPlain) == path.npos) return path;
-  std::string quoted = "'";
-  for (const char c : path) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
-  return quoted + "'";
-}
 
 // One walk along a path.
 class Walk {
@@ -120,19 +86,21 @@ void Walk::Add(Flaw flaw) {
 void Walk::Judge(const struct stat& status, const std::string& path, bool last) {
   if (status.st_uid != 0 && status.st_uid != user_) {
     const bool link = S_ISLNK(status.st_mode);
-    Add({path, std::string(link ? "is a link that " : "") + "belongs to " + UserText(status.st_uid),
+    Add({path,
+         std::string(link ? "is a link that " : "") + "belongs to " + OwnerText(status.st_uid),
          std::string("chown ") + (link ? "-h " : "") +
-             (user_ == 0 ? "root " : std::to_string(user_) + " ") + Argument(path)});
+             (user_ == 0 ? "root " : std::to_string(user_) + " ") + ShellArgument(path)});
   }
   if (S_ISLNK(status.st_mode) || (status.st_mode & 022) == 0) return;
   const bool sticky = S_ISDIR(status.st_mode) && (status.st_mode & S_ISVTX) != 0 &&
                       status.st_uid == 0 && !(last && folder_);
   if (sticky) return;
+  const bool everybody = (status.st_mode & 002) != 0;
   Add({path,
        "may be written by " +
-           ((status.st_mode & 002) != 0 ? "everybody" : GroupText(status.st_gid)) + " (" +
+           (everybody ? "everybody" : "the group " + GroupName(status.st_gid)) + " (" +
            ModeText(status.st_mode) + ")",
-       "chmod go-w " + Argument(path)});
+       "chmod go-w " + ShellArgument(path)});
 }
 
 bool Walk::Follow(const UniqueFd& link) {

@@ -134,14 +134,27 @@ ConfigError PluginConfig::Refuse(std::string_view key, std::string_view why) con
 }
 
 std::vector<std::string> PluginConfig::Unread() const {
-  const auto asked = asked_.Keys();
+  return NotAmong(asked_.Keys(), "unknown key ", "");
+}
+
+std::vector<std::string> PluginConfig::Unchecked() const {
+  const Keys asked = asked_.Keys();
+  if (asked.empty()) return {};
+  return NotAmong(asked, "",
+                  " is not read by the plugin's Check, and is refused at a start if its "
+                  "constructor does not read it either");
+}
+
+// In the order of the file.
+std::vector<std::string> PluginConfig::NotAmong(const Keys& asked, const std::string& before,
+                                                const std::string& after) const {
   const std::vector<std::string> known(asked.begin(), asked.end());
   std::vector<std::tuple<std::string, uint32_t, std::string>> sorted;
   for (const auto& [key, value] : values_) {
     if (asked.contains(key)) continue;
     const std::string hint = known.empty() ? "the plugin reads none" : SpellingHint(key, known);
     sorted.emplace_back(value.file, value.line,
-                        Front(value) + "unknown key " + section_ + "." + key + "; " + hint);
+                        Front(value) + before + section_ + "." + key + after + "; " + hint);
   }
   std::sort(sorted.begin(), sorted.end());
   std::vector<std::string> messages;

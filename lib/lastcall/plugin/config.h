@@ -64,6 +64,9 @@ class PluginConfig {
   // One message for each key that nobody read, in the order of the file:
   // `lastcalld.toml:12: unknown key server.public.config.echo.greetng; did you mean "greeting"?`.
   std::vector<std::string> Unread() const;
+  // The same for a Check, which may leave keys to the constructor: one message for each that it did
+  // not read. None where it read nothing at all, for such a one says nothing about keys.
+  std::vector<std::string> Unchecked() const;
 
  private:
   // The keys that were asked for, present or not. A copy of a configuration begins with what its
@@ -81,7 +84,11 @@ class PluginConfig {
     std::set<std::string, std::less<>> keys_;
   };
 
+  using Keys = std::set<std::string, std::less<>>;
+
   const Value* Find(std::string_view key) const;
+  std::vector<std::string> NotAmong(const Keys& asked, const std::string& before,
+                                    const std::string& after) const;
   template <class T>
   const T* Get(std::string_view key, std::string_view expected) const;
   ConfigError Unsuitable(std::string_view key, const Value& value, std::string_view expected) const;

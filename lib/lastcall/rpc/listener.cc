@@ -11,9 +11,9 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
-#include <memory>
 #include <vector>
 
+#include "lastcall/rpc/host_lookup.h"
 #include "lastcall/rpc/port_holder.h"
 #include "lastcall/rpc/unix_path.h"
 
@@ -56,31 +56,22 @@ std::vector<Candidate> AllAddresses(uint16_t port) {
 
 Result<std::vector<Candidate>> Resolve(const Address& address) {
   if (address.host == "*") return AllAddresses(address.port);
-  addrinfo hints{};
-  hints.ai_socktype = SOCK_STREAM;
-  // Not AI_ADDRCONFIG: it hides loopback addresses from a machine that has no others.
-  hints.ai_flags = AI_PASSIVE | AI_NUMERICSERV;
-  addrinfo* found = nullptr;
-  // RFC 6761: localhost is the loopback, also where no resolver and no hosts file says so.
-  const std::string host = address.host == "localhost" ? "127.0.0.1" : address.host;
-  const int error = getaddrinfo(host.c_str(), std::to_string(address.port).c_str(), &hints, &found);
-  if (error == EAI_AGAIN || error == EAI_SYSTEM || error == EAI_MEMORY) {
-    return CannotListen(Code::kUnavailable, address,
-                        "the name cannot be looked up now (" + std::string(gai_strerror(error)) +
-                            "); write the address itself");
-  }
-  if (error != 0) {
-    return CannotListen(Code::kInvalidArgument, address,
-                        "no such host (" + std::string(gai_strerror(error)) +
-                            "); correct the name, or write the address itself");
-  }
-  const std::unique_ptr<addrinfo, decltype(&freeaddrinfo)> owner(found, &freeaddrinfo);
+  const auto hosts = LookUpHost(address.host);
+  if (!hosts) return CannotListen(hosts.error().code, address, hosts.error().message);
   std::vector<Candidate> candidates;
-  for (const addrinfo* each = found; each != nullptr; each = each->ai_next) {
+  for (const std::string& host : *hosts) {
+    addrinfo hints{};
+    hints.ai_socktype = SOCK_STREAM;
+    hints.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV;
+    addrinfo* found = nullptr;
+    if (getaddrinfo(host.c_str(), std::to_string(address.port).c_str(), &hints, &found) != 0) {
+      continue;
+    }
     Candidate candidate;
-    std::memcpy(&candidate.name, each->ai_addr, each->ai_addrlen);
-    candidate.size = each->ai_addrlen;
+    std::memcpy(&candidate.name, found->ai_addr, found->ai_addrlen);
+    candidate.size = found->ai_addrlen;
     candidates.push_back(candidate);
+    freeaddrinfo(found);
   }
   return candidates;
 }
