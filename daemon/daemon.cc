@@ -22,8 +22,6 @@ namespace {
 constexpr auto kRefresh = std::chrono::milliseconds(200);
 // How far a stop without end is promised to systemd at a time.
 constexpr auto kPromise = std::chrono::seconds(30);
-// How long admin callers have to read their last answer.
-constexpr auto kAdminGrace = std::chrono::seconds(1);
 // What comes after the last instant: killing what is left, and the last answers.
 constexpr auto kAfterwards = std::chrono::seconds(3);
 

@@ -50,6 +50,9 @@ class Daemon final : private SupervisorObserver, private AdminBackend, private H
   int Run();
 
  private:
+  // How long admin callers have to read their last answer.
+  static constexpr std::chrono::seconds kAdminGrace{1};
+
   // A configuration that could take the place of the current one.
   struct Candidate {
     Config config;

@@ -8,9 +8,6 @@
 namespace lastcall {
 namespace {
 
-// How long admin callers have to read their last answer here.
-constexpr auto kAdminGrace = std::chrono::seconds(1);
-
 int64_t ToUnix(WallTime time) { return time.time_since_epoch().count(); }
 WallTime FromUnix(int64_t nanoseconds) { return WallTime(Duration(nanoseconds)); }
 

@@ -14,6 +14,7 @@
 #include <lastcall/base/trust.h>
 
 #include "daemon/changes.h"
+#include "daemon/spawn.h"
 
 namespace lastcall {
 namespace {
@@ -114,19 +115,13 @@ Error Execute(int binary, const Self& self, int state, const std::vector<int>& d
   for (char** entry = environ; *entry != nullptr; ++entry) environment.emplace_back(*entry);
   environment.push_back(ResumeEntry(state));
   if (!notify_socket.empty()) environment.push_back("NOTIFY_SOCKET=" + notify_socket);
-  const auto pointers = [](const std::vector<std::string>& texts) {
-    std::vector<char*> all;
-    for (const std::string& text : texts) all.push_back(const_cast<char*>(text.c_str()));
-    all.push_back(nullptr);
-    return all;
-  };
   const auto close_on_exec = [&](bool closes) {
     const int flags = closes ? FD_CLOEXEC : 0;
     fcntl(state, F_SETFD, flags);
     for (const int fd : descriptors) fcntl(fd, F_SETFD, flags);
   };
   close_on_exec(false);
-  fexecve(binary, pointers(self.arguments).data(), pointers(environment).data());
+  fexecve(binary, Pointers(self.arguments).data(), Pointers(environment).data());
   const int why = errno;
   close_on_exec(true);
   return {Code::kInternal, "cannot execute " + self.program + ": " + ErrnoText(why)};

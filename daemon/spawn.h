@@ -34,4 +34,7 @@ struct Command {
 // Fails: kInternal, with the program.
 Result<Child> Spawn(const Command& command);
 
+// The texts as execve(2) wants them, a null behind the last. They must outlive the result.
+std::vector<char*> Pointers(const std::vector<std::string>& texts);
+
 }  // namespace lastcall
