@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <atomic>
 #include <functional>
+#include <mutex>
 #include <thread>
 #include <utility>
 
@@ -56,6 +57,7 @@ class Program::Loop {
   void Announce(const Request& request) {
     if (stage_.load(std::memory_order_acquire) != Stage::kServing || request.skip) return;
     const Plan plan = Resolve(request, announced(), Stage::kServing);
+    NoteFinished();
     termination_.Announce(Stage::kDelay, plan, request.at);
     // They run before this thread goes on to wake the loop, should they be queued behind it.
     std::this_thread::yield();
@@ -97,6 +99,7 @@ class Program::Loop {
   void OnDump();
   void OnEnd();
   void FirstRequest();
+  void NoteFinished();
   void LookAtWork();
   Instant QuietAt() const;
   void Apply(const Lifecycle::Changes& changes);
@@ -118,6 +121,7 @@ class Program::Loop {
   SignalTable signal_table_;
   Lifecycle lifecycle_;
   std::atomic<Stage> stage_{Stage::kStarting};  // as the others may see it
+  std::once_flag noted_;
   uint64_t finished_before_ = 0;                // what had finished when the first request came
   bool ended_ = false;
   Receipt receipt_;
@@ -213,9 +217,14 @@ void Program::Loop::OnConfigure(std::optional<Duration> delay, std::optional<Dur
 void Program::Loop::FirstRequest() {
   if (!lifecycle_.ledger().empty()) return;
   receipt_.began = clock_.Wall();
-  finished_before_ = work_->finished();
+  NoteFinished();
   // An event of its own: it wakes the loop, which looks.
   work_->Watch([this] { Post([] {}); });
+}
+
+// Any thread: whoever was woken by the announcement may finish something before the loop hears of it.
+void Program::Loop::NoteFinished() {
+  std::call_once(noted_, [this] { finished_before_ = work_->finished(); });
 }
 
 // The program goes away before anybody asked, or before it was over.

@@ -152,21 +152,24 @@ void Lingering::Limit(Duration longest, Heir heir) {
   heir_ = std::move(heir);
 }
 
-// Under the lock no connection is closed, and so no number used again.
+// Writing goes on: what is said last is to go out. Under the lock no connection is closed, and so no
+// number used again.
 void Lingering::Mute() {
   std::vector<Registration> registrations;
   for (const int epoll : epolls_) AddRegistrations(epoll, registrations);
   std::lock_guard lock(mutex_);
   for (const Registration& each : registrations) {
     if (!connections_.Has(each.fd)) continue;
-    if (epoll_ctl(each.epoll, EPOLL_CTL_DEL, each.fd, nullptr) == 0) muted_.push_back(each);
+    epoll_event muted = each.event;
+    muted.events &= ~static_cast<uint32_t>(EPOLLIN | EPOLLPRI | EPOLLRDHUP);
+    if (epoll_ctl(each.epoll, EPOLL_CTL_MOD, each.fd, &muted) == 0) muted_.push_back(each);
   }
 }
 
 void Lingering::Unmute() {
   std::lock_guard lock(mutex_);
   for (Registration& each : std::exchange(muted_, {})) {
-    if (connections_.Has(each.fd)) epoll_ctl(each.epoll, EPOLL_CTL_ADD, each.fd, &each.event);
+    if (connections_.Has(each.fd)) epoll_ctl(each.epoll, EPOLL_CTL_MOD, each.fd, &each.event);
   }
 }
 
