@@ -4,11 +4,13 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <thread>
 #include <utility>
 
 #include <boost/asio/post.hpp>
 
 #include <lastcall/base/spelling.h>
+#include <lastcall/event/latch.h>
 
 #include "daemon/check.h"
 #include "daemon/config_roles.h"
@@ -28,6 +30,19 @@ constexpr auto kAfterwards = std::chrono::seconds(3);
 std::optional<Duration> Given(bool has, double seconds) {
   return has ? std::optional(FromSeconds(seconds)) : std::nullopt;
 }
+
+// The process ends here should it still be alive then.
+class EndInTime {
+ public:
+  EndInTime(Instant by, int code) : thread_([this, by, code] {
+    if (!over_.WaitUntil(by)) _exit(code);
+  }) {}
+  ~EndInTime() { over_.Set(); }
+
+ private:
+  Latch over_;
+  std::jthread thread_;
+};
 
 }  // namespace
 
@@ -152,6 +167,10 @@ int Daemon::Run() {
     if (LeavesNow()) Reexecute();
   }
   signals_.reset();
+  // What has a path is removed first, for gRPC's end has no bound of its own.
+  sockets_.clear();
+  admin_socket_.reset();
+  const EndInTime bound(After(clock_.Now(), kAdminGrace), exit_code_);
   admin_ = nullptr;
   return exit_code_;
 }
@@ -288,7 +307,14 @@ void Daemon::EndAdmin() {
   admin_socket_->Close();
   refresh_.expires_after(kAdminGrace);
   refresh_.async_wait([this](const boost::system::error_code& error) {
-    if (!error) admin_->Cancel();
+    if (error) return;
+    admin_->Cancel();
+    refresh_.expires_after(kAdminGrace);
+    refresh_.async_wait([this](const boost::system::error_code& gone) {
+      if (gone) return;
+      Say(LogLevel::kWarning, "the admin socket's connections have not ended; they are left");
+      over_ = true;
+    });
   });
 }
 

@@ -165,9 +165,10 @@ class HealthService::Core {
       Run();
       return;
     }
-    // The queue is shut by its own thread, and nothing may begin an operation on it afterwards.
+    // The queue is shut by its own thread, and nothing may begin an operation on it afterwards. At
+    // once, without a timer: gRPC's sleep by the wall clock, for an hour when that jumps by one.
     grpc::Alarm alarm;
-    alarm.Set(queue_.get(), gpr_now(GPR_CLOCK_MONOTONIC), Tag([this](bool) {
+    alarm.Set(queue_.get(), gpr_inf_past(GPR_CLOCK_MONOTONIC), Tag([this](bool) {
                 for (const auto& watch : Living()) watch->Closed();
                 queue_->Shutdown();
               }));
