@@ -22,7 +22,7 @@ constexpr Duration kLook = 1s;
 // The daemon needs descriptors for other things too.
 size_t Room() {
   rlimit limit{};
-  return getrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_cur / 4 : 0;
+  return getrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_cur / 2 : 0;
 }
 
 bool IsConnection(int fd) {
