@@ -12,6 +12,7 @@ import contextlib
 import json
 import os
 import pathlib
+import re
 import resource
 import shutil
 import signal
@@ -25,6 +26,7 @@ import echo_pb2
 import echo_pb2_grpc
 from clients import PATIENCE, SANITIZED, Call, wait_until
 from lastcall.admin.v1 import admin_pb2, admin_pb2_grpc
+
 
 def trusted(path):
     """Whether lastcalld would run what is there: see lastcall/base/trust.h."""
@@ -60,6 +62,11 @@ def built(build):
         (copy / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(build / name, copy / name)
         (copy / name).chmod(0o755)
+    for name in ("LSAN_OPTIONS", "TSAN_OPTIONS"):  # a sanitizer ends who cannot read them
+        for given in re.findall("suppressions=([^:]+)", os.environ.get(name, "")):
+            shutil.copyfile(given, copy / name)
+            (copy / name).chmod(0o644)
+            os.environ[name] = os.environ[name].replace(given, str(copy / name))
     return copy
 
 
