@@ -63,7 +63,7 @@ def built(build):
         shutil.copyfile(build / name, copy / name)
         (copy / name).chmod(0o755)
     for name in ("LSAN_OPTIONS", "TSAN_OPTIONS"):  # a sanitizer ends who cannot read them
-        for given in re.findall("suppressions=([^:]+)", os.environ.get(name, "")):
+        for given in re.findall(r"\bsuppressions=([^:]+)", os.environ.get(name, "")):
             shutil.copyfile(given, copy / name)
             (copy / name).chmod(0o644)
             os.environ[name] = os.environ[name].replace(given, str(copy / name))
