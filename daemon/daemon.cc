@@ -167,7 +167,10 @@ int Daemon::Run() {
     if (LeavesNow()) Reexecute();
   }
   signals_.reset();
-  // What has a path is removed first, for gRPC's end has no bound of its own.
+  // What has a path is removed first, for gRPC's end has no bound of its own. The supervisor shares
+  // the listening sockets.
+  candidate_.reset();
+  supervisor_.reset();
   sockets_.clear();
   admin_socket_.reset();
   const EndInTime bound(After(clock_.Now(), kAdminGrace), exit_code_);

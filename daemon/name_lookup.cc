@@ -68,9 +68,9 @@ void NameLookup::Answer(const HostNames& names) {
 
 void NameLookup::Forget() {
   if (question_ == nullptr) return;
-  std::lock_guard lock(question_->mutex);
-  question_->asker = nullptr;
-  question_ = nullptr;
+  const auto question = std::exchange(question_, nullptr);  // it outlives the lock
+  std::lock_guard lock(question->mutex);
+  question->asker = nullptr;
 }
 
 }  // namespace lastcall
