@@ -1,5 +1,7 @@
 #include "daemon/host_control.h"
 
+#include <poll.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -14,10 +16,14 @@ namespace {
 using worker::v1::FromHost;
 using worker::v1::ToHost;
 
-// A supervisor that does not read (it was stopped, or is busy) must not hold the host's loop up.
-constexpr Duration kNone = Duration::zero();
-// The receipt is the last word; it is worth a wait.
-constexpr Duration kForReceipt = std::chrono::milliseconds(200);
+// What the last words are worth: a supervisor that does not read (it was stopped, or is busy) must
+// not hold the host's end up.
+constexpr Duration kForLastWords = std::chrono::milliseconds(200);
+
+// How long until a full channel is tried again. To be told of room would not do: the kernel tells of
+// it when three quarters are free, and a plugin that writes into the channel sees to it that they
+// never are.
+constexpr auto kRetry = std::chrono::milliseconds(1);
 
 FromHost ToMessage(uint32_t query, const HostReport& report) {
   FromHost message;
@@ -45,11 +51,13 @@ FromHost ToMessage(uint32_t query, const HostReport& report) {
 }  // namespace
 
 HostControl::HostControl(Channel channel, Logger& logger)
-    : channel_(std::move(channel)), logger_(logger) {
+    : channel_(std::move(channel)),
+      logger_(logger),
+      wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
   FromHost hello;
   hello.mutable_hello()->set_version(LASTCALL_VERSION);
   hello.mutable_hello()->set_pid(getpid());
-  Send(hello, kNone);
+  Tell(std::move(hello));
 }
 
 std::optional<HostControl::Configuration> HostControl::AwaitConfiguration() {
@@ -89,7 +97,7 @@ void HostControl::Obey() {
         Obey(order);
         break;
       case Channel::Received::kNothingYet:
-        channel_.WaitReadable();
+        AwaitWork();
         break;
       case Channel::Received::kMalformed:
         logger_.log()(LogLevel::kError, "an order of the supervisor is malformed");
@@ -98,6 +106,19 @@ void HostControl::Obey() {
         return SupervisorIsGone();
     }
   }
+}
+
+// Blocks: until there may be an order, with the outbox looked after.
+void HostControl::AwaitWork() {
+  bool all_told = false;
+  {
+    std::lock_guard lock(mutex_);
+    all_told = Flush();
+  }
+  pollfd both[] = {{channel_.fd(), POLLIN, 0}, {wake_.get(), POLLIN, 0}};
+  poll(both, std::size(both), all_told ? -1 : static_cast<int>(kRetry.count()));
+  eventfd_t ignored;
+  eventfd_read(wake_.get(), &ignored);
 }
 
 void HostControl::Obey(const ToHost& order) {
@@ -132,26 +153,26 @@ void HostControl::SupervisorIsGone() {
 }
 
 void HostControl::Report(uint32_t query) {
-  host_->Inspect([this, query](const HostReport& report) { Send(ToMessage(query, report), kNone); });
+  host_->Inspect([this, query](const HostReport& report) { Tell(ToMessage(query, report)); });
 }
 
 void HostControl::Making(const std::string& plugin) {
   FromHost message;
   message.mutable_making()->set_what(plugin);
-  Send(message, kForReceipt);
+  Tell(std::move(message));
 }
 
 void HostControl::Ready() {
   FromHost message;
   message.mutable_ready();
-  Send(message, kForReceipt);
+  Tell(std::move(message));
 }
 
 void HostControl::StartFailed(const Error& error) {
   FromHost message;
   message.mutable_start_failed()->set_message(error.message);
   message.mutable_start_failed()->set_configuration(IsConfiguration(error.code));
-  Send(message, kForReceipt);
+  TellLast(std::move(message));
 }
 
 void HostControl::StageEntered(Stage) {
@@ -161,33 +182,54 @@ void HostControl::StageEntered(Stage) {
 bool HostControl::TakesRequest(const Request& request) {
   FromHost message;
   *message.mutable_shutdown_requested()->mutable_request() = ToProto({request, false});
-  Send(message, kForReceipt);
+  Tell(std::move(message));
   return true;
 }
 
 void HostControl::LeftBehind(std::vector<UniqueFd> connections) {
   FromHost message;
   message.mutable_left_behind();
-  std::vector<int> fds;
-  for (const UniqueFd& connection : connections) {
-    fds.push_back(connection.get());
-    if (fds.size() < Channel::kMaxFds && &connection != &connections.back()) continue;
-    Send(message, kForReceipt, fds);
-    fds.clear();
+  std::vector<UniqueFd> some;
+  for (UniqueFd& connection : connections) {
+    some.push_back(std::move(connection));
+    if (some.size() < Channel::kMaxFds && &connection != &connections.back()) continue;
+    Tell(message, std::exchange(some, {}));
   }
 }
 
 void HostControl::Finished(const Receipt& receipt) {
   FromHost message;
   *message.mutable_receipt() = ToProto(receipt);
-  Send(message, kForReceipt);
+  TellLast(std::move(message));
 }
 
-void HostControl::Send(const FromHost& message, Duration patience, const std::vector<int>& fds) {
-  const auto sent = channel_.Send(message, Deadline(After(clock_.Now(), patience)), fds);
-  if (sent == Channel::Sent::kFull && !message.has_report()) {
-    logger_.log()(LogLevel::kWarning, "the supervisor does not read what this process reports");
+void HostControl::Tell(FromHost message, std::vector<UniqueFd> fds) {
+  std::lock_guard lock(mutex_);
+  outbox_.push_back({std::move(message), std::move(fds)});
+  if (!Flush()) eventfd_write(wake_.get(), 1);
+}
+
+void HostControl::TellLast(FromHost message) {
+  Tell(std::move(message));
+  const Deadline by(After(clock_.Now(), kForLastWords));
+  for (;;) {
+    {
+      std::lock_guard lock(mutex_);
+      if (Flush()) return;
+    }
+    if (by.Passed(clock_.Now())) break;
+    std::this_thread::sleep_for(kRetry);
   }
+  logger_.log()(LogLevel::kWarning, "the supervisor does not read what this process reports");
+}
+
+bool HostControl::Flush() {
+  for (; !outbox_.empty(); outbox_.pop_front()) {
+    std::vector<int> fds;
+    for (const UniqueFd& fd : outbox_.front().fds) fds.push_back(fd.get());
+    if (channel_.TrySend(outbox_.front().message, fds) == Channel::Sent::kFull) return false;
+  }
+  return true;
 }
 
 }  // namespace lastcall

@@ -1,8 +1,10 @@
 // The host's end of the control channel: orders from the supervisor in, reports out.
 #pragma once
 
-#include <functional>
+#include <deque>
+#include <mutex>
 #include <thread>
+#include <vector>
 
 #include "daemon/channel.h"
 #include "daemon/logging.h"
@@ -40,13 +42,26 @@ class HostControl final : public HostObserver {
   void Obey(const worker::v1::ToHost& order);
   void SupervisorIsGone();
   void Report(uint32_t query);
-  void Send(const worker::v1::FromHost& message, Duration patience,
-            const std::vector<int>& fds = {});
+  // Never blocks, and nothing is lost: what finds no room in the channel waits for it.
+  void Tell(worker::v1::FromHost message, std::vector<UniqueFd> fds = {});
+  // The process may end after this: blocks for a moment, where there is no room.
+  void TellLast(worker::v1::FromHost message);
+  // False: something waits for room.
+  bool Flush();
+  void AwaitWork();
+
+  struct Told {
+    worker::v1::FromHost message;
+    std::vector<UniqueFd> fds;
+  };
 
   const Channel channel_;
   Logger& logger_;
   const SteadyClock clock_;
   Host* host_ = nullptr;
+  std::mutex mutex_;
+  std::deque<Told> outbox_;  // guarded by mutex_; in the order of Tell
+  const UniqueFd wake_;      // eventfd: there is something in the outbox
   std::thread thread_;
 };
 
