@@ -20,9 +20,9 @@ using worker::v1::ToHost;
 // not hold the host's end up.
 constexpr Duration kForLastWords = std::chrono::milliseconds(200);
 
-// How long until a full channel is tried again. To be told of room would not do: the kernel tells of
-// it when three quarters are free, and a plugin that writes into the channel sees to it that they
-// never are.
+// How long until a full channel is tried again. To be told of room would not do: the kernel tells
+// of it when three quarters are free, and a plugin that writes into the channel sees to it that
+// they never are.
 constexpr auto kRetry = std::chrono::milliseconds(1);
 
 FromHost ToMessage(uint32_t query, const HostReport& report) {
