@@ -89,10 +89,12 @@ class Peer:
             self.socket.shutdown(socket.SHUT_RDWR)
 
     def wait_closed(self):
-        """Reads until the other end closes."""
+        """Reads until the other end closes; what it had to say."""
+        heard = b""
         with contextlib.suppress(ConnectionError):
-            while self.socket.recv(65536):
-                pass
+            while more := self.socket.recv(65536):
+                heard += more
+        return heard
 
 
 class Hoarder(Peer):

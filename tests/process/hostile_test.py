@@ -154,7 +154,7 @@ class HostileTest(unittest.TestCase):
             wait_until(lambda: self.in_flight(daemon) == 50, "as many as may")
             # One more ends the connection, and all that came over it.
             peer.send(frame(HEADERS, END_HEADERS, 101, request(ECHO + "Slow")))
-            peer.wait_closed()
+            self.expect_closed([peer], 0)
             wait_until(lambda: self.in_flight(daemon) == 0, "its calls are over")
 
     def test_flood_of_streams_of_who_acknowledges_no_limit(self):
@@ -170,6 +170,9 @@ class HostileTest(unittest.TestCase):
     def test_flood_of_pings(self):
         with self.attacked() as daemon:
             address, pings = daemon.address(), frame(PING, payload=b"12345678") * 1000
+            with Peer(address) as peer:
+                peer.send(pings)
+                self.assertIn(b"too_many_pings", peer.wait_closed())
 
             def once(attack):
                 with Peer(address) as peer:
@@ -177,7 +180,7 @@ class HostileTest(unittest.TestCase):
                         pass
 
             with Attack(once) as attack:
-                wait_until(lambda: attack.rounds > 4, "peers are thrown out")
+                wait_until(lambda: attack.rounds > 4, "those too who do not listen")
 
     def test_rapid_resets(self):
         with self.attacked() as daemon:
