@@ -10,7 +10,7 @@ import unittest
 
 import grpc
 
-from clients import PATIENCE, SANITIZED, SLACK, Busy, wait_until
+from clients import PATIENCE, SANITIZED, SLACK, Busy, Health, wait_until
 from echo_pb2 import EchoRequest, SlowRequest
 from harness import Daemon
 from hostile_peers import (CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PING, PREFACE,
@@ -207,6 +207,28 @@ class HostileTest(unittest.TestCase):
             with self.assertRaises(grpc.RpcError) as refused:
                 call(30000)
             self.assertEqual(refused.exception.code(), grpc.StatusCode.RESOURCE_EXHAUSTED)
+
+    def test_large_messages(self):
+        for limits, most in (({}, 4 << 20), ({"message": "64KiB"}, 64 << 10)):
+            with self.subTest(limits), Daemon({"public": {"limits": limits}}) as daemon:
+                echo = daemon.echo()
+                text = "x" * (most - 100)
+                self.assertEqual(echo.Unary(EchoRequest(text=text), timeout=PATIENCE).text, text)
+                with self.assertRaises(grpc.RpcError) as refused:
+                    echo.Unary(EchoRequest(text="x" * most), timeout=PATIENCE)
+                self.assertEqual(refused.exception.code(), grpc.StatusCode.RESOURCE_EXHAUSTED)
+
+    def test_more_calls_than_threads(self):
+        for threads in (1, 3):
+            with self.subTest(threads), \
+                    Daemon({"public": {"limits": {"threads": threads}}}) as daemon:
+                calls = [daemon.slow(2) for _ in range(threads)]
+                daemon.await_calls(threads)
+                with self.assertRaises(grpc.RpcError) as refused:
+                    daemon.slow(0).text()
+                self.assertEqual(refused.exception.code(), grpc.StatusCode.RESOURCE_EXHAUSTED)
+                self.assertEqual(Health(daemon.channel()).check(), "SERVING")
+                self.assertEqual([call.text() for call in calls], ["slept"] * threads)
 
     def test_flood_of_metadata(self):
         # Three megabytes a call, again and again. A block that never ends is not bounded: see README.

@@ -11,6 +11,9 @@ import unittest
 
 from clients import wait_until
 from harness import BIN, Daemon, need_root, run
+from hostile_peers import (DATA, END_HEADERS, END_STREAM, HEADERS, PREFACE, SETTINGS, frame, message,
+                           request)
+from lastcall.admin.v1.admin_pb2 import ShutdownRequest
 from reexec_test import Installed
 
 DONE, FAILED, DENIED, UNREACHABLE = 0, 1, 77, 69
@@ -149,6 +152,35 @@ except grpc.RpcError as error:
         self.assertIn(f"PERMISSION_DENIED permission denied: uid {ALICE}", done.stderr)
         self.assertEqual(daemon.status().stage, "serving")
         del ours
+
+    def test_nobody_is_believed_whose_socket_says_who_he_is(self):
+        daemon = self.daemon()
+        # As gRPC would name the caller: some secret, a process, root, operator, by a group.
+        name = "secret/1/0/2/group/root"
+        folder = (daemon.folder / name).parent
+        folder.mkdir(parents=True)
+        folder.chmod(0o777)
+        call = (PREFACE + frame(SETTINGS) +
+                frame(HEADERS, END_HEADERS, 1, request("/lastcall.admin.v1.Admin/Shutdown")) +
+                frame(DATA, END_STREAM, 1, message(ShutdownRequest())))
+        liar = f"""
+import socket
+ours = socket.socket(socket.AF_UNIX)
+ours.settimeout(20)
+ours.bind({name!r})
+ours.connect({str(daemon.socket)!r})
+ours.sendall(bytes.fromhex({call.hex()!r}))
+heard = b""
+while b"permission denied" not in heard:
+    more = ours.recv(65536)
+    assert more, "closed"
+    heard += more
+"""
+        done = run("/usr/bin/python3", "-c", liar, user=ALICE, group=ALICE, extra_groups=[],
+                   cwd=daemon.folder)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertRegex(daemon.log(), rf"may not shut down: python3 \(pid \d+, uid {ALICE}, ")
+        self.assertEqual(daemon.status().stage, "serving")
 
     def test_many_at_once_are_not_mixed_up(self):
         daemon = self.daemon(log={"level": "info"})

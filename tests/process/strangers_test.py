@@ -192,8 +192,9 @@ class TrialTest(unittest.TestCase):
                 self.assertLess(took, 1 + SLACK)
 
     def test_check_believes_no_flood(self):
-        with self.unstarted(load="flood") as daemon:
-            self.assertIn("loading it writes into descriptor 3", self.check(daemon)[0])
+        for flood in ("flood", "flood of steps"):
+            with self.subTest(flood), self.unstarted(load=flood) as daemon:
+                self.assertIn(" writes into descriptor 3", self.check(daemon)[0])
 
     def test_check_tries_the_others_all_the_same(self):
         settings = {"echo": {"health": "sick"}, "rude": {"check": "abort"}}

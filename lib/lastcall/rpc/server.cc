@@ -81,7 +81,8 @@ void ApplyLimits(const ServerLimits& limits, grpc::ServerBuilder& builder) {
   if (limits.message > 0) builder.SetMaxReceiveMessageSize(static_cast<int>(limits.message));
   set(GRPC_ARG_MAX_METADATA_SIZE, limits.metadata);
   grpc::ResourceQuota quota("lastcall");
-  if (limits.threads > 0) quota.SetMaxThreads(static_cast<int>(limits.threads));
+  // One more, which waits for the next call: with a single one gRPC would refuse them all.
+  if (limits.threads > 0) quota.SetMaxThreads(static_cast<int>(limits.threads) + 1);
   if (limits.memory > 0) quota.Resize(limits.memory);
   builder.SetResourceQuota(quota);
 }
