@@ -169,7 +169,7 @@ class Daemon:
         """Reports go to files, so that none is missed; a crash stays a crash, not an exit."""
         if not SANITIZED:
             return {}
-        ours = f"handle_segv=0:log_path={self.folder}/sanitizer"
+        ours = f"handle_segv=0:handle_sigbus=0:log_path={self.folder}/sanitizer"
         return {name: f"{os.environ.get(name, '')}:{ours}"
                 for name in ("ASAN_OPTIONS", "TSAN_OPTIONS", "UBSAN_OPTIONS")}
 
