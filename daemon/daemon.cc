@@ -328,10 +328,7 @@ void Daemon::KeepReceipt(const Receipt& receipt) {
 
 admin::v1::ShutdownReply Daemon::Shutdown(const admin::v1::ShutdownRequest& asked,
                                           const Cause& by) {
-  Request request;
-  request.cause = by;
-  request.at = clock_.Now();
-  request.wall = clock_.Wall();
+  Request request = RequestNow(by, clock_);
   request.delay = Given(asked.has_delay_s(), asked.delay_s());
   request.grace = Given(asked.has_grace_s(), asked.grace_s());
   request.cancel = Given(asked.has_cancel_s(), asked.cancel_s());

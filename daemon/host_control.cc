@@ -145,11 +145,8 @@ void HostControl::Obey(const ToHost& order) {
 
 // Nobody would ever stop this process, and a successor of the supervisor would start another.
 void HostControl::SupervisorIsGone() {
-  Request request;
-  request.cause = {.kind = Cause::Kind::kSupervisor, .who = "lastcalld", .reason = "it is gone"};
-  request.at = clock_.Now();
-  request.wall = clock_.Wall();
-  host_->RequestStop(std::move(request));
+  host_->RequestStop(RequestNow(
+      {.kind = Cause::Kind::kSupervisor, .who = "lastcalld", .reason = "it is gone"}, clock_));
 }
 
 void HostControl::Report(uint32_t query) {

@@ -30,10 +30,8 @@ int Host::Run() { return loop_->Run(); }
 
 void Host::Shutdown(std::string reason, std::optional<Duration> delay,
                     std::optional<Duration> grace, std::optional<Duration> cancel) {
-  Request request;
-  request.cause = {.kind = Cause::Kind::kProgram, .reason = std::move(reason)};
-  request.at = loop_->clock().Now();
-  request.wall = loop_->clock().Wall();
+  Request request =
+      RequestNow({.kind = Cause::Kind::kProgram, .reason = std::move(reason)}, loop_->clock());
   request.delay = delay;
   request.grace = grace;
   request.cancel = cancel;

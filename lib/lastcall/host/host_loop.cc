@@ -114,10 +114,8 @@ void HostLoop::RefuseStart(const Error& error, std::optional<Duration> cancel) {
   Say(LogLevel::kError, error.message);
   observer_.StartFailed(error);
   if (lifecycle_.stage() != Stage::kStarting) return;
-  Request request;
-  request.cause = {.kind = Cause::Kind::kProcess, .who = options_.name, .reason = "cannot start"};
-  request.at = clock_.Now();
-  request.wall = clock_.Wall();
+  Request request = RequestNow(
+      {.kind = Cause::Kind::kProcess, .who = options_.name, .reason = "cannot start"}, clock_);
   request.cancel = cancel;
   OnRequest(std::move(request));
 }

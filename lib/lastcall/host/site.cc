@@ -33,11 +33,9 @@ class Site::Context final : public PluginHost {
   }
 
   void RequestShutdown(std::string_view reason) override {
-    Request request;
-    request.cause = {.kind = Cause::Kind::kPlugin, .who = source_.name, .reason = std::string(reason)};
-    request.at = surroundings_.clock.Now();
-    request.wall = surroundings_.clock.Wall();
-    surroundings_.request_stop(std::move(request));
+    surroundings_.request_stop(RequestNow(
+        {.kind = Cause::Kind::kPlugin, .who = source_.name, .reason = std::string(reason)},
+        surroundings_.clock));
   }
 
   Result<std::unique_ptr<Plugin>> Create() { return source_.create(*this); }

@@ -21,6 +21,14 @@ Duration Budget::Total() const {
   return total;
 }
 
+Request RequestNow(Cause cause, const Clock& clock) {
+  Request request;
+  request.cause = std::move(cause);
+  request.at = clock.Now();
+  request.wall = clock.Wall();
+  return request;
+}
+
 Instant Plan::EndOf(Stage stage) const {
   switch (stage) {
     case Stage::kDelay: return grace;

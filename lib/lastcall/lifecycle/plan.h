@@ -37,6 +37,9 @@ struct Request {
   bool skip = false;
 };
 
+// Asked at this moment, for the configured lengths.
+Request RequestNow(Cause cause, const Clock& clock);
+
 // When the stages begin. grace <= cancel <= end.
 struct Plan {
   Instant grace = kNever;

@@ -116,11 +116,8 @@ void Supervisor::Retire(State& state, const Cause& by, bool replaced) {
     Ledger ledger({.delay = Duration::zero(),
                    .grace = hurried ? Duration::zero() : options_.retire,
                    .cancel = options_.shutdown.cancel});
-    Request request;
-    request.cause = by;
+    Request request = RequestNow(by, clock_);
     if (hurried) request.cause.reason = "more retired incarnations than [reload] keep";
-    request.at = clock_.Now();
-    request.wall = clock_.Wall();
     ledger.Add(std::move(request), Stage::kServing);
     const Plan& plan = ledger.plan();
     const Instant until = plan.end == kNever ? kNever : After(plan.end, kOverdue);

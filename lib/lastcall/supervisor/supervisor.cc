@@ -191,13 +191,10 @@ void Supervisor::Failed(State& state, const ExitStatus& status) {
     // What it said itself is in the log already.
     if (state.start_error.empty()) log_(LogLevel::kError, what);
     start_error_ = Error{state.bad_configuration ? Code::kInvalidArgument : Code::kInternal, what};
-    Request request;
-    request.cause = {.kind = Cause::Kind::kProcess,
-                     .who = state.member.name,
-                     .reason = "cannot start: " + state.last_failure};
-    request.at = clock_.Now();
-    request.wall = clock_.Wall();
-    OnRequest(std::move(request));
+    OnRequest(RequestNow({.kind = Cause::Kind::kProcess,
+                          .who = state.member.name,
+                          .reason = "cannot start: " + state.last_failure},
+                         clock_));
     return;
   }
   const RestartPolicy policy = state.member.restart;

@@ -203,10 +203,7 @@ void PluginHarness::Inside::Advance(Duration length) {
 }
 
 void PluginHarness::Inside::Enter(Stage stage) {
-  Request request;
-  request.cause = {.kind = Cause::Kind::kProgram, .who = "test"};
-  request.at = clock_.Now();
-  request.wall = clock_.Wall();
+  Request request = RequestNow({.kind = Cause::Kind::kProgram, .who = "test"}, clock_);
   if (!IsStopping(lifecycle_.stage())) Apply(lifecycle_.RequestStop(request, clock_.Now()));
   while (lifecycle_.stage() < stage) {
     if (lifecycle_.next_instant() == kNever) {  // it has no end
