@@ -4,8 +4,11 @@
 #include <pthread.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <cstring>
+#include <deque>
 #include <thread>
 #include <utility>
 
@@ -33,8 +36,22 @@ struct Note {
 std::atomic<int> note_pipe{-1};     // -1 while nobody reads
 std::atomic<pid_t> note_reader{0};  // the process that reads
 std::atomic<int> note_writers{0};   // handlers that may be using it
-// What was in place before, by signal number; written while no handler of ours is installed.
-struct sigaction earlier[NSIG];
+// What was in place before, by signal number. A handler that began long ago may be looking at one, so
+// none is ever changed or freed.
+std::atomic<const struct sigaction*> earlier[NSIG];
+
+bool Same(const struct sigaction& a, const struct sigaction& b) {
+  return a.sa_handler == b.sa_handler && a.sa_flags == b.sa_flags &&
+         std::memcmp(&a.sa_mask, &b.sa_mask, sizeof(a.sa_mask)) == 0;
+}
+
+void Remember(int signal, const struct sigaction& action) {
+  static auto* const known = new std::deque<struct sigaction>;
+  auto found = std::find_if(known->begin(), known->end(),
+                            [&](const auto& one) { return Same(one, action); });
+  if (found == known->end()) found = known->insert(known->end(), action);
+  earlier[signal].store(&*found);
+}
 
 bool IsFunction(const struct sigaction& action) {
   return (action.sa_flags & SA_SIGINFO) != 0 ||
@@ -45,7 +62,7 @@ void WriteNote(int number, siginfo_t* info, void* context) {
   const int saved = errno;
   ++note_writers;
   const bool forked = note_reader.load() != getpid();
-  const struct sigaction before = earlier[number];
+  const struct sigaction before = *earlier[number].load();
   if (forked) {
     // A forked child: the pipe is its parent's. It gets what it would have got without us.
     sigaction(number, &before, nullptr);
@@ -167,7 +184,7 @@ class SignalReader::HandlerSource final : public Source {
     for (const int signal : kHandledSignals) {
       struct sigaction now {};
       sigaction(signal, nullptr, &now);
-      if (!IsOurs(now)) earlier[signal] = now;  // ours: a forked child has its parent's
+      if (!IsOurs(now)) Remember(signal, now);  // ours: a forked child has its parent's
     }
     note_reader.store(getpid());
     note_pipe.store(ends[1]);
@@ -193,7 +210,7 @@ class SignalReader::HandlerSource final : public Source {
   static void Restore(int signal) {
     struct sigaction now {};
     sigaction(signal, nullptr, &now);
-    if (IsOurs(now)) sigaction(signal, &earlier[signal], nullptr);
+    if (IsOurs(now)) sigaction(signal, earlier[signal].load(), nullptr);
   }
 
   void Read() {
@@ -232,9 +249,7 @@ void SignalReader::Reclaim() {
     struct sigaction now {};
     sigaction(signal, nullptr, &now);
     if (IsOurs(now)) continue;
-    // Ours is not called for this signal now, but one that began before may be reading `earlier`.
-    while (note_writers.load() > 0) std::this_thread::yield();
-    earlier[signal] = now;
+    Remember(signal, now);
     Install(signal);
   }
 }
