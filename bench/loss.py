@@ -128,7 +128,8 @@ def run(subject, load, call_ms, callers, changes):
             list(map(str, (BIN / "loss_client", subject.address(), callers, load, call_ms,
                            *subject.more))),
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        time.sleep(1.5)  # until all are connected
+        client.stdout.readline()  # all are connected
+        time.sleep(1)  # of calls that meet no change
         took = []
         for _ in range(changes):
             print("begin", file=client.stdin, flush=True)

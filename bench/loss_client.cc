@@ -4,9 +4,9 @@
 //   loss_client TARGET CALLERS unary|stream|open|sparse CALL_MS [CA]
 //
 // With CA, the path of a PEM file, over TLS.
-// Runs until its standard input ends. A line "begin" or "end" on it says that a change of the server
-// begins or is over; calls that lived in between have met it. Prints one JSON object: calls, calls
-// lost by status, and the latencies of both kinds of calls.
+// Prints "connected" when all are, and runs until its standard input ends. A line "begin" or "end" on
+// it says that a change of the server begins or is over; calls that lived in between have met it.
+// Prints one JSON object then: calls, calls lost by status, and the latencies of both kinds of calls.
 #include <grpcpp/grpcpp.h>
 
 #include <algorithm>
@@ -59,9 +59,12 @@ class Caller {
     stub_ = Echo::NewStub(channel_);
   }
 
-  void Run(const std::atomic<bool>& over) {
-    // The first connection of a fresh client now and then fails, whoever the server is: see README.md.
+  // The first connection of a fresh client now and then fails, whoever the server is: README.md.
+  void Connect() {
     channel_->WaitForConnected(std::chrono::system_clock::now() + std::chrono::seconds(10));
+  }
+
+  void Run(const std::atomic<bool>& over) {
     auto next = Clock::now();
     std::minstd_rand random(std::random_device{}());
     while (!over) {
@@ -153,9 +156,12 @@ int main(int argc, char** argv) {
   for (int i = 0; i < std::atoi(argv[2]); ++i) {
     callers.push_back(std::make_unique<Caller>(argv[1], argv[3], std::atoi(argv[4]), credentials));
   }
+  for (const auto& caller : callers) caller->Connect();
   std::atomic<bool> over{false};
   std::vector<std::thread> threads;
   for (const auto& caller : callers) threads.emplace_back([&] { caller->Run(over); });
+  std::puts("connected");
+  std::fflush(stdout);
 
   std::vector<Change> changes;
   for (std::string line; std::getline(std::cin, line);) {

@@ -3,8 +3,12 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <chrono>
+#include <optional>
+#include <string>
 #include <thread>
+#include <vector>
 
 namespace lastcall {
 namespace {
@@ -88,12 +92,15 @@ TEST_F(HostControlTest, LastWordsHoldTheEndUpForAMomentOnly) {
 
 TEST_F(HostControlTest, LastWordsAreSentWhenTheSupervisorReadsInTime) {
   Fill();
-  std::jthread late([this] {
+  std::atomic<bool> reads{false};
+  std::jthread late([&] {
     std::this_thread::sleep_for(50ms);
+    reads = true;
     FromHost message;
     for (int i = 0; i < 100; ++i) supervisor_->TryReceive(message, nullptr);
   });
   control_->Finished(Receipt());
+  EXPECT_TRUE(reads) << "the process would have ended before it was sent";
   bool seen = false;
   late.join();
   FromHost message;
