@@ -45,7 +45,7 @@ class Program:
         self._file = tempfile.NamedTemporaryFile("w", prefix="program-", suffix=".py")
         self._file.write(PRELUDE + textwrap.dedent(text))
         self._file.flush()
-        self._errors = tempfile.TemporaryFile("w+")
+        self._errors = tempfile.TemporaryFile()
         path = os.pathsep.join([os.environ["PYTHONPATH"], os.getcwd()])
         self._process = subprocess.Popen(
             [sys.executable, self._file.name], text=True, stdout=subprocess.PIPE,
@@ -117,8 +117,8 @@ class Program:
         return self.ended - self.asked
 
     def errors(self):
-        self._errors.seek(0)
-        return self._errors.read()
+        # Not by seek: the offset is the program's too, which would write over what is there.
+        return os.pread(self._errors.fileno(), 1 << 24, 0).decode()
 
     def forced_receipt(self):
         """The receipt that a process leaves on stderr which had to be ended by force."""

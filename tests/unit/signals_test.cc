@@ -267,6 +267,42 @@ TEST_F(SignalsTest, AHandlerReaderPassesTheSenderOn) {
   EXPECT_EQ(sender, getpid());
 }
 
+TEST_F(SignalsTest, AHandlerForADumpReturnsBeforeTheReaderHears) {
+  struct Shared {
+    Latch in_handler, reader_asleep;
+    std::atomic<pid_t> reader{0};
+    std::atomic<int> heard{0}, heard_in_handler{0};
+  };
+  static Shared* shared;
+  Shared mine;
+  shared = &mine;
+  struct sigaction own {};
+  own.sa_handler = [](int) {
+    shared->in_handler.Set();
+    shared->reader_asleep.Wait();  // it has heard what there is to hear
+    shared->heard_in_handler = shared->heard.load();
+  };
+  sigaction(SIGUSR1, &own, nullptr);
+  reader_ = std::make_unique<SignalReader>(
+      clock_,
+      [this](const ReceivedSignal& signal) {
+        shared->reader = gettid();
+        ++shared->heard;
+        received_.Post(signal);
+      },
+      Form::kHandler);
+  kill(getpid(), SIGTERM);
+  Next();
+  const std::jthread watcher([] {
+    shared->in_handler.Wait();
+    AwaitAsleep(shared->reader);
+    shared->reader_asleep.Set();
+  });
+  pthread_kill(pthread_self(), SIGUSR1);
+  EXPECT_EQ(Next().number, SIGUSR1);
+  EXPECT_EQ(mine.heard_in_handler, 1);
+}
+
 TEST_F(SignalsTest, AHandlerThatWasInstalledSinceStays) {
   Read(Form::kHandler);
   struct sigaction later {};

@@ -58,24 +58,16 @@ bool IsFunction(const struct sigaction& action) {
          (action.sa_handler != SIG_DFL && action.sa_handler != SIG_IGN);
 }
 
-void WriteNote(int number, siginfo_t* info, void* context) {
-  const int saved = errno;
+void WriteNote(int number, const siginfo_t& info) {
+  const Note note{number, info.si_code, info.si_pid, info.si_uid};
   ++note_writers;
-  const bool forked = note_reader.load() != getpid();
-  const struct sigaction before = *earlier[number].load();
-  if (forked) {
-    // A forked child: the pipe is its parent's. It gets what it would have got without us.
-    sigaction(number, &before, nullptr);
-    raise(number);  // delivered on return, for it is blocked in here
-  } else {
-    const Note note{number, info->si_code, info->si_pid, info->si_uid};
-    // A full pipe holds thousands of unread signals; one more would say nothing new.
-    [[maybe_unused]] const ssize_t ignored = write(note_pipe.load(), &note, sizeof(note));
-  }
+  // A full pipe holds thousands of unread signals; one more would say nothing new.
+  [[maybe_unused]] const ssize_t ignored = write(note_pipe.load(), &note, sizeof(note));
   --note_writers;
-  errno = saved;
-  if (forked || !IsFunction(before)) return;
-  // Whoever was here first is told too.
+}
+
+void CallOn(const struct sigaction& before, int number, siginfo_t* info, void* context) {
+  if (!IsFunction(before)) return;
   if ((before.sa_flags & SA_SIGINFO) != 0) {
     before.sa_sigaction(number, info, context);
   } else {
@@ -83,15 +75,50 @@ void WriteNote(int number, siginfo_t* info, void* context) {
   }
 }
 
+void Handle(int number, siginfo_t* info, void* context) {
+  const int saved = errno;
+  const struct sigaction& before = *earlier[number].load();
+  if (note_reader.load() != getpid()) {
+    // A forked child: the pipe is its parent's. It gets what it would have got without us.
+    sigaction(number, &before, nullptr);
+    raise(number);  // delivered on return, for it is blocked in here
+  } else if (number == SIGUSR1) {
+    // Both may write a dump to the same place: whoever was here first has written all of his.
+    CallOn(before, number, info, context);
+    WriteNote(number, *info);
+  } else {
+    // Whoever was here first is told too, and may not return.
+    WriteNote(number, *info);
+    CallOn(before, number, info, context);
+  }
+  errno = saved;
+}
+
 void Install(int signal) {
   struct sigaction action {};
-  action.sa_sigaction = &WriteNote;
+  action.sa_sigaction = &Handle;
   action.sa_flags = SA_SIGINFO | SA_RESTART;
   sigemptyset(&action.sa_mask);
   sigaction(signal, &action, nullptr);
 }
 
-bool IsOurs(const struct sigaction& action) { return action.sa_sigaction == &WriteNote; }
+bool IsOurs(const struct sigaction& action) { return action.sa_sigaction == &Handle; }
+
+// Has the signals blocked from its first moment, also where the program has not blocked them.
+std::thread ReaderThread(std::function<void()> read) {
+  struct Mask {
+    Mask() {
+      const sigset_t set = HandledSet();
+      pthread_sigmask(SIG_BLOCK, &set, &before);
+    }
+    ~Mask() { pthread_sigmask(SIG_SETMASK, &before, nullptr); }
+    sigset_t before;
+  } const mask;
+  return std::thread([read = std::move(read)] {
+    pthread_setname_np(pthread_self(), kSignalReaderThread);
+    read();
+  });
+}
 
 ReceivedSignal Received(const Clock& clock, int number, int code, pid_t pid, uid_t uid) {
   const bool from_kernel = code == SI_KERNEL;
@@ -131,12 +158,7 @@ class SignalReader::Source {
 class SignalReader::WaitSource final : public Source {
  public:
   WaitSource(const Clock& clock, Receive receive) : clock_(clock), receive_(std::move(receive)) {
-    // The thread begins with them blocked, also where the program has not blocked them.
-    const sigset_t set = HandledSet();
-    sigset_t before;
-    pthread_sigmask(SIG_BLOCK, &set, &before);
-    thread_ = std::thread([this] { Read(); });
-    pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    thread_ = ReaderThread([this] { Read(); });
   }
 
   ~WaitSource() override {
@@ -152,7 +174,6 @@ class SignalReader::WaitSource final : public Source {
 
  private:
   void Read() {
-    pthread_setname_np(pthread_self(), kSignalReaderThread);
     const sigset_t set = HandledSet();
     for (;;) {
       siginfo_t info{};
@@ -188,7 +209,7 @@ class SignalReader::HandlerSource final : public Source {
     }
     note_reader.store(getpid());
     note_pipe.store(ends[1]);
-    thread_ = std::thread([this] { Read(); });
+    thread_ = ReaderThread([this] { Read(); });
     for (const int signal : kHandledSignals) Install(signal);
   }
 
@@ -214,8 +235,6 @@ class SignalReader::HandlerSource final : public Source {
   }
 
   void Read() {
-    const sigset_t set = HandledSet();
-    pthread_sigmask(SIG_BLOCK, &set, nullptr);
     Note note{};
     for (;;) {
       const ssize_t size = read(read_end_.get(), &note, sizeof(note));
