@@ -63,14 +63,10 @@ std::vector<UniqueFd> TakeFds(msghdr& header) {
   return fds;
 }
 
-void AwaitEvent(int fd, short event, Deadline by) {
+// Or until the other end is gone.
+void AwaitEvent(int fd, short event) {
   pollfd one{fd, event, 0};
-  int timeout = -1;
-  if (by.at() != kNever) {
-    const auto left = by.Remaining(std::chrono::steady_clock::now());
-    timeout = static_cast<int>(std::chrono::ceil<std::chrono::milliseconds>(left).count());
-  }
-  poll(&one, 1, timeout);
+  poll(&one, 1, -1);
 }
 
 }  // namespace
@@ -119,13 +115,8 @@ Channel::Sent Channel::TrySend(const google::protobuf::MessageLite& message,
   return errno == EAGAIN || errno == ENOBUFS ? Sent::kFull : Sent::kClosed;
 }
 
-Channel::Sent Channel::Send(const google::protobuf::MessageLite& message, Deadline by,
-                            const std::vector<int>& fds) const {
-  for (;;) {
-    const Sent sent = TrySend(message, fds);
-    if (sent != Sent::kFull || by.Passed(std::chrono::steady_clock::now())) return sent;
-    AwaitEvent(fd_.get(), POLLOUT, by);
-  }
+void Channel::Send(const google::protobuf::MessageLite& message) const {
+  while (TrySend(message) == Sent::kFull) AwaitEvent(fd_.get(), POLLOUT);
 }
 
 Channel::Received Channel::TryReceive(google::protobuf::MessageLite& message,
@@ -158,6 +149,6 @@ Channel::Received Channel::TryReceive(google::protobuf::MessageLite& message,
   return Received::kYes;
 }
 
-void Channel::WaitReadable() const { AwaitEvent(fd_.get(), POLLIN, Deadline::Never()); }
+void Channel::WaitReadable() const { AwaitEvent(fd_.get(), POLLIN); }
 
 }  // namespace lastcall

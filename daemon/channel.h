@@ -9,7 +9,6 @@
 #include <utility>
 #include <vector>
 
-#include <lastcall/base/clock.h>
 #include <lastcall/base/result.h>
 #include <lastcall/base/unique_fd.h>
 
@@ -31,9 +30,8 @@ class Channel {
   enum class Sent { kYes, kFull, kClosed };
   // Does not block; kFull: try again when fd() is writable.
   Sent TrySend(const google::protobuf::MessageLite& message, const std::vector<int>& fds = {}) const;
-  // Blocks: until sent, closed or `by`.
-  Sent Send(const google::protobuf::MessageLite& message, Deadline by,
-            const std::vector<int>& fds = {}) const;
+  // Blocks: until there is room, or the other end is gone.
+  void Send(const google::protobuf::MessageLite& message) const;
 
   enum class Received { kYes, kNothingYet, kClosed, kMalformed };
   // Does not block. What was received replaces `message` and `fds`.

@@ -73,7 +73,7 @@ class PluginTrial {
     FromHost message;
     message.mutable_trying()->set_plugin(place_);
     message.mutable_trying()->set_step(step);
-    channel_.Send(message, Deadline::Never());
+    channel_.Send(message);
   }
 
   const Channel& channel_;
@@ -101,7 +101,7 @@ int RunTrial(const Channel& channel) {
       tried.add_warnings(std::move(warning));
     }
     for (std::string& key : unchecked) tried.add_unchecked(std::move(key));
-    channel.Send(message, Deadline::Never());
+    channel.Send(message);
   }
   // What the plugins would do at their end is not asked.
   _exit(0);

@@ -164,6 +164,7 @@ class AdminSocketTest(unittest.TestCase):
             daemon.wait_log("is gone, and cannot be made again now")
             folder.mkdir()
             wait_until(daemon.socket.exists, "it is back")
+            self.lose(daemon, daemon.socket.unlink, 2)  # the new folder is watched like the old
             daemon.ctl("shutdown", check=True)
             self.assertEqual(daemon.wait(), 0)
 
