@@ -21,7 +21,7 @@ using worker::v1::ToHost;
 using boost::asio::posix::stream_descriptor;
 
 // The host ends itself a little before the supervisor would kill it, so that its last words arrive.
-constexpr Duration kMargin = std::chrono::milliseconds(200);
+constexpr Duration kMargin = std::chrono::milliseconds(500);
 
 // Where the host finds its end of the control channel.
 constexpr int kControlFd = 3;

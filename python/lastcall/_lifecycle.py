@@ -71,8 +71,8 @@ def _stacks() -> dict[int, tuple[str, list[str]]]:
     names = {thread.ident: thread.name for thread in threading.enumerate() if not thread.daemon}
     stacks = {}
     for ident, frame in sys._current_frames().items():
-        lines = [f"{each.name} ({each.filename}:{each.lineno})"
-                 for each in reversed(traceback.extract_stack(frame))]
+        lines = [f"{each.f_code.co_name} ({each.f_code.co_filename}:{line})"
+                 for each, line in traceback.walk_stack(frame)]
         stacks[ident] = (names.get(ident, ""), lines)
     return stacks
 

@@ -14,7 +14,7 @@ namespace py = pybind11;
 namespace lastcall::python {
 namespace {
 
-constexpr Duration kEnough = std::chrono::milliseconds(100);
+constexpr Duration kEnough = std::chrono::milliseconds(200);
 
 struct Answer {
   Latch complete;

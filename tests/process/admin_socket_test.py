@@ -116,10 +116,10 @@ class AdminSocketTest(unittest.TestCase):
         """For the `count`th time; it comes back, and the log says so."""
         before = daemon.socket.stat().st_ino
         lose()
-        wait_until(lambda: self.is_back(daemon, before), "it is back")
-        daemon.ctl("status", check=True)
         said = f"somebody removed the admin socket {daemon.socket}; it was made again"
         wait_until(lambda: daemon.log().count(said) == count, "the log says so")
+        self.assertTrue(self.is_back(daemon, before))
+        daemon.ctl("status", check=True)
 
     @staticmethod
     def is_back(daemon, before):

@@ -67,6 +67,23 @@ class Call:
         return self._future.details()
 
 
+class Held(Call):
+    """A call that is in flight until the test has it finish: a client stream."""
+
+    def __init__(self, method, request):
+        self._last = threading.Event()
+
+        def requests():
+            yield request
+            self._last.wait(PATIENCE)
+        super().__init__(method, requests())
+
+    def finish(self):
+        """What the answer says."""
+        self._last.set()
+        return self.text()
+
+
 class Busy:
     """Calls Unary without a pause in threads of its own; counts what became of the calls."""
 

@@ -100,7 +100,7 @@ class WorkerPoolTest(unittest.TestCase):
         with Example("worker_pool", "60000") as pool:
             pool.until("job 4 began")
             pool.terminate()
-            time.sleep(0.6)  # a repeat counts from 500 ms on
+            time.sleep(1.2)  # a repeat counts from 500 ms on
             pool.process.send_signal(signal.SIGTERM)
             code, took = pool.end()
             self.assertEqual(code, 3, pool.errors)

@@ -24,7 +24,7 @@ import grpc
 
 import echo_pb2
 import echo_pb2_grpc
-from clients import PATIENCE, SANITIZED, Call, wait_until
+from clients import PATIENCE, SANITIZED, Call, Held, wait_until
 from lastcall.admin.v1 import admin_pb2, admin_pb2_grpc
 
 
@@ -296,6 +296,12 @@ class Daemon:
         if leave:
             request.on_leave = echo_pb2.SlowRequest.FINISH_EARLY
         return Call(getattr(self.echo(**kwargs), method), request)
+
+    def held(self, **kwargs):
+        """Begins a call that its handler has, and that goes on until it is told to finish()."""
+        call = Held(self.echo(**kwargs).ClientStream, echo_pb2.EchoRequest(text="held"))
+        self.await_calls(1, "ClientStream")
+        return call
 
     def await_calls(self, count, method="Slow", name="public"):
         """Waits until so many calls of the method are with their handlers."""

@@ -20,7 +20,7 @@ ECHO = "/lastcall.example.Echo/"
 # A sanitizer makes much of an end.
 GRACE, CANCEL = 1, 8 if SANITIZED else 1
 # What an attack may cost the process that it meets, in bytes. A sanitizer keeps what was freed.
-MEMORY = (1500 if SANITIZED else 300) << 20
+MEMORY = (2000 if SANITIZED else 300) << 20
 
 
 def resident(pid):
@@ -113,7 +113,7 @@ class HostileTest(unittest.TestCase):
 
     def test_messages_that_are_never_finished(self):
         # Bounded by connections, streams and the size of a message: see docs/operations.md.
-        with contextlib.ExitStack() as stack, self.attacked({"memory": 0}, 600 << 20) as daemon:
+        with contextlib.ExitStack() as stack, self.attacked({"memory": 0}, 2 * MEMORY) as daemon:
             peers = self.hoard(stack, daemon)
             wait_until(lambda: all(peer.paid for peer in peers), "all of it is held", PATIENCE)
             self.assertEqual([peer.refused for peer in peers], [0, 0])
@@ -222,7 +222,7 @@ class HostileTest(unittest.TestCase):
         for threads in (1, 3):
             with self.subTest(threads), \
                     Daemon({"public": {"limits": {"threads": threads}}}) as daemon:
-                calls = [daemon.slow(2) for _ in range(threads)]
+                calls = [daemon.slow(5) for _ in range(threads)]
                 daemon.await_calls(threads)
                 with self.assertRaises(grpc.RpcError) as refused:
                     daemon.slow(0).text()

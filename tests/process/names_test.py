@@ -1,6 +1,7 @@
 """Host names in `listen`, at a reload: a name service that is slow holds up nothing else."""
 
 import contextlib
+import os
 import signal
 import socket
 import subprocess
@@ -11,7 +12,8 @@ import unittest
 from clients import AT_ONCE, PATIENCE, SLACK, wait_until
 from harness import BIN, Daemon, need_root, run
 
-SERVER = "127.77.7.7"
+# Nobody else's, should these tests run twice at once.
+SERVER = f"127.77.{os.getpid() >> 8 & 255}.{os.getpid() & 255 or 1}"
 NAME = "shop.lastcall.example"
 # Gives the program behind it a name service of its own.
 HIDE = 'mount --bind "$0" /etc/resolv.conf && exec "$@"'

@@ -2,7 +2,6 @@
 health set by hand, to a grpcio that hides its handlers; and what misuse is told."""
 
 import signal
-import time
 import unittest
 
 import grpc
@@ -60,13 +59,14 @@ class AttachTest(unittest.TestCase):
             for port in server.hear("serving")["ports"]:
                 channel = grpc.insecure_channel(f"127.0.0.1:{port}")
                 self.addCleanup(channel.close)
-                calls.append(channel.unary_unary("/test.Service/Sleep").future(b"1"))
-            time.sleep(0.3)
+                calls.append(channel.unary_unary("/test.Service/Sleep").future(b"2"))
+            for _ in calls:
+                server.hear("asleep")
             server.signal(TERM)
             self.assertEqual([call.result() for call in calls], [b"slept"] * 2)
             self.assertEqual(server.hear("receipt")["calls"], {"finished": 2, "cancelled": 0})
             self.assertEqual(server.wait(), 0)
-            self.assertLess(server.took(), 1 + SLACK)
+            self.assertLess(server.took(), 2 + SLACK)
 
     def test_interceptors_of_the_program_stay_in_place(self):
         with Program("""
@@ -111,7 +111,7 @@ class AttachTest(unittest.TestCase):
             with channel:
                 self.assertEqual(Health(channel).list(), {"": "SERVING"})
                 call = channel.unary_unary("/test.Service/Sleep").future(b"0.5")
-                time.sleep(0.2)
+                server.hear("asleep")
                 server.signal(TERM)
                 self.assertEqual(call.result(), b"slept")
                 self.assertEqual(server.hear("receipt")["calls"], {"finished": 0, "cancelled": 0})

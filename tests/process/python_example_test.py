@@ -32,7 +32,7 @@ class ExampleTest(unittest.TestCase):
             # In delay new calls are served, and in grace they finish.
             greet = channel.unary_unary("/example.Greeter/Greet")
             self.assertEqual(greet(b"you"), b"hello you")
-            time.sleep(max(0.0, began + 4.5 - time.monotonic()))
+            time.sleep(max(0.0, began + 3.5 - time.monotonic()))
             self.assertEqual(greet(b"you"), b"hello you")
             with self.assertRaises(grpc.RpcError) as left:
                 list(count)

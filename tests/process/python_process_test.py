@@ -168,6 +168,24 @@ class ChildrenTest(unittest.TestCase):
         self.assertEqual(said["child"]["subject"], "child")
         self.assertEqual(said["parent"], {"status": 0, "set": False})
 
+    def test_a_forked_child_that_lives_holds_nobody_up(self):
+        with Program("""
+            import multiprocessing
+            with lastcall.Lifecycle(grace=60) as life:
+                life.event("grace").fileno()  # the child has a copy of this, too
+                child = multiprocessing.get_context("fork").Process(target=time.sleep, args=[60])
+                child.start()
+                say("waits")
+                life.wait_for_termination()
+            say("out", alive=child.is_alive())
+            child.kill()
+        """) as program:
+            program.hear("waits")
+            program.signal(TERM)
+            self.assertTrue(program.hear("out")["alive"])
+            self.assertLess(time.monotonic() - program.asked, AT_ONCE)
+            self.assertEqual(program.wait(), 0)
+
     def test_a_forked_child_dies_by_terminate(self):
         said = run("""
             import multiprocessing

@@ -24,7 +24,7 @@ import time
 # How late a planned instant may be noticed on a busy machine, and how long something may take that
 # has nothing to wait for; seconds.
 SLACK = 2.0
-AT_ONCE = 1.5
+AT_ONCE = 3.0
 PATIENCE = 60.0
 
 PRELUDE = """\

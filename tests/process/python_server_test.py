@@ -28,30 +28,29 @@ class SyncTest(unittest.TestCase):
             self.assertLess(server.took(), AT_ONCE)
 
     def test_calls_in_flight_finish_and_a_stream_leaves_then_is_cancelled_at_its_instant(self):
-        with self.server("delay=0, grace=2, cancel=5") as server:
+        with self.server("delay=0, grace=4, cancel=5") as server:
             stream, call = server.ticks(), server.sleep(1)
-            wait_until(lambda: not call.done(), "the call is under way")
-            time.sleep(0.1)
+            server.hear("asleep")
             server.signal(TERM)
             self.assertEqual(call.result(), b"slept")
             self.assertLess(stream.when(b"leave") - server.asked, AT_ONCE)
             server.hear("cancelled")
             stream.wait_end()
             ended = stream.items[-1][0] - server.asked
-            self.assertGreater(ended, 1.9)
-            self.assertLess(ended, 2 + SLACK)
+            self.assertGreater(ended, 3.9)
+            self.assertLess(ended, 4 + SLACK)
             receipt = server.hear("receipt")
             self.assertEqual(receipt["calls"], {"finished": 1, "cancelled": 1})
             (cancelled,) = receipt["cancelled"]
             self.assertEqual(cancelled["method"], "/test.Service/Ticks")
             self.assertIn("127.0.0.1", cancelled["peer"])
             self.assertEqual(server.wait(), 3)
-            self.assertLess(server.took(), 2 + SLACK)
+            self.assertLess(server.took(), 4 + SLACK)
 
     def test_grace_ends_with_the_last_call(self):
         with self.server("delay=0, grace=60") as server:
             call = server.sleep(0.5)
-            time.sleep(0.2)
+            server.hear("asleep")
             server.signal(TERM)
             self.assertEqual(call.result(), b"slept")
             receipt = server.hear("receipt")
@@ -61,7 +60,7 @@ class SyncTest(unittest.TestCase):
             self.assertLess(server.took(), 0.5 + SLACK)
 
     def test_health_in_delay_says_not_serving_while_calls_are_served(self):
-        with self.server("delay=1, grace=60") as server:
+        with self.server("delay=3, grace=60") as server:
             health = Health(server.channel)
             self.assertEqual(health.check(), "SERVING")
             self.assertEqual(health.check("test.Service"), "SERVING")
@@ -88,7 +87,7 @@ class SyncTest(unittest.TestCase):
             receipt = server.hear("receipt")
             self.assertEqual(receipt["calls"], {"finished": 1, "cancelled": 0})
             self.assertEqual(server.wait(), 0)
-            self.assertLess(server.took(), 1 + SLACK)
+            self.assertLess(server.took(), 3 + SLACK)
 
     def test_the_second_signal_skips_a_stage(self):
         with self.server("delay=60, grace=60, cancel=60") as server:
@@ -121,9 +120,8 @@ class SyncTest(unittest.TestCase):
             streams = [server.ticks() for _ in range(5)]
             server.signal(TERM)
             told = sorted(stream.when(b"leave") - server.asked for stream in streams)
-            self.assertLess(told[0], 1.5)
-            self.assertGreater(told[-1], 1.8)
-            self.assertLess(told[-1], 4.5)
+            self.assertGreater(told[-1] - told[0], 1.0)
+            self.assertLess(told[-1], 2.5 + SLACK)
             self.assertEqual(server.wait(), 3)
 
 

@@ -1,6 +1,6 @@
 """The services of the test programs, synchronous and for asyncio: requests and replies are bytes.
 
-    Sleep   unary: sleeps as many seconds as the request says, answers "slept"
+    Sleep   unary: says "asleep", sleeps as many seconds as the request says, answers "slept"
     Ticks   stream: "tick" until it is told to leave ("leave"); then on, until its call is cancelled
     Deaf    unary: does not return whatever happens to its call
 """
@@ -28,6 +28,7 @@ def handlers(sleep, ticks, deaf):
 
 def sync_server(life, threads=8, **kwargs):
     def sleep(request, context):
+        say("asleep")
         time.sleep(float(request))
         return b"slept"
 
@@ -57,6 +58,7 @@ def sync_server(life, threads=8, **kwargs):
 
 def aio_server(life, **kwargs):
     async def sleep(request, context):
+        say("asleep")
         await asyncio.sleep(float(request))
         return b"slept"
 

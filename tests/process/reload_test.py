@@ -302,8 +302,7 @@ class FailureTest(ReloadTest):
 class RetiredTest(ReloadTest):
     def test_a_long_call_lives_on(self):
         with self.daemon() as daemon:
-            call = daemon.slow(3)
-            daemon.await_calls(1)
+            call = daemon.held()
             (old,) = daemon.hosts()
             self.assertEqual(daemon.ctl("restart", "main").returncode, 0)
             (retired,) = daemon.process_status().retired
@@ -312,7 +311,7 @@ class RetiredTest(ReloadTest):
             self.assertIn("retired", daemon.ctl("status").stdout)
             self.assertEqual(daemon.server().calls_in_flight, 1)
             self.assertEqual(Health(daemon.channel()).check(), "SERVING")
-            self.assertEqual(call.text(), "slept")
+            self.assertEqual(call.finish(), "held")
             wait_until(lambda: old not in daemon.hosts(), "it goes with its last call", 5)
 
     def test_peers_that_say_nothing_do_not_hold_it(self):
@@ -336,8 +335,8 @@ class RetiredTest(ReloadTest):
             began = time.monotonic()
             self.assertEqual(call.code(), grpc.StatusCode.UNAVAILABLE)
             self.assertLess(time.monotonic() - began, 1 + SLACK)
-            wait_until(lambda: "retired: stopped in" in daemon.log(), "its receipt is in the log")
-            self.assertIn('"method":"/lastcall.example.Echo/Slow"', daemon.log())
+            daemon.wait_log("retired: stopped in")
+            daemon.wait_log('"method":"/lastcall.example.Echo/Slow"')  # its receipt
 
     def test_keep_bounds_them(self):
         with self.daemon(reload={"keep": 1}) as daemon:
@@ -377,7 +376,7 @@ class RetiredTest(ReloadTest):
                 daemon.assert_nothing_left()
 
     def test_refused_while_stopping(self):
-        with self.daemon(shutdown={"delay": "1s"}) as daemon:
+        with self.daemon(shutdown={"delay": "30s"}) as daemon:
             daemon.signal(signal.SIGTERM)
             wait_until(lambda: daemon.status().stage == "delay", "it stops")
             done = daemon.ctl("reload")

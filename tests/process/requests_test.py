@@ -10,6 +10,7 @@ import unittest
 import grpc
 
 from clients import SLACK, wait_until
+from echo_pb2 import EchoRequest
 from echo_pb2 import ShutdownRequest as EchoShutdown
 from harness import Daemon
 from lastcall.admin.v1 import admin_pb2
@@ -67,7 +68,7 @@ class ManyRequestsTest(unittest.TestCase):
 
     def random_lengths(self, chance):
         """A plan that leaves out what the chance decides, never nearer than the crowd needs."""
-        ranges = {"delay": (2.0, 6.0), "grace": (0.5, 3.0), "cancel": (0.5, 2.0)}
+        ranges = {"delay": (6.0, 10.0), "grace": (0.5, 3.0), "cancel": (0.5, 2.0)}
         return {stage: chance.uniform(*ranges[stage])
                 for stage in STAGES if chance.random() < 0.7}
 
@@ -84,36 +85,35 @@ class ManyRequestsTest(unittest.TestCase):
                 reply = admin_request(admin, f"admin {number}", **lengths)
                 moved[f"admin {number}"] = reply.moved
 
-            def by_signals():
-                # Not both at once: the kernel would make one of them.
-                daemon.signal(signal.SIGTERM)
-                daemon.wait_log("stop requested by SIGTERM")
-                daemon.signal(signal.SIGTERM)
-
             handler = daemon.echo()
-            actions = [by_signals,
-                       lambda: daemon.ctl("shutdown", "--no-wait", "--reason", "ctl",
-                                          "--delay", "4s", "--grace", "0.8s", check=True),
+            actions = [lambda: daemon.ctl("shutdown", "--no-wait", "--reason", "ctl",
+                                          "--delay", "8s", "--grace", "0.8s", check=True),
                        lambda: handler.Shutdown(EchoShutdown(reason="handler"), timeout=20)]
             for number in range(self.CALLERS):
                 admin, lengths = daemon.admin(), self.random_lengths(chance)
                 actions.append(lambda n=number, a=admin, l=lengths: by_admin(n, a, l))
+            # Not both at once, the kernel would make one of them; nor late, for a repeat skips a stage.
+            daemon.signal(signal.SIGTERM)
+            daemon.wait_log("stop requested by SIGTERM")
+            daemon.signal(signal.SIGTERM)
             crowd(actions)
-            wait_until(lambda: len(daemon.status().plan.requests) == len(actions) + 1,
+            wait_until(lambda: len(daemon.status().plan.requests) == len(actions) + 2,
                        "every request is in the plan")
-            now, plan = time.time(), daemon.status().plan
+            before = time.time()
+            plan = daemon.status().plan
+            after = time.time()
             self.assertEqual(daemon.wait(), 4)
             ended = time.time()
             self.assertNotEqual(stubborn.code(), grpc.StatusCode.OK)
 
             requests = daemon.receipt()["requests"]
             expected = minimum(requests)
-            told = [plan.grace_in_s + now, plan.cancel_in_s + now, plan.end_in_s + now]
-            for want, got in zip(expected, told):
-                self.assertAlmostEqual(want, got, delta=NEAR)
+            for want, left in zip(expected, (plan.grace_in_s, plan.cancel_in_s, plan.end_in_s)):
+                self.assertGreaterEqual(want, before + left - NEAR)
+                self.assertLessEqual(want, after + left + NEAR)
             self.assertLess(ended, expected[2] + SLACK)
             first = instants({**requests[0], "delay_s": 0})[0]
-            self.assertAlmostEqual(daemon.stage("delay")["took_s"], expected[0] - first, delta=0.5)
+            self.assertAlmostEqual(daemon.stage("delay")["took_s"], expected[0] - first, delta=SLACK)
             self.check_entries(requests, moved)
 
     def check_entries(self, requests, moved):
@@ -148,7 +148,8 @@ class ManyRequestsTest(unittest.TestCase):
             # It brings one instant forward, and with it those that may not be before it.
             shorter = admin_request(admin, "shorter", delay=2, grace=0.5)
             self.assertTrue(shorter.moved)
-            self.assertAlmostEqual(shorter.plan.cancel_in_s, 2.5, delta=0.3)
+            self.assertLessEqual(shorter.plan.cancel_in_s, 2.5)
+            self.assertGreater(shorter.plan.cancel_in_s, 2.5 - SLACK)
             shortest = admin_request(admin, "shortest", delay=1, grace=0.5)
             self.assertTrue(shortest.moved)
             self.assertEqual(daemon.wait(), 3)
@@ -166,15 +167,17 @@ class ManyRequestsTest(unittest.TestCase):
             self.assertEqual(daemon.status().stage, "grace")
             reply = admin_request(admin, "second", grace=0.3)
             self.assertTrue(reply.moved)
-            self.assertAlmostEqual(reply.plan.cancel_in_s, 0.3, delta=0.1)
+            self.assertLessEqual(reply.plan.cancel_in_s, 0.3)
             self.assertEqual(daemon.wait(), 3)
             self.assertLess(call.wait().ended - call.began, 0.3 + SLACK)
 
 
 class HandlerRequestTest(unittest.TestCase):
     def test_from_inside_many_handlers(self):
-        with Daemon(shutdown={"delay": "1s"}) as daemon:
+        with Daemon(shutdown={"delay": "3s"}) as daemon:
             stubs = [daemon.echo(kind=kind) for kind in ("tcp", "unix") for _ in range(8)]
+            for echo in stubs:
+                echo.Unary(EchoRequest(), timeout=20)  # connected
             answers = []
             crowd([lambda echo=echo: answers.append(
                 echo.Shutdown(EchoShutdown(reason="enough"), timeout=20).text) for echo in stubs])

@@ -2,10 +2,12 @@
 
 import grp
 import os
+import pathlib
 import re
 import shutil
 import socket
 import subprocess
+import tempfile
 import threading
 import unittest
 
@@ -262,8 +264,9 @@ while b"permission denied" not in heard:
 
     def test_a_folder_that_others_may_not_enter(self):
         daemon = self.daemon()
-        program = shutil.copy(self.program, "/tmp")
-        self.addCleanup(os.unlink, program)
+        folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        folder.chmod(0o755)
+        program = shutil.copy(self.program, folder)
         daemon.folder.chmod(0o700)
         done = run(program, "--socket", daemon.socket, "status", user=ALICE, group=ALICE,
                    extra_groups=[])

@@ -43,35 +43,36 @@ def stop(daemon):
 
 class StagesTest(unittest.TestCase):
     def test_delay_grace_and_cancel_under_load(self):
-        with Daemon(shutdown={"delay": "1s", "grace": "3s", "cancel": "2s"}) as daemon, \
+        with Daemon(shutdown={"delay": "3s", "grace": "4s", "cancel": "2s"}) as daemon, \
                 Busy(daemon) as busy:
             health = Log(Health(daemon.channel()).watch())
             fresh = daemon.echo()
             health.when("SERVING")
-            short, early = daemon.slow(2), daemon.slow(60, leave=True)
-            long = daemon.slow(60)
-            daemon.await_calls(3)
+            held = daemon.held()
+            early, long = daemon.slow(60, leave=True), daemon.slow(60)
+            daemon.await_calls(2)
             began = stop(daemon)
 
             # Delay: unhealthy from the first moment, but everything is served, on a new connection.
-            self.assertLess(health.when("NOT_SERVING") - began, 0.9)
-            while time.monotonic() < began + 0.9:
-                self.assertEqual(fresh.Unary(EchoRequest(text="new"), timeout=0.5).text, "new")
-            self.assertFalse(early.over(), "nobody is told to leave during the delay")
-            # Grace: whoever can leaves in its first half, whoever finishes is answered.
+            self.assertLess(health.when("NOT_SERVING") - began, 3.0)
+            while time.monotonic() < began + 2.5:
+                self.assertEqual(fresh.Unary(EchoRequest(text="new"), timeout=PATIENCE).text, "new")
+            # Grace: whoever finishes is answered, whoever can leaves in its first half.
+            daemon.wait_log("stage grace")
+            self.assertEqual(held.finish(), "held")
+            self.assertGreaterEqual(held.ended - began, 3.0)
             self.assertEqual(early.text(), "left early")
-            self.assertGreaterEqual(early.ended - began, 1.0)
-            self.assertLess(early.ended - began, 2.5 + SLACK)
-            self.assertEqual(short.text(), "slept")
+            self.assertGreaterEqual(early.ended - began, 3.0)
+            self.assertLess(early.ended - began, 5.0 + SLACK)
             # Cancel: not before its instant.
             self.assertNotEqual(long.code(), grpc.StatusCode.OK)
-            self.assertGreaterEqual(long.ended - began, 4.0)
-            self.assertLess(long.ended - began, 4.0 + SLACK)
+            self.assertGreaterEqual(long.ended - began, 7.0)
+            self.assertLess(long.ended - began, 7.0 + SLACK)
             self.assertEqual(daemon.wait(), 3)
 
-            # Not those that were about to arrive when grace began: gRPC's Shutdown cancels them.
-            self.assertEqual([each for each in busy.failed if each[0] < began + 0.5], [])
-            self.assertTrue([each for each in busy.ok if began + 0.5 < each < began + 1.0])
+            # Not those that were about to arrive when grace began: they have nowhere to go.
+            self.assertEqual([each for each in busy.failed if each[0] < began + 2.0], [])
+            self.assertTrue([each for each in busy.ok if began + 0.5 < each < began + 3.0])
             daemon.assert_nothing_left()
             self.check_receipt(daemon, long.began - began)
 
@@ -85,11 +86,11 @@ class StagesTest(unittest.TestCase):
         self.assertEqual(call["server"], "public")
         self.assertTrue(call["peer"].startswith("ipv4:127.0.0.1:"), call["peer"])
         self.assertTrue(call["told"])
-        self.assertAlmostEqual(call["age_s"], 4.0 - head_start, delta=SLACK)
-        for name, planned in (("delay", 1.0), ("grace", 3.0)):
+        self.assertAlmostEqual(call["age_s"], 7.0 - head_start, delta=SLACK)
+        for name, planned in (("delay", 3.0), ("grace", 4.0)):
             stage = daemon.stage(name)
             self.assertAlmostEqual(stage["planned_s"], planned, delta=0.2)
-            self.assertAlmostEqual(stage["took_s"], stage["planned_s"], delta=0.5)
+            self.assertAlmostEqual(stage["took_s"], planned, delta=SLACK)
             self.assertEqual(stage["ended_by"], "instant")
         self.assertEqual(daemon.stage("cancel")["ended_by"], "done")
         (request,) = receipt["requests"]
@@ -107,14 +108,14 @@ class StagesTest(unittest.TestCase):
             self.assertEqual(daemon.wait(), 0)
 
     def test_a_stubborn_handler_is_left_behind_at_the_last_instant(self):
-        with Daemon(shutdown={"delay": "500ms", "grace": "500ms", "cancel": "1s"}) as daemon:
+        with Daemon(shutdown={"delay": "500ms", "grace": "500ms", "cancel": "2s"}) as daemon:
             call = daemon.slow(60, method="Stubborn")
             daemon.await_calls(1, "Stubborn")
             began = stop(daemon)
             self.assertEqual(daemon.wait(), 4)
             took = time.monotonic() - began
-            self.assertGreaterEqual(took, 1.7)  # the host goes a little before the last instant
-            self.assertLess(took, 2.0 + SLACK)
+            self.assertGreaterEqual(took, 2.4)  # the host goes a little before the last instant
+            self.assertLess(took, 3.0 + SLACK)
             self.assertNotEqual(call.code(), grpc.StatusCode.OK)
             daemon.assert_nothing_left()
             (stuck,) = daemon.receipt()["stuck"]
@@ -153,13 +154,13 @@ class EarlyEndTest(unittest.TestCase):
     def test_grace_ends_with_the_last_call(self):
         for grace in ("20s", "infinity"):
             with self.subTest(grace=grace), Daemon(shutdown={"grace": grace}) as daemon:
-                call = daemon.slow(2)
-                daemon.await_calls(1)
-                began = stop(daemon)
+                call = daemon.held()
+                stop(daemon)
+                daemon.wait_log("host main: stage grace")
+                self.assertFalse(call.over())
+                self.assertEqual(call.finish(), "held")
                 self.assertEqual(daemon.wait(), 0)
-                self.assertEqual(call.text(), "slept")
-                self.assertGreaterEqual(time.monotonic() - call.began, 2.0)
-                self.assertLess(time.monotonic() - began, 2.0 + SLACK)
+                self.assertLess(time.monotonic() - call.ended, AT_ONCE)
                 stage = daemon.stage("grace")
                 self.assertEqual(stage["ended_by"], "idle")
                 if grace == "infinity":
@@ -168,28 +169,28 @@ class EarlyEndTest(unittest.TestCase):
                     self.assertAlmostEqual(stage["planned_s"], 20.0, delta=0.2)
 
     def test_quiet_ends_the_delay(self):
-        with Daemon(shutdown={"delay": "30s", "quiet": "300ms"}) as daemon:
+        with Daemon(shutdown={"delay": "30s", "quiet": "1s"}) as daemon:
             daemon.echo().Unary(EchoRequest(), timeout=10)
             began = stop(daemon)
             self.assertEqual(daemon.wait(), 0)
             took = time.monotonic() - began
-            self.assertGreaterEqual(took, 0.3)
-            self.assertLess(took, 0.3 + SLACK)
+            self.assertGreaterEqual(took, 1.0)
+            self.assertLess(took, 1.0 + SLACK)
             self.assertEqual(daemon.stage("delay")["ended_by"], "quiet")
 
     def test_new_calls_keep_the_delay(self):
-        with Daemon(shutdown={"delay": "30s", "quiet": "300ms"}) as daemon:
+        with Daemon(shutdown={"delay": "30s", "quiet": "1s"}) as daemon:
             watch = Watch(daemon)
             with Busy(daemon) as busy:
                 began = stop(daemon)
                 watch.stage("delay")
-                wait_until(lambda: busy.ok[-1] > began + 1.5, "a while has passed")
+                wait_until(lambda: busy.ok[-1] > began + 3, "a while has passed")
                 self.assertEqual(daemon.status().stage, "delay")
             quiet_since = time.monotonic()
             self.assertEqual(daemon.wait(), 0)
-            self.assertLess(time.monotonic() - quiet_since, 0.3 + SLACK)
+            self.assertLess(time.monotonic() - quiet_since, 1.0 + SLACK)
             self.assertEqual(busy.failed, [])
-            self.assertGreater(daemon.stage("delay")["took_s"], 1.5)
+            self.assertGreater(daemon.stage("delay")["took_s"], 3.0)
 
 
 class PeersTest(unittest.TestCase):

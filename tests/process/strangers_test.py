@@ -116,7 +116,7 @@ class ConductTest(unittest.TestCase):
 
     def test_turns_health_back(self):
         servers = {"public": {"plugins": ["echo", RUDE], "config": {"rude": {"health": True}}}}
-        with Daemon(servers=servers, shutdown={"delay": "1s"}) as daemon:
+        with Daemon(servers=servers, shutdown={"delay": "3s"}) as daemon:
             health = Health(daemon.channel())
             self.assertEqual(health.check("lastcall.test.Rude"), "SERVING")
             daemon.signal(signal.SIGTERM)
@@ -149,7 +149,7 @@ class TrialTest(unittest.TestCase):
         began = time.monotonic()
         done = run(BIN / "lastcalld", "--config", daemon.config, "--check", env=daemon.env)
         self.assertEqual(done.returncode, code, done.stdout + done.stderr)
-        self.assertEqual(daemon.processes(), [], "nothing is left behind")
+        wait_until(lambda: not daemon.processes(), "nothing is left behind", 5)
         return done.stdout + done.stderr, time.monotonic() - began
 
     @contextlib.contextmanager

@@ -66,9 +66,9 @@ class NotifyTest(unittest.TestCase):
     def test_ready_when_serving_and_not_before(self):
         for name in (self.path, f"@lastcall-test-{time.monotonic_ns()}"):
             slow = {"public": {"config": {"echo": {"hang_start": "1s"}}}}
+            began = time.monotonic()
             with self.subTest(name=name), Notifications(name) as systemd, \
                     self.daemon(name, servers=slow) as daemon:
-                began = time.monotonic()
                 ready = systemd.read()
                 self.assertEqual(ready, {"READY": "1", "STATUS": "serving 1 server in 1 process"})
                 self.assertGreaterEqual(time.monotonic() - began, 1.0)

@@ -8,9 +8,11 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <barrier>
+#include <csignal>
 #include <fstream>
 #include <memory>
 #include <optional>
@@ -274,6 +276,19 @@ TEST(LatchTest, LastOneOutMayDestroyIt) {
     waiter.join();
     EXPECT_EQ(latch, nullptr);
   }
+}
+
+TEST(LatchTest, AForkedChildDoesNotKeepTheDescriptorFromBecomingReadable) {
+  Latch latch;
+  const int fd = latch.fd();
+  const pid_t child = fork();
+  if (child == 0) {
+    for (;;) pause();
+  }
+  latch.Set();
+  EXPECT_TRUE(Readable(fd));
+  EXPECT_EQ(kill(child, SIGKILL), 0);
+  EXPECT_EQ(waitpid(child, nullptr, 0), child);
 }
 
 }  // namespace

@@ -405,6 +405,20 @@ TEST_F(SignalsTest, AForkedChildMayDestroyItsCopyOfEitherForm) {
   }
 }
 
+TEST_F(SignalsTest, AForkedChildThatLivesDoesNotHoldTheEnd) {
+  Read(Form::kHandler);
+  const pid_t child = fork();
+  if (child == 0) {
+    for (;;) pause();
+  }
+  kill(getpid(), SIGTERM);
+  EXPECT_EQ(Next().number, SIGTERM);
+  reader_.reset();
+  EXPECT_EQ(kill(child, SIGKILL), 0);
+  int status = 0;
+  EXPECT_EQ(waitpid(child, &status, 0), child);
+}
+
 // More notes than the pipe holds; the one that says "end" has no room there either.
 TEST_F(SignalsTest, AHandlerReaderEndsWithItsPipeFull) {
   Latch release;

@@ -30,7 +30,7 @@ void FutexWakeAll(const std::atomic<uint32_t>& word) {
 bool Latch::Set() {
   std::lock_guard lock(fd_mutex_);
   if (state_.exchange(kSet, std::memory_order_acq_rel) == kSet) return false;
-  write_end_.Reset();
+  if (write_end_) End();
   FutexWakeAll(state_);
   return true;
 }
@@ -53,8 +53,11 @@ int Latch::fd() const {
   shutdown(ends[0], SHUT_WR);
   read_end_.Reset(ends[0]);
   write_end_.Reset(ends[1]);
-  if (IsSet()) write_end_.Reset();
+  if (IsSet()) End();
   return read_end_.get();
 }
+
+// Not by close(2): a forked child may have a copy of the descriptor.
+void Latch::End() const { shutdown(write_end_.get(), SHUT_WR); }
 
 }  // namespace lastcall

@@ -41,9 +41,11 @@ class Latch {
  private:
   static constexpr uint32_t kSet = 1;
 
+  void End() const;
+
   mutable std::atomic<uint32_t> state_{0};  // the futex word
   mutable std::mutex fd_mutex_;
-  mutable UniqueFd read_end_;   // readable (end of file) once write_end_ is closed
+  mutable UniqueFd read_end_;   // readable (end of file) once write_end_ is shut
   mutable UniqueFd write_end_;
 };
 

@@ -43,7 +43,7 @@ class Activity {
       if (state_.compare_exchange_strong(expected, 0, std::memory_order_acq_rel)) return;
     } while (expected == (kRuns | kAgain) &&
              state_.exchange(kRuns, std::memory_order_acq_rel) == (kRuns | kAgain));
-    state_.store(kEnded, std::memory_order_release);
+    state_.exchange(kEnded);  // a barrier too: notify_all looks for waiters before it wakes them
     state_.notify_all();
   }
 

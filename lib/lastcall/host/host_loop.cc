@@ -288,7 +288,7 @@ void HostLoop::ListStuck() {
   constexpr size_t kMaxStuck = 100;
   const Instant now = clock_.Now();
   // This is past the last instant: names are certain, stacks are taken as far as a moment goes.
-  const Instant enough = now + std::chrono::milliseconds(100);
+  const Instant enough = now + std::chrono::milliseconds(200);
   const auto stack_of = [&](pid_t thread) {
     return thread != 0 && clock_.Now() < enough ? StackOf(thread) : std::vector<std::string>{};
   };

@@ -1,6 +1,7 @@
 #include "lastcall/signals/signals.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <unistd.h>
 
@@ -9,6 +10,7 @@
 #include <cerrno>
 #include <cstring>
 #include <deque>
+#include <mutex>
 #include <thread>
 #include <utility>
 
@@ -26,7 +28,7 @@ sigset_t HandledSet() {
 
 // What the handler tells the reader; smaller than PIPE_BUF, so that writes are whole.
 struct Note {
-  int number;
+  int number;  // 0: nobody writes any more
   int code;
   pid_t pid;
   uid_t uid;
@@ -36,6 +38,7 @@ struct Note {
 std::atomic<int> note_pipe{-1};     // -1 while nobody reads
 std::atomic<pid_t> note_reader{0};  // the process that reads
 std::atomic<int> note_writers{0};   // handlers that may be using it
+std::mutex reclaiming;              // by Reclaim, or back by the reader's end
 // What was in place before, by signal number. A handler that began long ago may be looking at one, so
 // none is ever changed or freed.
 std::atomic<const struct sigaction*> earlier[NSIG];
@@ -207,31 +210,47 @@ class SignalReader::HandlerSource final : public Source {
       sigaction(signal, nullptr, &now);
       if (!IsOurs(now)) Remember(signal, now);  // ours: a forked child has its parent's
     }
-    note_reader.store(getpid());
+    if (note_reader.exchange(getpid()) != getpid()) note_writers.store(0);  // they were the parent's
     note_pipe.store(ends[1]);
     thread_ = ReaderThread([this] { Read(); });
     for (const int signal : kHandledSignals) Install(signal);
   }
 
   ~HandlerSource() override {
-    for (const int signal : kHandledSignals) Restore(signal);
-    if (getpid() != note_reader.load()) {  // a forked child has no such thread
+    if (getpid() != note_reader.load()) {  // a forked child has no such thread, nor our lock
+      RestoreAll();
       if (thread_.joinable()) thread_.detach();
       return;
     }
-    note_pipe.store(-1);
+    {
+      std::lock_guard lock(reclaiming);
+      RestoreAll();
+      note_pipe.store(-1);
+    }
     // A handler in another thread may be about to write; its descriptor must not be another's then.
     while (note_writers.load() > 0) std::this_thread::yield();
-    write_end_.Reset();  // what is in the pipe is read, then its end
-    if (thread_.joinable()) thread_.join();
+    if (!thread_.joinable()) return;
+    TellEnd();
+    thread_.join();
   }
 
  private:
   // Unless somebody has put a handler of his own there since.
-  static void Restore(int signal) {
-    struct sigaction now {};
-    sigaction(signal, nullptr, &now);
-    if (IsOurs(now)) sigaction(signal, earlier[signal].load(), nullptr);
+  static void RestoreAll() {
+    for (const int signal : kHandledSignals) {
+      struct sigaction now {};
+      sigaction(signal, nullptr, &now);
+      if (IsOurs(now)) sigaction(signal, earlier[signal].load(), nullptr);
+    }
+  }
+
+  // Behind all that was written. Not by close(2): a forked child may have a copy of the descriptor.
+  void TellEnd() {
+    const Note end{};
+    while (write(write_end_.get(), &end, sizeof(end)) < 0 && (errno == EAGAIN || errno == EINTR)) {
+      pollfd room{write_end_.get(), POLLOUT, 0};
+      poll(&room, 1, -1);
+    }
   }
 
   void Read() {
@@ -239,7 +258,7 @@ class SignalReader::HandlerSource final : public Source {
     for (;;) {
       const ssize_t size = read(read_end_.get(), &note, sizeof(note));
       if (size < 0 && errno == EINTR) continue;
-      if (size != sizeof(note)) return;
+      if (size != sizeof(note) || note.number == 0) return;
       receive_(Received(clock_, note.number, note.code, note.pid, note.uid));
     }
   }
@@ -263,7 +282,9 @@ SignalReader::SignalReader(const Clock& clock, std::function<void(const Received
 SignalReader::~SignalReader() = default;
 
 void SignalReader::Reclaim() {
-  if (note_pipe.load() < 0 || note_reader.load() != getpid()) return;
+  if (note_reader.load() != getpid()) return;
+  std::lock_guard lock(reclaiming);
+  if (note_pipe.load() < 0) return;
   for (const int signal : kHandledSignals) {
     struct sigaction now {};
     sigaction(signal, nullptr, &now);
