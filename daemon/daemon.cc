@@ -219,7 +219,10 @@ void Daemon::StageEntered(Stage stage) {
     trials_.Hurry();
     names_.Hurry();
   }
-  if (IsStopping(stage) && stage != Stage::kStopped) BeginRefresh();
+  if (IsStopping(stage) && stage != Stage::kStopped) {
+    BeginRefresh();
+    if (hub_.HasWatchers()) Publish();  // now: the end may be a moment away
+  }
 }
 
 // systemd kills what is not over when it was promised. A stop without end is promised bit by bit: as

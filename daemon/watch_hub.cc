@@ -1,5 +1,6 @@
 #include "daemon/watch_hub.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace lastcall {
@@ -7,8 +8,8 @@ namespace lastcall {
 void WatchHub::Publish(admin::v1::Status status) {
   std::lock_guard lock(mutex_);
   if (receipt_) return;  // it was under way when the last word was said
-  status_ = std::move(status);
-  ++version_;
+  if (!statuses_.empty() && statuses_.back().status.stage() == status.stage()) statuses_.pop_back();
+  statuses_.push_back({++version_, std::move(status)});
   changed_.notify_all();
 }
 
@@ -51,9 +52,11 @@ std::optional<admin::v1::WatchEvent> WatchHub::Watcher::Next(std::stop_token sto
     return hub_.version_ > seen_ || hub_.receipt_ || hub_.handing_over_;
   });
   admin::v1::WatchEvent event;
-  if (hub_.version_ > seen_) {
-    seen_ = hub_.version_;
-    *event.mutable_status() = hub_.status_;
+  const auto next = std::find_if(hub_.statuses_.begin(), hub_.statuses_.end(),
+                                 [this](const Version& each) { return each.number > seen_; });
+  if (next != hub_.statuses_.end()) {
+    seen_ = next->number;
+    *event.mutable_status() = next->status;
     return event;
   }
   if (hub_.receipt_ && !std::exchange(told_receipt_, true)) {

@@ -1,8 +1,10 @@
-// What the watchers of the admin service see: the newest status, then the receipt, then the end.
+// What the watchers of the admin service see: the newest status of each stage, then the receipt, then
+// the end.
 #pragma once
 
 #include <condition_variable>
 #include <cstdint>
+#include <deque>
 #include <mutex>
 #include <optional>
 #include <stop_token>
@@ -23,8 +25,8 @@ class WatchHub {
 
   bool HasWatchers() const;
 
-  // One watcher's view. A slow one skips what was overtaken; it misses neither the newest status nor
-  // the receipt.
+  // One watcher's view. A slow one skips what was overtaken in the same stage; it misses no stage, nor
+  // the newest status, nor the receipt.
   class Watcher {
    public:
     explicit Watcher(WatchHub& hub);
@@ -42,8 +44,12 @@ class WatchHub {
  private:
   mutable std::mutex mutex_;
   std::condition_variable_any changed_;
-  uint64_t version_ = 0;  // of status_
-  admin::v1::Status status_;
+  struct Version {
+    uint64_t number;
+    admin::v1::Status status;
+  };
+  uint64_t version_ = 0;          // the newest
+  std::deque<Version> statuses_;  // the newest of each stage, in order
   std::optional<admin::v1::ReceiptEvent> receipt_;
   bool handing_over_ = false;
   int watchers_ = 0;
