@@ -1,12 +1,15 @@
 // The stacks of other threads, for the receipt and the dump.
 #include "lastcall/host/stack.h"
 
+#include <dlfcn.h>
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <unistd.h>
 
 #include <atomic>
+#include <chrono>
 #include <csignal>
 #include <thread>
 
@@ -32,12 +35,42 @@ namespace lastcall {
 
 namespace {
 
+// The thread that is held up at the end of its answer until this is 0; and whether it is there.
+std::atomic<pid_t> slow_to_answer{0};
+std::atomic<bool> is_slow{false};
+
+const auto real_sem_post = reinterpret_cast<int (*)(sem_t*)>(dlsym(RTLD_NEXT, "sem_post"));
+
+}  // namespace
+}  // namespace lastcall
+
+// In the place of the C library's, for this program: what an answer ends with.
+extern "C" int sem_post(sem_t* semaphore) noexcept {
+  if (lastcall::slow_to_answer == gettid()) {
+    lastcall::is_slow = true;
+    while (lastcall::slow_to_answer != 0) continue;
+  }
+  return lastcall::real_sem_post(semaphore);
+}
+
+namespace lastcall {
+namespace {
+
+using namespace std::chrono_literals;
 using testing::Contains;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
 class StackTest : public testing::Test {
  protected:
+  // Where the machine is busy a thread may not answer in time: asks again, for some seconds.
+  static std::vector<std::string> AwaitStackOf(pid_t id) {
+    const auto until = std::chrono::steady_clock::now() + 10s;
+    auto frames = StackOf(id);
+    while (frames.empty() && std::chrono::steady_clock::now() < until) frames = StackOf(id);
+    return frames;
+  }
+
   Latch release_;
   std::atomic<pid_t> id_{0};
 };
@@ -59,11 +92,23 @@ class BlockedStackTest : public StackTest {
     AwaitAsleep(id);
     return thread;
   }
+
+  // The same, where it never answers.
+  std::jthread Deaf(std::atomic<pid_t>& id) {
+    std::jthread thread([this, &id] {
+      sigset_t all;
+      sigfillset(&all);
+      pthread_sigmask(SIG_BLOCK, &all, nullptr);
+      BlockedInAFunctionWithAName(release_, id);
+    });
+    AwaitAsleep(id);
+    return thread;
+  }
 };
 
 TEST_F(BlockedStackTest, ABlockedThreadIsInTheFunctionThatBlocksIt) {
   const std::jthread thread = Blocked(id_);
-  const auto frames = StackOf(id_);
+  const auto frames = AwaitStackOf(id_);
   EXPECT_THAT(frames, Contains(HasSubstr("lastcall::BlockedInAFunctionWithAName(")));
   EXPECT_THAT(frames, Contains(HasSubstr(" in stack_test")));
   // Innermost first: the wait is above the function that waits.
@@ -79,14 +124,14 @@ TEST_F(BlockedStackTest, ABlockedThreadIsInTheFunctionThatBlocksIt) {
 TEST_F(StackTest, ABusyThreadIsInTheFunctionThatKeepsItBusy) {
   const std::jthread thread([&] { BusyInAFunctionWithAName(release_, id_); });
   while (id_ == 0) std::this_thread::yield();
-  EXPECT_THAT(StackOf(id_), Contains(HasSubstr("BusyInAFunctionWithAName")));
+  EXPECT_THAT(AwaitStackOf(id_), Contains(HasSubstr("BusyInAFunctionWithAName")));
   release_.Set();
 }
 
 TEST_F(BlockedStackTest, AskingAgainAnswersAgain) {
   const std::jthread thread = Blocked(id_);
   for (int i = 0; i < 50; ++i) {
-    EXPECT_THAT(StackOf(id_), Contains(HasSubstr("BlockedInAFunctionWithAName")));
+    EXPECT_THAT(AwaitStackOf(id_), Contains(HasSubstr("BlockedInAFunctionWithAName")));
   }
   release_.Set();
 }
@@ -98,19 +143,27 @@ TEST_F(StackTest, AThreadThatIsGoneHasNone) {
 }
 
 TEST_F(BlockedStackTest, AThreadThatDoesNotAnswerHasNoneAndTheNextOneDoes) {
-  const std::jthread deaf([&] {
-    sigset_t all;
-    sigfillset(&all);
-    pthread_sigmask(SIG_BLOCK, &all, nullptr);
-    BlockedInAFunctionWithAName(release_, id_);
-  });
-  AwaitAsleep(id_);
+  const std::jthread deaf = Deaf(id_);
   std::atomic<pid_t> other{0};
   const std::jthread thread = Blocked(other);
   for (int i = 0; i < 2; ++i) {
     EXPECT_THAT(StackOf(id_), IsEmpty());
-    EXPECT_THAT(StackOf(other), Contains(HasSubstr("BlockedInAFunctionWithAName")));
+    EXPECT_THAT(AwaitStackOf(other), Contains(HasSubstr("BlockedInAFunctionWithAName")));
   }
+  release_.Set();
+}
+
+TEST_F(BlockedStackTest, AnAnswerThatComesTooLateIsNotTakenForTheNextOne) {
+  std::atomic<pid_t> silent{0}, other{0};
+  const std::jthread slow = Blocked(id_), deaf = Deaf(silent), thread = Blocked(other);
+  is_slow = false;
+  slow_to_answer = id_.load();
+  while (!is_slow) EXPECT_THAT(StackOf(id_), IsEmpty());
+  EXPECT_THAT(AwaitStackOf(other), Contains(HasSubstr("BlockedInAFunctionWithAName")));
+  slow_to_answer = 0;
+  AwaitAsleep(id_);  // it has answered, and blocks as before
+  EXPECT_THAT(StackOf(silent), IsEmpty());
+  EXPECT_THAT(AwaitStackOf(id_), Contains(HasSubstr("BlockedInAFunctionWithAName")));
   release_.Set();
 }
 
@@ -125,7 +178,7 @@ TEST_F(BlockedStackTest, AThreadThatWasAskedGoesOnWithItsSystemCall) {
     size = read(read_end.get(), &byte, 1);
   });
   AwaitAsleep(id_);
-  EXPECT_FALSE(StackOf(id_).empty());
+  EXPECT_FALSE(AwaitStackOf(id_).empty());
   EXPECT_EQ(write(write_end.get(), "x", 1), 1);
   thread.join();
   EXPECT_EQ(size, 1);
@@ -135,10 +188,13 @@ TEST_F(BlockedStackTest, AllStacksNamesEveryThreadButTheCaller) {
   std::atomic<pid_t> other{0};
   const std::jthread one = Blocked(id_, "first"), two = Blocked(other, "second");
   bool saw_first = false, saw_second = false;
-  for (const ThreadStack& stack : AllStacks()) {
-    EXPECT_NE(stack.id, gettid());
-    saw_first |= stack.id == id_ && stack.name == "first" && !stack.frames.empty();
-    saw_second |= stack.id == other && stack.name == "second" && !stack.frames.empty();
+  const auto until = std::chrono::steady_clock::now() + 10s;
+  while (!(saw_first && saw_second) && std::chrono::steady_clock::now() < until) {
+    for (const ThreadStack& stack : AllStacks()) {
+      EXPECT_NE(stack.id, gettid());
+      saw_first |= stack.id == id_ && stack.name == "first" && !stack.frames.empty();
+      saw_second |= stack.id == other && stack.name == "second" && !stack.frames.empty();
+    }
   }
   EXPECT_TRUE(saw_first);
   EXPECT_TRUE(saw_second);

@@ -26,34 +26,51 @@ namespace {
 constexpr long kPatienceNs = 100'000'000;
 constexpr int kMaxFrames = 48;
 
-// Where the handler of the asked thread leaves its frames. It has no argument, hence the global. A
-// thread that answers too late finds another ticket and leaves it alone.
+// Where the handler of the asked thread leaves its frames. A thread that begins to answer too late
+// finds another ticket and leaves it alone.
 struct Exchange {
-  std::mutex one_at_a_time;
   std::atomic<int> ticket{0};   // of the question that is open; 0: none
   std::atomic<pid_t> asked{0};  // the thread
   std::array<void*, kMaxFrames> frames{};
   std::atomic<int> count{0};  // stored after the frames
   sem_t answered;
+  bool owed = false;  // an answer was begun, and nobody waited for its end
 
   Exchange() { sem_init(&answered, 0, 0); }
 };
 
-Exchange& TheExchange() {
-  static auto* const exchange = new Exchange;
-  return *exchange;
+// The handler has no argument, hence the global.
+struct Exchanges {
+  std::mutex one_at_a_time;
+  std::vector<std::unique_ptr<Exchange>> all;
+  std::atomic<Exchange*> open{nullptr};  // where the latest question is answered
+};
+
+Exchanges& TheExchanges() {
+  static auto* const exchanges = new Exchanges;
+  return *exchanges;
+}
+
+// One that no thread may still write to: where an answer is owed, it stays until that is there.
+Exchange& OneToAskBy(std::vector<std::unique_ptr<Exchange>>& all) {
+  for (const auto& each : all) {
+    if (each->owed && sem_trywait(&each->answered) != 0) continue;
+    each->owed = false;
+    return *each;
+  }
+  return *all.emplace_back(std::make_unique<Exchange>());
 }
 
 int StackSignal() { return SIGRTMAX - 1; }
 
 void Answer(int, siginfo_t* info, void*) {
   const int saved = errno;
-  Exchange& exchange = TheExchange();
+  Exchange* const exchange = TheExchanges().open.load();
   int ticket = info->si_value.sival_int;
-  if (exchange.asked.load() == static_cast<pid_t>(syscall(SYS_gettid)) &&
-      exchange.ticket.compare_exchange_strong(ticket, -ticket)) {
-    exchange.count = backtrace(exchange.frames.data(), kMaxFrames);
-    sem_post(&exchange.answered);
+  if (exchange != nullptr && exchange->asked.load() == static_cast<pid_t>(syscall(SYS_gettid)) &&
+      exchange->ticket.compare_exchange_strong(ticket, -ticket)) {
+    exchange->count = backtrace(exchange->frames.data(), kMaxFrames);
+    sem_post(&exchange->answered);
   }
   errno = saved;
 }
@@ -64,7 +81,7 @@ void InstallOnce() {
     // The first backtrace loads a library, which a signal handler must not do.
     void* warm_up[1];
     backtrace(warm_up, 1);
-    TheExchange();
+    TheExchanges();
     struct sigaction action {};
     action.sa_sigaction = &Answer;
     action.sa_flags = SA_SIGINFO | SA_RESTART;
@@ -98,18 +115,23 @@ bool WaitForAnswer(sem_t& answered) {
 
 std::vector<std::string> StackOf(pid_t id) {
   InstallOnce();
-  Exchange& exchange = TheExchange();
-  std::lock_guard lock(exchange.one_at_a_time);
+  Exchanges& exchanges = TheExchanges();
+  std::lock_guard lock(exchanges.one_at_a_time);
+  Exchange& exchange = OneToAskBy(exchanges.all);
   static int last_ticket = 0;
   const int ticket = ++last_ticket;
   exchange.asked.store(id);
   exchange.ticket.store(ticket);
+  exchanges.open.store(&exchange);
   if (!Ask(id, ticket)) return {};
   if (!WaitForAnswer(exchange.answered)) {
     int open = ticket;
     // Taken back, unless the thread has begun: then its answer is a moment away.
     if (exchange.ticket.compare_exchange_strong(open, 0)) return {};
-    if (!WaitForAnswer(exchange.answered)) return {};
+    if (!WaitForAnswer(exchange.answered)) {
+      exchange.owed = true;
+      return {};
+    }
   }
   std::vector<std::string> names;
   // The first two are the handler and the kernel's way back from it.
