@@ -16,10 +16,6 @@ namespace {
 using worker::v1::FromHost;
 using worker::v1::ToHost;
 
-// What the last words are worth: a supervisor that does not read (it was stopped, or is busy) must
-// not hold the host's end up.
-constexpr Duration kForLastWords = std::chrono::milliseconds(200);
-
 // How long until a full channel is tried again. To be told of room would not do: the kernel tells
 // of it when three quarters are free, and a plugin that writes into the channel sees to it that
 // they never are.
@@ -50,9 +46,10 @@ FromHost ToMessage(uint32_t query, const HostReport& report) {
 
 }  // namespace
 
-HostControl::HostControl(Channel channel, Logger& logger)
+HostControl::HostControl(Channel channel, Logger& logger, Duration for_last_words)
     : channel_(std::move(channel)),
       logger_(logger),
+      for_last_words_(for_last_words),
       wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
   FromHost hello;
   hello.mutable_hello()->set_version(LASTCALL_VERSION);
@@ -208,7 +205,7 @@ void HostControl::Tell(FromHost message, std::vector<UniqueFd> fds) {
 
 void HostControl::TellLast(FromHost message) {
   Tell(std::move(message));
-  const Deadline by(After(clock_.Now(), kForLastWords));
+  const Deadline by(After(clock_.Now(), for_last_words_));
   for (;;) {
     {
       std::lock_guard lock(mutex_);

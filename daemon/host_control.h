@@ -1,6 +1,7 @@
 // The host's end of the control channel: orders from the supervisor in, reports out.
 #pragma once
 
+#include <chrono>
 #include <deque>
 #include <mutex>
 #include <thread>
@@ -16,7 +17,11 @@ namespace lastcall {
 
 class HostControl final : public HostObserver {
  public:
-  HostControl(Channel channel, Logger& logger);
+  // What the last words are worth: a supervisor that does not read (it was stopped, or is busy) must
+  // not hold the host's end up.
+  static constexpr Duration kForLastWords = std::chrono::milliseconds(200);
+
+  HostControl(Channel channel, Logger& logger, Duration for_last_words = kForLastWords);
 
   // Blocks: until the first order, which says what to be. Empty: there is no supervisor any more.
   struct Configuration {
@@ -57,6 +62,7 @@ class HostControl final : public HostObserver {
 
   const Channel channel_;
   Logger& logger_;
+  const Duration for_last_words_;
   const SteadyClock clock_;
   Host* host_ = nullptr;
   std::mutex mutex_;
