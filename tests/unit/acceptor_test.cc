@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -35,14 +36,22 @@ class Port {
   }
 
   Listener Copy() const { return Listener(UniqueFd(fcntl(fd_.get(), F_DUPFD_CLOEXEC, 0)), ""); }
-  // A client; it is in the queue when this returns.
+  // A client; where the machine is busy it is in the queue a moment after this returns.
   UniqueFd Connect() {
     UniqueFd client(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
     EXPECT_EQ(connect(client.get(), Address(), sizeof(address_)), 0);
     return client;
   }
+  // False: for some seconds nobody was in the queue.
+  bool AwaitClient() {
+    pollfd queue{fd_.get(), POLLIN, 0};
+    return poll(&queue, 1, 10'000) == 1;
+  }
   // Takes one from the queue as another process would; empty: there is none.
-  UniqueFd Accept() { return UniqueFd(accept4(fd_.get(), nullptr, nullptr, SOCK_CLOEXEC)); }
+  UniqueFd Accept() {
+    AwaitClient();
+    return UniqueFd(accept4(fd_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+  }
   void ShutDown() { shutdown(fd_.get(), SHUT_RD); }
 
  private:
@@ -182,6 +191,7 @@ TEST_F(AcceptorTest, ManyConnectionsOnOneSocketDoNotStarveTheOther) {
   std::vector<UniqueFd> clients;
   for (int i = 0; i < 100; ++i) clients.push_back(one_.Connect());
   clients.push_back(two_.Connect());
+  EXPECT_TRUE(two_.AwaitClient());
   acceptor_->Resume();
   int before = 0;
   while (Next().listener == 0) ++before;
