@@ -159,7 +159,7 @@ TEST_F(HostTest, CallIsToldToLeaveBeforeItIsCancelled) {
 }
 
 TEST_F(HostTest, CallThatStaysIsCancelledAtItsInstantAndNamed) {
-  Start({0s, 200ms, 60s});
+  Start({0s, 2s, 60s});  // a thread that may be late tells it to leave
   BeginSlow(SlowRequest::STAY);
   host_->Shutdown("test");
   EXPECT_EQ(Stopped(), Receipt::kCallsCancelled);
@@ -184,7 +184,7 @@ TEST_F(HostTest, SyncHandlerLearnsThatItsClientIsGone) {
 }
 
 TEST_F(HostTest, LaterLongerRequestChangesNothing) {
-  Start({0s, 300ms, 60s});
+  Start({0s, 2s, 60s});  // the second request must come in grace
   BeginSlow(SlowRequest::STAY);
   host_->Shutdown("first");
   host_->termination().Wait(Stage::kGrace);
@@ -206,7 +206,8 @@ TEST_F(HostTest, RequestsThatMeetTheStartAlwaysEndCleanly) {
     ASSERT_TRUE(host.AddServer({.listen = {"unix:" + path}, .services = {&service_}}));
     std::thread asking([&] {
       // A little later in each round, so that it meets every step of the start.
-      for (int spin = 0; spin < i * 10; ++spin) std::this_thread::yield();
+      const auto at = std::chrono::steady_clock::now() + i * 20us;
+      while (std::chrono::steady_clock::now() < at) continue;
       host.Shutdown("early");
     });
     EXPECT_EQ(host.Run(), 0);
