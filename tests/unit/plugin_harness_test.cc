@@ -201,7 +201,7 @@ TEST_F(PluginHarnessTest, NamesTheStopThatDoesNotReturn) {
   static auto* const kept = new Script;
   script = kept;
   kept->hang_in_stop = true;
-  PluginHarness harness({.plugin = "echo", .patience = 1s});
+  PluginHarness harness({.plugin = "echo", .patience = 5s});
   ASSERT_TRUE(harness.Start<Scripted>());
   const auto stopped = harness.Stop();
   ASSERT_FALSE(stopped);

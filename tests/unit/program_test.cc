@@ -12,6 +12,7 @@
 #include <thread>
 #include <vector>
 
+#include "await_asleep.h"
 #include "lastcall/event/latch.h"
 #include "lastcall/testing/recording_log.h"
 
@@ -159,7 +160,7 @@ struct Listener final : ProgramObserver {
 
 TEST(ProgramTest, AnObserverHearsOfRequestsWithTheirPlanAndOfTheEnd) {
   Listener listener;
-  ProgramOptions options = Options({1s, 2s, 3s});
+  ProgramOptions options = Options({1h, 2h, 3h});
   options.observer = &listener;
   {
     Program program(options);
@@ -172,8 +173,8 @@ TEST(ProgramTest, AnObserverHearsOfRequestsWithTheirPlanAndOfTheEnd) {
   }
   ASSERT_EQ(listener.requests.size(), 3u);
   EXPECT_EQ(listener.requests[0].first, "first");
-  EXPECT_EQ(listener.requests[0].second, 6s);
-  EXPECT_EQ(listener.requests[1].second, 5s);
+  EXPECT_EQ(listener.requests[0].second, 6h);
+  EXPECT_EQ(listener.requests[1].second, 5h);
   EXPECT_EQ(listener.requests[2].first, "late");
   EXPECT_EQ(listener.finished, 0);
   EXPECT_FALSE(listener.reached) << "whoever is woken by kStopped comes after";
@@ -412,9 +413,15 @@ TEST_F(ProgramSignalsTest, SaysWhenSignalsAreNotBlocked) {
 }
 
 TEST(ProgramForkTest, AChildIsToldThatItHasNoLifecycle) {
-  auto program = std::make_unique<Program>(Options(kPrompt));
+  std::atomic<pid_t> loop{0};
+  ProgramOptions options = Options(kPrompt);
+  options.log = [&](LogLevel, std::string_view text) {
+    if (text == "stage serving") loop = gettid();
+  };
+  auto program = std::make_unique<Program>(options);
   program->Ready();
   EXPECT_TRUE(program->CheckProcess());
+  AwaitAsleep(loop);  // or the child may find the allocator locked, by a thread it does not have
   const pid_t child = fork();
   if (child == 0) {
     const auto asked = program->Shutdown("from the child");
