@@ -40,7 +40,6 @@ class Deadline {
  public:
   Deadline() = default;  // never
   explicit Deadline(Instant at) : at_(at) {}
-  static Deadline Never() { return Deadline(); }
 
   Instant at() const { return at_; }
   bool Passed(Instant now) const { return now >= at_; }

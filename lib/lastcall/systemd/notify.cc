@@ -32,7 +32,7 @@ SystemdNotifier::SystemdNotifier() {
 // must not be handed to children.
 void SystemdNotifier::Send(const std::string& state) const {
   sockaddr_un address{};
-  if (!listening() || socket_.size() >= sizeof(address.sun_path)) return;
+  if (socket_.empty() || socket_.size() >= sizeof(address.sun_path)) return;
   address.sun_family = AF_UNIX;
   std::memcpy(address.sun_path, socket_.data(), socket_.size());
   if (socket_.front() == '@') address.sun_path[0] = '\0';  // an abstract name

@@ -13,7 +13,6 @@ class SystemdNotifier {
   // Takes NOTIFY_SOCKET out of the environment, so that no child inherits it.
   SystemdNotifier();
 
-  bool listening() const { return !socket_.empty(); }
   // NOTIFY_SOCKET as it was.
   const std::string& address() const { return socket_; }
   void Ready(std::string_view status) const;
