@@ -23,7 +23,7 @@
 namespace lastcall {
 namespace {
 
-constexpr long kPatienceNs = 100'000'000;
+constexpr long kPatienceNs = 200'000'000;
 constexpr int kMaxFrames = 48;
 
 // Where the handler of the asked thread leaves its frames. A thread that begins to answer too late

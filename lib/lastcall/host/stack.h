@@ -9,7 +9,7 @@
 namespace lastcall {
 
 // The frames of thread `id`, innermost first: "Prices::Watch(…) in prices.so", or file and offset
-// where no name is known. Empty when it is gone or does not answer within a tenth of a second (it
+// where no name is known. Empty when it is gone or does not answer within a fifth of a second (it
 // hangs in the kernel, or finds no processor). One caller at a time; uses the signal SIGRTMAX - 1.
 std::vector<std::string> StackOf(pid_t id);
 
