@@ -112,7 +112,9 @@ Channel::Sent Channel::TrySend(const google::protobuf::MessageLite& message,
     size = sendmsg(fd_.get(), &header, MSG_NOSIGNAL | MSG_DONTWAIT);
   } while (size < 0 && errno == EINTR);
   if (size >= 0) return Sent::kYes;
-  return errno == EAGAIN || errno == ENOBUFS ? Sent::kFull : Sent::kClosed;
+  // The last two: as many descriptors as may be under way, or as much memory as there is.
+  const bool full = errno == EAGAIN || errno == ENOBUFS || errno == ETOOMANYREFS || errno == ENOMEM;
+  return full ? Sent::kFull : Sent::kClosed;
 }
 
 void Channel::Send(const google::protobuf::MessageLite& message) const {

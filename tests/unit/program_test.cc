@@ -438,5 +438,29 @@ TEST(ProgramForkTest, AChildIsToldThatItHasNoLifecycle) {
   EXPECT_FALSE(program->termination().Reached(Stage::kDelay));
 }
 
+TEST(ProgramForkTest, AChildMayEndWorkThatItHasACopyOf) {
+  const auto list = std::make_shared<WorkList>();
+  std::optional<Work> copied = list->Enter(Work::Kind::kInFlight, "copied", "", {});
+  Work held = list->Enter(Work::Kind::kPart, "held", "", {});
+  Latch locked, release;
+  list->Watch([&] {
+    locked.Set();
+    release.Wait();
+  });
+  const std::jthread other([&] { held.End(); });
+  locked.Wait();
+  const pid_t child = fork();
+  if (child == 0) {
+    alarm(60);
+    copied.reset();
+    _exit(0);
+  }
+  int status = -1;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  release.Set();
+  EXPECT_EQ(status, 0);
+  EXPECT_EQ(list->count(Work::Kind::kInFlight), 1u);
+}
+
 }  // namespace
 }  // namespace lastcall

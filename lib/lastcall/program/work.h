@@ -5,6 +5,7 @@
 #pragma once
 
 #include <pthread.h>
+#include <unistd.h>
 
 #include <cstdint>
 #include <functional>
@@ -22,7 +23,8 @@ namespace lastcall {
 class WorkList;
 
 // One entry of a list, for as long as this lives.
-// Threads: may be moved to and ended in any thread. May outlive the program's lifecycle.
+// Threads: may be moved to and ended in any thread. May outlive the program's lifecycle. In a forked
+// child its end does nothing.
 class Work {
  public:
   enum class Kind : uint8_t {
@@ -88,6 +90,7 @@ class WorkList : public std::enable_shared_from_this<WorkList> {
     return entries_[static_cast<size_t>(kind)];
   }
 
+  const pid_t pid_ = getpid();
   mutable std::mutex mutex_;
   std::list<Work::Entry> entries_[Work::kKinds];  // of each kind
   Instant last_entered_{};
