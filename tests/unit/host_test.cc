@@ -98,7 +98,11 @@ class HostTest : public testing::Test {
 
   struct Observer final : HostObserver {
     void Ready() override { ready.Set(); }
+    void StageEntered(Stage stage) override {
+      if (entered) entered(stage);
+    }
     Latch ready;
+    std::function<void(Stage)> entered;
   };
 
   std::string path_;
@@ -171,6 +175,23 @@ TEST_F(HostTest, CallThatStaysIsCancelledAtItsInstantAndNamed) {
   EXPECT_EQ(receipt.cancelled[0].server, "main");
   EXPECT_TRUE(receipt.cancelled[0].told);
   EXPECT_GE(receipt.stages[1].took, receipt.stages[1].planned);
+}
+
+// Grace and cancel are entered in one go, and the loop may be held up in between.
+TEST_F(HostTest, CallThatIsCancelledAtOnceIsNamedToo) {
+  bool early = false;
+  observer_.entered = [&](Stage stage) {
+    if (stage != Stage::kGrace) return;
+    early = service_.ended.WaitUntil(std::chrono::steady_clock::now() + 200ms);
+  };
+  Start({0s, 0s, 60s});
+  BeginSlow(SlowRequest::STAY);
+  host_->Shutdown("test");
+  EXPECT_EQ(Stopped(), Receipt::kCallsCancelled);
+  slow_.join();
+  EXPECT_FALSE(early);
+  EXPECT_EQ(host_->receipt().cancelled.size(), 1U);
+  EXPECT_EQ(host_->receipt().calls_finished, 0U);
 }
 
 TEST_F(HostTest, SyncHandlerLearnsThatItsClientIsGone) {

@@ -93,7 +93,7 @@ void HostLoop::OnStarted(const Result<>& started) {
   }
   if (lifecycle_.stage() == Stage::kCancel) {
     BeginRetire({.last_call = true});
-    return;
+    return EnterCancel();
   }
   observer_.Ready();
   Apply(lifecycle_.Happened(Happening::kBecameReady, clock_.Now()));
@@ -225,7 +225,6 @@ void HostLoop::BeginRetire(const Farewell& farewell) {
   ForEachServer([&](Server& server) {
     ++not_retired_;
     server.BeginRetire(farewell, [this] { Post([this] { OnRetired(); }); });
-    if (lifecycle_.stage() == Stage::kCancel) server.Cancel();
   });
   Post([this] { OnRetired(); });
 }
