@@ -17,6 +17,7 @@ import resource
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import unittest
 
@@ -215,7 +216,9 @@ class Daemon:
                **self.spawn})
         self.pid = self.process.pid
 
-    def __exit__(self, *_):
+    def __exit__(self, kind, *_):
+        if kind is not None:
+            sys.stderr.write(self.log()[-20_000:])
         # Stopped ones too; again, for a supervisor may just be starting another host.
         for _ in range(3):
             for pid in self.processes():

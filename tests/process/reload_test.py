@@ -145,16 +145,17 @@ class ChangeTest(ReloadTest):
 
     def test_a_storm(self):
         with self.daemon() as daemon, self.nothing_lost(daemon):
-            codes = []
+            outcomes = []
             def ask():
-                codes.append(daemon.ctl("reload").returncode)
+                done = daemon.ctl("reload")
+                outcomes.append((done.returncode, done.stderr))
             self.set_echo(daemon, greeting="storm")
             threads = [threading.Thread(target=ask) for _ in range(50)]
             for thread in threads:
                 thread.start()
             for thread in threads:
                 thread.join()
-            self.assertEqual(codes, [0] * 50)
+            self.assertEqual(outcomes, [(0, "")] * 50)
             self.assertEqual(self.incarnation(daemon), 2)
 
     def test_idle_clients_find_their_way(self):
