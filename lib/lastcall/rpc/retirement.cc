@@ -32,10 +32,6 @@ constexpr Duration kLongSilence = 6s;
 constexpr Duration kShortMuted = 20ms;
 constexpr Duration kMuted = 200ms;
 
-// Who is so late to look at it is on a machine where that may take longer; but not for ever.
-constexpr Duration kLate = 20ms;
-constexpr int kMostLate = 5;
-
 // What a dismissed client's GOAWAY has to be written; then its connection is closed.
 constexpr Duration kShortDismissal = 50ms;
 constexpr Duration kDismissal = 200ms;
@@ -134,10 +130,6 @@ class Retirement::Dismissal {
       Ask(now);
     }
     if (busy || now < due_) return;
-    if (step_ == Step::kMuted && now - due_ > kLate && late_++ < kMostLate) {
-      due_ = now + kMuted;
-      return;
-    }
     due_ = now + TakeStep();
   }
 
@@ -183,7 +175,6 @@ class Retirement::Dismissal {
   Step step_ = Step::kAsked;
   Instant due_;
   bool busy_ = false;
-  int late_ = 0;
 };
 
 // Until every connection is gone, or somebody cancels. New calls come on connections alone, so that
