@@ -28,7 +28,7 @@ class Channel {
   static constexpr size_t kMaxFds = 250;  // with one message; SCM_MAX_FD is 253
 
   enum class Sent { kYes, kFull, kClosed };
-  // Does not block; kFull: try again when fd() is writable.
+  // Does not block. kFull: there is no room, or no memory; try again when fd() is writable.
   Sent TrySend(const google::protobuf::MessageLite& message, const std::vector<int>& fds = {}) const;
   // Blocks: until there is room, or the other end is gone.
   void Send(const google::protobuf::MessageLite& message) const;

@@ -38,7 +38,7 @@ struct Note {
 std::atomic<int> note_pipe{-1};     // -1 while nobody reads
 std::atomic<pid_t> note_reader{0};  // the process that reads
 std::atomic<int> note_writers{0};   // handlers that may be using it
-std::mutex reclaiming;              // by Reclaim, or back by the reader's end
+std::mutex reclaiming;              // Reclaim and the reader's end take turns
 // What was in place before, by signal number. A handler that began long ago may be looking at one, so
 // none is ever changed or freed.
 std::atomic<const struct sigaction*> earlier[NSIG];
