@@ -1,26 +1,28 @@
-"""Every call of a server, entered as work in flight while its handler runs.
+"""The calls of a server: each entered as work in flight while its handler runs, and whether any is
+under way at all.
 
 grpcio takes interceptors only where a server is made, and attach() comes after that. So this
 reaches for the list of handlers inside the server and puts one around each. Where a grpcio keeps
 that list elsewhere, calls are not counted and not named in the receipt; all the rest works without.
+Nor does it say what is under way before a handler begins, so that is looked for inside it too.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import functools
 import gc
 import inspect
 import itertools
 import logging
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import grpc
 
 from lastcall import _native
-from lastcall._context import on_end
+from lastcall._context import is_async, on_end
 
 _LOG = logging.getLogger("lastcall")
 
@@ -57,52 +59,51 @@ class InFlight:
 
     def __init__(self, program: _native.Program) -> None:
         self._program = program
-        self._lock = threading.Lock()
-        self._count = 0
-        self._entered = 0
-        self._on_idle: Callable[[], Any] | None = None
+        self.so_far = 0  # changes whenever a handler begins
+        # The coroutine that grpc.aio runs a call in: as of 1.51, then as the calls here show it.
+        self.task_kind = "_handle_exceptions"
 
     @contextlib.contextmanager
     def entered(self, method: str, context: Any) -> Iterator[None]:
-        ended = self._enter(method, context.peer())
-        on_end(context, ended)
+        self.so_far += 1
+        if is_async(context) and (task := asyncio.current_task()):
+            self.task_kind = _kind(task)
+        work = self._program.enter(method, context.peer())
+        ends = itertools.count(1)
+
+        def ended() -> None:
+            if next(ends) == needed:
+                work.end()
+
+        needed = 2
+        if not on_end(context, ended):
+            needed = 1
         try:
             yield
         finally:
             ended()
 
-    def _enter(self, method: str, peer: str) -> Callable[[], None]:
-        """The result is to be called twice: by the handler's end and by the call's."""
-        work = self._program.enter(method, peer)
-        ends = itertools.count(1)
-        with self._lock:
-            self._count += 1
-            self._entered += 1
 
-        def ended() -> None:
-            if next(ends) < 2:
-                return
-            work.end()
-            with self._lock:
-                self._count -= 1
-                on_idle = self._on_idle if self._count == 0 else None
-            if on_idle is not None:
-                on_idle()
+def sync_under_way(server: grpc.Server, others: Iterable[Any]) -> bool | None:
+    """Whether a grpc.server has a call that is not among `others`: also one whose message is still
+    arriving, that an interceptor works on, or that waits for a thread. None: this grpcio keeps its
+    calls elsewhere."""
+    state = getattr(server, "_state", None)
+    calls = getattr(state, "rpc_states", None)
+    if not isinstance(calls, set) or not hasattr(state, "lock"):
+        return None
+    with state.lock:  # which is held while interceptors work
+        return not calls.issubset(others)
 
-        return ended
 
-    def idle_since(self) -> int | None:
-        """The number of calls so far, when none is in flight."""
-        with self._lock:
-            return self._entered if self._count == 0 else None
+def aio_under_way(in_flight: InFlight, others: Iterable[asyncio.Task[Any]]) -> bool:
+    """The same of the grpc.aio.servers in this loop; `others` are tasks."""
+    tasks = asyncio.all_tasks().difference(others)
+    return any(_kind(task) == in_flight.task_kind for task in tasks)
 
-    def watch(self, on_idle: Callable[[], Any]) -> None:
-        """Calls `on_idle` when none is in flight: now, and each time that the last one ends."""
-        with self._lock:
-            self._on_idle = on_idle
-            idle = self._count == 0
-        if idle:
-            on_idle()
+
+def _kind(task: asyncio.Task[Any]) -> str:
+    return getattr(task.get_coro(), "__qualname__", "")
 
 
 class Counted(grpc.GenericRpcHandler):  # type: ignore[misc]

@@ -14,9 +14,13 @@ def is_async(context: Any) -> bool:
     return not hasattr(context, "add_callback")
 
 
-def on_end(context: Any, ended: Callable[[], Any]) -> None:
-    """Calls `ended` once when the call is over for its client, or at once where it is."""
+def on_end(context: Any, ended: Callable[[], Any]) -> bool:
+    """Calls `ended` once when the call is over for its client, or at once where it is. False: it
+    never will, for grpc.aio tells synchronous handlers nothing."""
     if is_async(context):
         context.add_done_callback(lambda *_: ended())
-    elif context.add_callback(ended) is False:  # None: of a grpc.aio.server
+        return True
+    will_call = context.add_callback(ended)
+    if will_call is False:
         ended()
+    return will_call is not None

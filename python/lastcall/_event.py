@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import math
 import os
 import select
 import signal
@@ -14,9 +15,11 @@ import weakref
 from collections.abc import Generator, Iterator
 
 from lastcall import _native
+from lastcall._lengths import seconds
 
 _MAIN = threading.main_thread().ident
 _LONGEST_POLL_MS = 2**31 - 1
+_SLICE = 0.05  # seconds
 
 
 class Event:
@@ -41,7 +44,8 @@ class Event:
 
         In the main thread Python's own signal handlers run meanwhile; what they raise comes out.
         """
-        if threading.get_ident() == _MAIN:
+        timeout = seconds("timeout", timeout, negative=True)
+        if threading.get_ident() == _MAIN and not self.is_set():
             return self._poll(timeout)
         return self._program.wait(self._stage, timeout)
 
@@ -63,12 +67,24 @@ class Event:
         loop = asyncio.get_running_loop()
         entry = self._loops.get(loop)
         if entry is None or entry.over:
-            entry = self._loops[loop] = _LoopEntry(loop, self.fileno())
+            entry = self._loops[loop] = _LoopEntry(self.fileno())
         yield from entry.wait().__await__()
 
     def _poll(self, timeout: float | None) -> bool:
         # A lock or a futex would not come back for a handler that ran in this thread; poll does.
-        end = None if timeout is None else time.monotonic() + timeout
+        end = None if timeout is None or timeout == math.inf else time.monotonic() + timeout
+        try:
+            return self._poll_until(end)
+        except OSError as error:
+            if error.errno not in (errno.EMFILE, errno.ENFILE):
+                raise
+        # Without a descriptor handlers run now and then.
+        while not self._program.wait(self._stage, _SLICE):
+            if end is not None and time.monotonic() >= end:
+                return False
+        return True
+
+    def _poll_until(self, end: float | None) -> bool:
         poll = select.poll()
         poll.register(self.fileno(), select.POLLIN)
         with _signals_readable() as signals:
@@ -108,16 +124,17 @@ class _LoopEntry:
     """The coroutines of one loop that wait for one event: one reader on a descriptor of its own, so
     that a program may watch Event.fileno() in the same loop."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, fd: int) -> None:
+    def __init__(self, fd: int) -> None:
+        """In the loop. Owns: nothing of it, for the loop's own life must not hang on this."""
         self.over = False
         self._fd = os.dup(fd)
-        self._waiters: set[asyncio.Future[None]] = set()
-        self._remove = loop.remove_reader
-        self._future = loop.create_future
+        self._waiters: weakref.WeakSet[asyncio.Future[None]] = weakref.WeakSet()
+        loop = asyncio.get_running_loop()
+        self._loop = weakref.ref(loop)
         loop.add_reader(self._fd, self._wake)
 
     async def wait(self) -> None:
-        waiter = self._future()
+        waiter = asyncio.get_running_loop().create_future()
         self._waiters.add(waiter)
         try:
             await waiter
@@ -135,7 +152,9 @@ class _LoopEntry:
     def _end(self) -> None:
         if not self.over:
             self.over = True
-            self._remove(self._fd)
+            loop = self._loop()
+            if loop is not None and not loop.is_closed():
+                loop.remove_reader(self._fd)
             os.close(self._fd)
 
     def __del__(self) -> None:  # the loop went away before the stage was reached

@@ -94,6 +94,8 @@ class _Service:
 
     def __init__(self, board: Board) -> None:
         self._board = board
+        # The Watches, as the server knows them: what nobody has to wait for.
+        self.watches: set[Any] = set()
 
     def _list(self) -> Any:
         response = HealthListResponse()
@@ -125,6 +127,8 @@ class SyncService(_Service):
     def __init__(self, board: Board) -> None:
         super().__init__(board)
         self._pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="lastcall-health")
+        # To send waits for a client that does not read, who must not be in anybody's way.
+        self._sending = ThreadPoolExecutor(max_workers=256, thread_name_prefix="lastcall-watch")
         self.check = self._in_pool(self._check)
         self.list = self._in_pool(lambda request, context: self._list())
         self.watch = self._in_pool(self._watch)
@@ -146,15 +150,23 @@ class SyncService(_Service):
 
     def _watch(self, request: Any, context: grpc.ServicerContext,
                send_response_callback: Callable[[Any], None] | None = None) -> Any:
+        call = getattr(context, "_state", None)
+        self.watches.add(call)
         if send_response_callback is None:  # an interceptor that wraps handlers stands between
-            return self._watch_in_thread(request, context)
-        stream = _SyncStream(self._pool, send_response_callback)
+            return self._watch_in_thread(request, context, call)
+        stream = _SyncStream(self._sending, send_response_callback)
         self._board.watch(request.service, stream.tell)
-        if not context.add_callback(lambda: self._board.unwatch(stream.tell)):
-            self._board.unwatch(stream.tell)  # it has ended already
+
+        def ended() -> None:
+            self._board.unwatch(stream.tell)
+            self.watches.discard(call)
+
+        if not context.add_callback(ended):
+            ended()  # already
         return None
 
-    def _watch_in_thread(self, request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
+    def _watch_in_thread(self, request: Any, context: grpc.ServicerContext,
+                         call: Any) -> Iterator[Any]:
         statuses: queue.SimpleQueue[int | None] = queue.SimpleQueue()
         self._board.watch(request.service, statuses.put)
         if not context.add_callback(lambda: statuses.put(None)):
@@ -165,13 +177,14 @@ class SyncService(_Service):
                 yield _response(status)
             last = status
         self._board.unwatch(statuses.put)
+        self.watches.discard(call)
 
 
 class _SyncStream:
     """Sends the statuses of one Watch in order, and each only when it is another."""
 
     def __init__(self, pool: ThreadPoolExecutor, send: Callable[[Any], None]) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # as Board's
         self._pool = pool
         self._send = send
         self._queue: list[int | None] = []
@@ -224,6 +237,8 @@ class AioService(_Service):
             with contextlib.suppress(RuntimeError):  # the loop is closed
                 self._loop.call_soon_threadsafe(statuses.put_nowait, status)
 
+        task = asyncio.current_task()
+        self.watches.add(task)
         self._board.watch(request.service, tell)
         try:
             last = 0
@@ -233,3 +248,4 @@ class AioService(_Service):
                 last = status
         finally:
             self._board.unwatch(tell)
+            self.watches.discard(task)

@@ -4,6 +4,7 @@ to the successor in one moment."""
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import threading
 import time
@@ -22,7 +23,7 @@ Callback = Callable[[], Any]
 
 
 class Leaving:
-    """Threads: any, for add; spread belongs to the lifecycle's own."""
+    """Threads: any, for add; begin and spread belong to the lifecycle's own."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -33,6 +34,9 @@ class Leaving:
         if not is_context(context):
             raise TypeError("leaving() takes the context of a call, as its handler gets it, not "
                             f"{context!r}")
+        if not callable(callback) or inspect.iscoroutinefunction(callback):
+            raise TypeError(f"leaving() takes a function to call, not {callback!r}: in asyncio, one "
+                            "that sets an asyncio.Event, say")
         tell = _way_to(context, callback)
         key = object()
         with self._lock:
@@ -40,29 +44,32 @@ class Leaving:
             if not late:
                 self._waiting[key] = tell
         if late:
-            tell()
+            _try(tell)
         else:
             on_end(context, lambda: self._waiting.pop(key, None))
 
-    def spread(self, cancel: Event, grace_length: float | None) -> None:
-        """Blocks: until everybody is told, or the cancel stage begins (then at once)."""
+    def begin(self) -> list[object]:
+        """Grace has begun: who comes from now on is told at once, the others by spread."""
         with self._lock:
-            self._began = True  # who comes from now on is told at once
-            turns = list(self._waiting)
+            self._began = True
+            return list(self._waiting)
+
+    def spread(self, turns: list[object], cancel: Event, grace_length: float | None) -> None:
+        """Blocks: until everybody is told, or the cancel stage begins (then at once)."""
         began = time.monotonic()
         span = _LONGEST_SPREAD if grace_length is None else grace_length / 2
         for number, key in enumerate(turns):
             cancel.wait(max(0.0, began + span * number / len(turns) - time.monotonic()))
-            self._tell(key)
+            tell = self._waiting.pop(key, None)
+            if tell is not None:  # the call has not ended
+                _try(tell)
 
-    def _tell(self, key: object) -> None:
-        tell = self._waiting.pop(key, None)  # None: the call has ended
-        if tell is None:
-            return
-        try:
-            tell()
-        except Exception:  # a callback's own fault, and nobody else's
-            _LOG.exception("a callback of leaving() failed")
+
+def _try(tell: Callback) -> None:
+    try:
+        tell()
+    except Exception:  # a callback's own fault, and nobody else's
+        _LOG.exception("a callback of leaving() failed")
 
 
 def _way_to(context: Any, callback: Callback) -> Callback:

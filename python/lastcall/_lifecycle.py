@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import logging
-import math
 import os
 import sys
 import threading
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 from lastcall import _native
 from lastcall._event import Event
 from lastcall._leave import Leaving
+from lastcall._lengths import length, seconds
 from lastcall._native import LifecycleError, Work
 from lastcall._signals import Handlers
 
@@ -37,32 +38,32 @@ _MARGIN = 1.0
 
 _one = threading.Lock()  # held by the one lifecycle that a process may have, for it has its signals
 
+# The one that a signal ended: it keeps the signals, for what a process does at its end must not be
+# broken off by another; until the process has ended, or one more is entered.
+_ended: list[Lifecycle] = []
+
 
 def _forget() -> None:
     global _one
     _one = threading.Lock()
+    _ended.clear()
 
 
 os.register_at_fork(after_in_child=_forget)  # a child has none, and may make its own
 
 
-def _seconds(name: str, value: float | None, default: float | None = None) -> float | None:
-    if value is None:
-        return default
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{name} is a number of seconds, not {value!r}")
-    if math.isnan(value) or value < 0:
-        raise ValueError(f"{name} must be 0 or more seconds, not {value!r}; "
-                         'for no limit say float("inf")')
-    return float(value)
+def _text(name: str, value: str) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{name} is text, not {value!r}")
+    return value.encode(errors="replace").decode()
 
 
-def _length(name: str, value: float) -> float:
-    length = _seconds(name, value)
-    if length is None:
-        raise TypeError(f"{name} is a number of seconds: say 0 for none, "
-                        'or float("inf") for no limit')
-    return length
+def _name_of_program() -> str:
+    """As it was started: a file's name, or that of the package in `python -m`."""
+    path = sys.argv[0] if sys.argv else ""
+    if os.path.basename(path) == "__main__.py":
+        path = os.path.dirname(path)
+    return os.path.basename(path) or "python"
 
 
 def _stacks() -> dict[int, tuple[str, list[str]]]:
@@ -91,8 +92,8 @@ class Lifecycle:
 
     def __init__(self, delay: float = 0, grace: float = 20, cancel: float = 5, *,
                  name: str | None = None) -> None:
-        self._lengths = _length("delay", delay), _length("grace", grace), _length("cancel", cancel)
-        self._name = name or os.path.basename(sys.argv[0]) or "python"
+        self._lengths = length("delay", delay), length("grace", grace), length("cancel", cancel)
+        self._name = _name_of_program() if name is None else _text("name", name)
         self._supervised = os.environ.get(_SUPERVISOR) == str(os.getppid())
         self._native: _native.Program | None = None
         self._pid = 0  # the process that entered the block
@@ -104,49 +105,33 @@ class Lifecycle:
         self._ready = False
 
     def __enter__(self) -> Lifecycle:
-        if self._native is not None:
-            raise LifecycleError("a Lifecycle is entered once: make another one")
-        if not _one.acquire(blocking=False):
-            raise LifecycleError("this process has a Lifecycle already, and its signals with it: "
-                                 "pass that one to whoever needs it, or leave its block first")
-        try:
-            self._pid = os.getpid()
-            self._handlers.install()
-            delay, grace, cancel = self._lengths
-            self._native = _native.Program(self._name, 0.0 if self._supervised else delay, grace,
-                                           cancel, _stacks)
-            self._notifier = _native.Notifier()
-            os.environ.pop("NOTIFY_SOCKET", None)  # the notifier has taken it, so no child gets it
-            self._events = {stage: Event(self._native, stage) for stage in STAGES}
-            self._conductor = threading.Thread(target=self._conduct, name="lastcall", daemon=True)
-            self._conductor.start()
-        except BaseException:
-            self._handlers.remove()
-            _one.release()
-            raise
-        return self
+        if _loop_here() is not None:
+            raise LifecycleError('leaving the block would stop this thread\'s event loop: say "async '
+                                 'with lastcall.Lifecycle()"')
+        return self._enter()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  trace: TracebackType | None) -> None:
         """Asks for a stop where nobody has. Blocks: until stopped."""
-        if not self._begin_exit(error):
+        if self._is_elsewhere():
             return
-        if self._serves_this_loop():
-            if error is None:
-                raise LifecycleError(
-                    "the block was left in the event loop that its server runs in, and to wait "
-                    'here would stop both: use "async with", or await life.event("stopped") before')
-            return  # the servers stop for as long as the loop runs
-        self._events["stopped"].wait()
-        self._close()
+        try:
+            self._ask_at_exit(error)
+            self._events["stopped"].wait()
+        finally:
+            self._close()
 
     async def __aenter__(self) -> Lifecycle:
-        return self.__enter__()
+        return self._enter()
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None,
                         trace: TracebackType | None) -> None:
-        if self._begin_exit(error):
+        if self._is_elsewhere():
+            return
+        try:
+            self._ask_at_exit(error)
             await self._events["stopped"]
+        finally:
             self._close()
 
     @overload
@@ -172,12 +157,16 @@ class Lifecycle:
 
         with self._lock:
             program = self._program()
-            if self._events["delay"].is_set():
-                raise LifecycleError("attach() comes too late: a stop was asked for, and nothing "
-                                     'new is started; look at life.event("delay").is_set() before')
+            self._refuse_when_late()
             unit = _servers.prepare(server, address, credentials, program, self._events)
+            try:
+                self._refuse_when_late()  # from here on nothing stops without it
+            except LifecycleError:
+                unit.abandon()
+                raise
             if isinstance(unit, _servers.AioServer):
                 starting = asyncio.get_running_loop().create_task(self._start(unit))
+                starting.add_done_callback(lambda _: unit.start_ended())
                 self._servers.append(unit)
                 return starting
             unit.start()
@@ -188,7 +177,7 @@ class Lifecycle:
     def ready(self) -> None:
         """Everything is started: tells systemd. attach() and wait_for_termination() do it too."""
         self._program()
-        if not self._ready:
+        if not self._ready and not self._events["delay"].is_set():
             self._ready = True
             self._notifier.ready(f"{self._name} is serving")
 
@@ -200,7 +189,7 @@ class Lifecycle:
         whoever else asks and brings no length of his own, gets. In an event loop, await
         life.event("stopped") instead.
         """
-        lengths = [_seconds(*each) for each in
+        lengths = [seconds(*each) for each in
                    (("delay", delay), ("grace", grace), ("cancel", cancel))]
         program = self._program()
         if _loop_here() is not None:
@@ -221,9 +210,11 @@ class Lifecycle:
 
     def leaving(self, context: Any, callback: Callable[[], Any]) -> None:
         """Calls `callback` once when the call of `context` should end soon: in grace, spread over
-        its first half; at once where grace has begun; never when the call ends before.
+        its first half; never when the call ends before. Where grace has begun it is called at once,
+        before this returns (of a grpc.aio.server, soon).
 
-        Threads: the lifecycle's own, and it must not block; of a grpc.aio.server, the loop's.
+        Threads: otherwise the lifecycle's own, and it must not block; of a grpc.aio.server, the
+        loop's.
         """
         self._program()
         self._leaving.add(context, callback)
@@ -241,18 +232,18 @@ class Lifecycle:
         Grace lasts while there is one. `peer` is who asked for it. Calls of attached servers are
         entered by themselves.
         """
-        return self._program().enter(name, peer)
+        return self._program().enter(_text("name", name), _text("peer", peer))
 
     def open(self, name: str) -> Work:
         """Something that must be closed before the program has stopped: cancel lasts until then."""
-        return self._program().open(name)
+        return self._program().open(_text("name", name))
 
     def request_shutdown(self, reason: str = "", *, delay: float | None = None,
                          grace: float | None = None, cancel: float | None = None) -> None:
         """Asks for a stop and returns at once. Merged with every other request: it can bring an
         instant forward, never push one back. Lengths that are left out are the configured ones."""
-        self._program().shutdown(reason, _seconds("delay", delay), _seconds("grace", grace),
-                                 _seconds("cancel", cancel))
+        self._program().shutdown(_text("reason", reason), seconds("delay", delay),
+                                 seconds("grace", grace), seconds("cancel", cancel))
 
     @property
     def receipt(self) -> dict[str, Any] | None:
@@ -283,29 +274,66 @@ class Lifecycle:
         port: int = unit.port
         return port
 
-    def _serves_this_loop(self) -> bool:
-        loop = _loop_here()
-        return loop is not None and any(getattr(each, "loop", None) is loop and not each.stopped
-                                        for each in self._attached())
+    def _enter(self) -> Lifecycle:
+        if self._native is not None:
+            raise LifecycleError("a Lifecycle is entered once: make another one")
+        if not _one.acquire(blocking=False):
+            raise LifecycleError("this process has a Lifecycle already, and its signals with it: "
+                                 "pass that one to whoever needs it, or leave its block first")
+        try:
+            while _ended:
+                _ended.pop()._give_signals_back()
+            self._pid = os.getpid()
+            self._handlers.install()
+            delay, grace, cancel = self._lengths
+            self._native = _native.Program(self._name, 0.0 if self._supervised else delay, grace,
+                                           cancel, _stacks)
+            self._notifier = _native.Notifier()
+            os.environ.pop("NOTIFY_SOCKET", None)  # the notifier has taken it, so no child gets it
+            self._events = {stage: Event(self._native, stage) for stage in STAGES}
+            self._conductor = threading.Thread(target=self._conduct, name="lastcall", daemon=True)
+            self._conductor.start()
+        except BaseException:
+            self._give_signals_back()
+            _one.release()
+            raise
+        return self
 
-    def _begin_exit(self, error: BaseException | None) -> bool:
-        """False: this is a forked child, which has nothing to end."""
-        if self._native is None or os.getpid() != self._pid:
-            return False
-        if not self._events["delay"].is_set():
-            reason = "its block was left"
-            if error is not None:
-                reason += f" by {type(error).__name__}: {error}"
-            self._native.shutdown(reason, None, None, None)
-        return True
+    def _is_elsewhere(self) -> bool:
+        """This is a forked child, which has nothing to end."""
+        return self._native is None or os.getpid() != self._pid
+
+    def _ask_at_exit(self, error: BaseException | None) -> None:
+        assert self._native is not None
+        if self._events["delay"].is_set():
+            return
+        reason = "its block was left"
+        if error is not None:
+            reason += f" by {traceback.format_exception_only(error)[-1].strip()}"
+        self._native.shutdown(_text("reason", reason), None, None, None)
 
     def _close(self) -> None:
+        """Also when a handler's exception, or a cancellation, came before the stop was over."""
         assert self._native is not None
-        # It has systemd to tell. Somebody's callback may hold it, and must not hold the end.
-        self._conductor.join(_MARGIN)
-        self._native.close()
-        self._handlers.remove()
+        if self._native.asked_by_signal():
+            self._native.keep()
+            _ended.append(self)
+        else:
+            self._give_signals_back()
+        if self._events["stopped"].is_set():
+            # It has systemd to tell. Somebody's callback may hold it, and must not hold the end.
+            self._conductor.join(_MARGIN)
         _one.release()
+
+    def _give_signals_back(self) -> None:
+        if self._native is not None:
+            self._native.close()
+        self._handlers.remove()
+
+    def _refuse_when_late(self) -> None:
+        if self._events["delay"].is_set():
+            raise LifecycleError("attach() comes too late: a stop was asked for, and nothing new is "
+                                 'started; look at life.event("delay").is_set() before')
 
     def _conduct(self) -> None:
         """The lifecycle's thread in Python: what a stage means for servers, calls and systemd."""
@@ -318,9 +346,20 @@ class Lifecycle:
         self._each("begin_delay")
         self._events["grace"].wait()
         self._each("begin_grace")
-        self._leaving.spread(self._events["cancel"], self._native.until(STAGES["cancel"]))
+        self._tell_to_leave(self._native.until(STAGES["cancel"]))
         self._events["cancel"].wait()
         self._each("begin_cancel")
+
+    def _tell_to_leave(self, grace: float | None) -> None:
+        turns = self._leaving.begin()
+        if not turns:
+            return
+        spread = functools.partial(self._leaving.spread, turns, self._events["cancel"], grace)
+        try:
+            # In a thread of its own: a callback that blocks must not keep cancel from the others.
+            threading.Thread(target=spread, name="lastcall-leave", daemon=True).start()
+        except RuntimeError:  # there is no thread left
+            spread()
 
     def _each(self, method: str) -> None:
         for server in self._attached():

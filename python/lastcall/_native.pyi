@@ -27,7 +27,13 @@ class Program:
         """`stacks` is asked when the process is ended by force: by thread, its name (empty: no
         process is kept alive by it) and its stack, the innermost first."""
     def close(self) -> None:
-        """Blocks: until its thread has ended, without the interpreter lock."""
+        """Gives the signals back; the process may go on for as long as it likes. Blocks: until its
+        thread has ended, without the interpreter lock."""
+    def asked_by_signal(self) -> bool:
+        """Whether a signal was among those who asked for the stop: then the process is ended by
+        force at the plan's end, unless close() comes before."""
+    def keep(self) -> None:
+        """It is not collected, not even when the interpreter ends."""
     def check_process(self) -> None: ...
     def shutdown(self, reason: str, delay: float | None, grace: float | None,
                  cancel: float | None) -> None: ...
@@ -56,3 +62,6 @@ class Notifier:
 
 def reclaim_signals() -> None:
     """Puts the lifecycle's handlers back on top of those that were installed since."""
+
+def has_default_action(signalnum: int) -> bool:
+    """Asks the kernel: signal.getsignal() knows nothing of handlers that C has installed."""

@@ -7,6 +7,7 @@ cancels them; when to do which is the lifecycle's.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import threading
 from typing import Any
@@ -15,14 +16,14 @@ import grpc
 import grpc.aio
 
 from lastcall import _health, _native
-from lastcall._calls import Counted, InFlight, handlers_of, services_of
+from lastcall._calls import (Counted, InFlight, aio_under_way, handlers_of, services_of,
+                             sync_under_way)
 from lastcall._event import Event
-from lastcall._health import Board
 
 _LOG = logging.getLogger("lastcall")
 
 # grpcio's stop() waits for clients to close their connections, and one that has no call to make may
-# take seconds to look. When no call has been in flight for this long, in seconds, they are closed.
+# take seconds to look. When no call was under way for this long, in seconds, they are closed.
 _SETTLE = 0.1
 
 # grpcio's stop() takes no infinity.
@@ -31,7 +32,8 @@ _A_LONG_TIME = min(threading.TIMEOUT_MAX, 1e9)
 
 def prepare(server: Any, address: str | None, credentials: grpc.ServerCredentials | None,
             program: _native.Program, events: dict[str, Event]) -> SyncServer | AioServer:
-    """The server bound and ready to start."""
+    """The server bound and ready to start. From here on it holds up the stages, until it has stopped
+    or was abandoned."""
     if isinstance(server, grpc.aio.Server):
         _check_loop(server)
         kind: type[SyncServer] | type[AioServer] = AioServer
@@ -39,8 +41,20 @@ def prepare(server: Any, address: str | None, credentials: grpc.ServerCredential
         kind = SyncServer
     else:
         raise TypeError(f"attach() takes a grpc.server or a grpc.aio.server, not {server!r}")
+    if address is not None and not isinstance(address, str):
+        raise TypeError(f'an address is text, "HOST:PORT" or "unix:PATH", not {address!r}')
+    if credentials is not None and not isinstance(credentials, grpc.ServerCredentials):
+        raise TypeError("credentials are what grpc.ssl_server_credentials() returns, not "
+                        f"{credentials!r}")
+    handlers = Handlers(server)
     port = 0 if address is None else _bind(server, address, credentials)
-    return kind(server, port, program, f"server {address or ''}".strip(), events)
+    return kind(server, port, handlers, program, f"server {_name(address, port)}".strip(), events)
+
+
+def _name(address: str | None, port: int) -> str:
+    """The address with the port that a 0 stands for."""
+    host, colon, number = (address or "").rpartition(":")
+    return f"{host}:{port}" if colon and number == "0" else address or ""
 
 
 def _check_loop(server: grpc.aio.Server) -> None:
@@ -65,89 +79,118 @@ def _bind(server: Any, address: str, credentials: grpc.ServerCredentials | None)
     except ValueError as error:
         raise _cannot_start(error) from error
     except RuntimeError as error:
+        tls = "" if credentials is None else ", are key and certificate PEM and a pair"
         raise _native.LifecycleError(
             f"cannot bind {address}: is it HOST:PORT or unix:PATH, of this machine, allowed to "
-            f"this user, and does no other program listen there? grpcio says: {error}") from error
+            f"this user, does no other program listen there{tls}? grpcio says: {error}") from error
 
 
-def _cannot_start(error: Exception) -> _native.LifecycleError:
+def _cannot_start(error: object) -> _native.LifecycleError:
     return _native.LifecycleError(
         f"the server cannot be started ({error}): attach() starts the server, so nobody else may")
 
 
-def _adopt(server: Any, service: type, program: _native.Program,
-           delay: Event) -> tuple[Board, InFlight | None]:
-    """Puts the health service, and a count around everything else, into a server not yet started.
-    Without InFlight nobody knows of its calls."""
-    handlers = handlers_of(server)
-    board = Board(services_of(handlers or []), delay)
-    health = service(board).handler()
-    if handlers is None:
-        server.add_generic_rpc_handlers((health,))
-        return board, None
-    in_flight = InFlight(program)
-    handlers[:] = [health, *(Counted(each, in_flight) for each in handlers)]
-    return board, in_flight
+class Handlers:
+    """The handlers inside a server: health put before them, and a count around each."""
+
+    def __init__(self, server: Any) -> None:
+        self._server = server
+        self._list = handlers_of(server)
+        self._before = list(self._list or [])
+        if any(isinstance(each, Counted) for each in self._before):
+            raise _cannot_start("it was attached before")
+
+    def services(self) -> list[str]:
+        return services_of(self._before)
+
+    def adopt(self, health: grpc.GenericRpcHandler, in_flight: InFlight) -> None:
+        if self._list is None:
+            self._server.add_generic_rpc_handlers((health,))
+        else:
+            self._list[:] = [health, *(Counted(each, in_flight) for each in self._before)]
+
+    def put_back(self) -> None:
+        if self._list is not None:
+            self._list[:] = self._before
 
 
 class SyncServer:
     """A grpc.server."""
 
-    def __init__(self, server: grpc.Server, port: int, program: _native.Program, name: str,
-                 events: dict[str, Event]) -> None:
+    def __init__(self, server: grpc.Server, port: int, handlers: Handlers,
+                 program: _native.Program, name: str, events: dict[str, Event]) -> None:
         self.port = port
-        self.board, self._in_flight = _adopt(server, _health.SyncService, program, events["delay"])
+        self.board = _health.Board(handlers.services(), events["delay"])
+        self._health = _health.SyncService(self.board)
+        self._in_flight = InFlight(program)
+        self._handlers = handlers
+        handlers.adopt(self._health.handler(), self._in_flight)
         self._server = server
+        self._events = events
+        self._started = False
+        self._decided = threading.Event()  # whether it was started
         self._open = program.hold(name)
 
     def start(self) -> None:
         try:
+            # Now, for at the end there may be no thread left to make.
+            threading.Thread(target=self._drain, name="lastcall-drain", daemon=True).start()
             self._server.start()
         except Exception as error:
-            self._open.end()
+            self.abandon()
             raise _cannot_start(error) from error
+        self._started = True
+        self._decided.set()
+
+    def abandon(self) -> None:
+        """It was not started, and is as before."""
+        self._decided.set()
+        self._handlers.put_back()
+        self._open.end()
 
     def begin_delay(self) -> None:
         self.board.delay_began()
 
-    def begin_grace(self) -> None:
-        self.board.end_watches()
-        stopped = self._server.stop(_A_LONG_TIME)
-
-        def await_stopped() -> None:
-            stopped.wait()
-            self._open.end()
-
-        for task in (await_stopped, lambda: self._close_when_idle(stopped)):
-            threading.Thread(target=task, name="lastcall-drain", daemon=True).start()
+    def begin_grace(self) -> None: ...  # the draining thread hears by itself
 
     def begin_cancel(self) -> None:
         self._server.stop(0)
 
-    def _close_when_idle(self, stopped: threading.Event) -> None:
-        if self._in_flight is None:
+    def _drain(self) -> None:
+        self._events["grace"].wait()
+        self._decided.wait()
+        if not self._started:
             return
-        idle = threading.Event()
-        self._in_flight.watch(idle.set)
-        while True:
-            idle.wait()
-            idle.clear()
-            since = self._in_flight.idle_since()
-            if stopped.wait(_SETTLE):
-                return
-            if since is not None and since == self._in_flight.idle_since():
-                self._server.stop(0)
-                return
+        self.board.end_watches()
+        with contextlib.suppress(RuntimeError):  # out of threads; it has begun all the same
+            self._server.stop(_A_LONG_TIME)
+        before = self._idle_since()
+        while self._server.wait_for_termination(_SETTLE):
+            since = self._idle_since()
+            if self._events["cancel"].is_set() or since is not None and since == before:
+                self._server.stop(None)  # returns when it has stopped
+                break
+            before = since
+        self._open.end()
+
+    def _idle_since(self) -> int | None:
+        """The number of calls so far, when none is under way."""
+        so_far = self._in_flight.so_far
+        return so_far if sync_under_way(self._server, self._health.watches) is False else None
 
 
 class AioServer:
     """A grpc.aio.server. Order: made and started in its loop, which then does the rest."""
 
-    def __init__(self, server: grpc.aio.Server, port: int, program: _native.Program, name: str,
-                 events: dict[str, Event]) -> None:
+    def __init__(self, server: grpc.aio.Server, port: int, handlers: Handlers,
+                 program: _native.Program, name: str, events: dict[str, Event]) -> None:
         self.port = port
-        self.board, self._in_flight = _adopt(server, _health.AioService, program, events["delay"])
-        self.loop = asyncio.get_running_loop()
+        self.board = _health.Board(handlers.services(), events["delay"])
+        self._health = _health.AioService(self.board)
+        self._in_flight = InFlight(program)
+        self._handlers = handlers
+        handlers.adopt(self._health.handler(), self._in_flight)
+        self._loop = asyncio.get_running_loop()
         self._server = server
         self._events = events
         self._open = program.hold(name)
@@ -157,18 +200,26 @@ class AioServer:
         try:
             await self._server.start()
         except Exception as error:
-            self._open.end()
             raise _cannot_start(error) from error
         self._serving = asyncio.create_task(self._serve(), name="lastcall-server")
 
-    @property
-    def stopped(self) -> bool:
-        return self._serving is None or self._serving.done()
+    def start_ended(self) -> None:
+        """Also when nobody let it begin."""
+        if self._serving is None:
+            self.abandon()
+
+    def abandon(self) -> None:
+        """It was not started, and is as before."""
+        self._handlers.put_back()
+        self._open.end()
 
     def begin_delay(self) -> None:
         self.board.delay_began()
 
-    def begin_grace(self) -> None: ...  # of these the loop hears by itself
+    def begin_grace(self) -> None:  # of this a loop that lives hears by itself
+        if self._loop.is_closed():
+            self._open.end()
+
     def begin_cancel(self) -> None: ...
 
     async def _serve(self) -> None:
@@ -192,15 +243,15 @@ class AioServer:
             self._open.end()
 
     async def _await_idle(self) -> None:
-        if self._in_flight is None:
-            await asyncio.get_running_loop().create_future()
-            return
-        idle = asyncio.Event()
-        self._in_flight.watch(lambda: self.loop.call_soon_threadsafe(idle.set))
+        before = self._idle_since()
         while True:
-            await idle.wait()
-            idle.clear()
-            since = self._in_flight.idle_since()
             await asyncio.sleep(_SETTLE)
-            if since is not None and since == self._in_flight.idle_since():
+            since = self._idle_since()
+            if since is not None and since == before:
                 return
+            before = since
+
+    def _idle_since(self) -> int | None:
+        """The number of calls so far, when none is under way."""
+        so_far = self._in_flight.so_far
+        return None if aio_under_way(self._in_flight, self._health.watches) else so_far

@@ -43,15 +43,16 @@ class Handlers:
         if _in_main_thread() and _interrupts(handler):
             _signal(signal.SIGINT, signal.SIG_DFL)
             self._interrupt = handler
-        if signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL:
+        if _native.has_default_action(signal.SIGUSR1):
             # The lifecycle says what is in flight, and calls on to this: where every thread is.
             with contextlib.suppress(AttributeError, OSError, RuntimeError, ValueError):
                 faulthandler.register(signal.SIGUSR1, all_threads=True, chain=False)
                 self._dumps = True
-        process = os.getpid()
+        global _installed
+        _installed = self
 
         def wrapper(signalnum: int, handler: Any) -> Any:
-            if os.getpid() != process:  # a forked child has no lifecycle
+            if _installed is not self:  # somebody has kept this function
                 return _signal(signalnum, handler)
             if signalnum == signal.SIGINT and _interrupts(handler):
                 handler = signal.SIG_DFL
@@ -63,6 +64,8 @@ class Handlers:
         self._wrapper = signal.signal = wrapper
 
     def remove(self) -> None:
+        global _installed
+        _installed = None
         if signal.signal is self._wrapper:
             signal.signal = _signal
         if self._dumps:
@@ -70,6 +73,17 @@ class Handlers:
         if (self._interrupt is not None and _in_main_thread() and
                 signal.getsignal(signal.SIGINT) is signal.SIG_DFL):
             _signal(signal.SIGINT, self._interrupt)
+
+
+_installed: Handlers | None = None
+
+
+def _remove_in_child() -> None:
+    if _installed is not None:
+        _installed.remove()
+
+
+os.register_at_fork(after_in_child=_remove_in_child)  # its signals do what they did before
 
 
 def _in_main_thread() -> bool:

@@ -9,7 +9,24 @@
 
 namespace lastcall::python {
 
+std::shared_ptr<Bound> Bound::Make(pybind11::function stacks) {
+  std::shared_ptr<Bound> bound(new Bound(std::move(stacks)));
+  std::thread([bound] { bound->Watch(); }).detach();
+  return bound;
+}
+
+void Bound::Watch() {
+  finished_.Wait();
+  if (!lifted_.IsSet() && !lifted_.WaitUntil(end_)) Force();
+}
+
+void Bound::Lift() {
+  lifted_.Set();
+  finished_.Set();
+}
+
 void Bound::Requested(const Request& request, const Plan& plan) {
+  if (request.cause.kind == Cause::Kind::kSignal) asked_by_signal_ = true;
   if (stopped_ == kNever) {
     end_ = std::min(end_, plan.end);
   } else if (request.skip && !lifted_.IsSet()) {
@@ -26,10 +43,7 @@ std::vector<std::string> Bound::StackOf(const Work::Info& info) {
 void Bound::Finished(const Receipt& receipt) {
   stopped_ = std::chrono::steady_clock::now();
   receipt_ = receipt;
-  if (end_ == kNever || receipt.exit_code == Receipt::kForced) return;
-  std::thread([self = shared_from_this()] {
-    if (!self->lifted_.WaitUntil(self->end_)) self->Force();
-  }).detach();
+  if (receipt.exit_code != Receipt::kForced) finished_.Set();
 }
 
 void Bound::Force() {

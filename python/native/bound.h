@@ -2,6 +2,7 @@
 // not return: the promise is about the process.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -18,24 +19,34 @@ namespace lastcall::python {
 // From the moment when everything has stopped, the process must end by itself by the instant that
 // the plan had for it, or it is ended by _exit(4); a SIGTERM that skips a stage ends it at once.
 // Order: outlives the program that it observes.
-class Bound final : public ProgramObserver, public std::enable_shared_from_this<Bound> {
+class Bound final : public ProgramObserver {
  public:
-  explicit Bound(pybind11::function stacks) : stacks_(std::move(stacks)) {}
+  // Throws std::system_error: no thread can be made. It is made here, for at the end there may be none.
+  static std::shared_ptr<Bound> Make(pybind11::function stacks);
 
   // The process has more to do. Threads: any.
-  void Lift() { lifted_.Set(); }
+  void Lift();
+  // Whether a signal was among those who asked. Threads: any.
+  bool asked_by_signal() const { return asked_by_signal_.load(); }
+  // Of a program that has gone.
+  const Receipt& receipt() const { return receipt_; }
 
   void Requested(const Request& request, const Plan& plan) override;
   std::vector<std::string> StackOf(const Work::Info& info) override;
   void Finished(const Receipt& receipt) override;
 
  private:
+  explicit Bound(pybind11::function stacks) : stacks_(std::move(stacks)) {}
+
+  void Watch();
   [[noreturn]] void Force();
 
   Stacks stacks_;
+  Latch finished_;
   Latch lifted_;
+  std::atomic<bool> asked_by_signal_{false};
   std::mutex forcing_;
-  // The lifecycle's thread writes these, and starts the thread that reads them last.
+  // The lifecycle's thread writes these; Watch reads them once finished_ is set.
   Instant end_ = kNever;
   Instant stopped_ = kNever;
   Receipt receipt_;

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <csignal>
 #include <memory>
 #include <optional>
 #include <stdexcept>
@@ -13,6 +14,7 @@
 #include <utility>
 
 #include "bound.h"
+#include "stacks.h"
 #include "lastcall/program/program.h"
 #include "lastcall/signals/signals.h"
 #include "lastcall/systemd/notify.h"
@@ -37,6 +39,11 @@ std::optional<Duration> Length(Seconds seconds) {
   return FromSeconds(*seconds);
 }
 
+bool HasDefaultAction(int signal) {
+  struct sigaction now {};
+  return sigaction(signal, nullptr, &now) == 0 && now.sa_handler == SIG_DFL;
+}
+
 class PyWork {
  public:
   explicit PyWork(Work work) : work_(std::move(work)) {}
@@ -49,30 +56,40 @@ class PyWork {
 class PyProgram {
  public:
   PyProgram(std::string name, double delay, double grace, double cancel, py::function stacks)
-      : bound_(std::make_shared<Bound>(std::move(stacks))) {
+      : bound_(Bound::Make(std::move(stacks))) {
     ProgramOptions options;
     options.name = std::move(name);
     options.shutdown = {FromSeconds(delay), FromSeconds(grace), FromSeconds(cancel)};
     options.signals = SignalReader::Form::kHandler;
     options.observer = bound_.get();
-    program_.emplace(std::move(options));
-    termination_ = program_->termination();
-    Check(program_->Ready());
+    try {
+      program_ = std::make_unique<Program>(std::move(options));
+      termination_ = program_->termination();
+      Check(program_->Ready());
+    } catch (...) {
+      bound_->Lift();
+      throw;
+    }
   }
 
-  ~PyProgram() {
-    if (getpid() == pid_) bound_->Lift();
-    Close();
-  }
+  ~PyProgram() { Close(); }
 
-  // Blocks: until the lifecycle's thread has ended, without the interpreter lock.
+  // The process has more to do. Blocks: until the lifecycle's thread has ended, without the
+  // interpreter lock.
   void Close() {
     if (!program_) return;
     receipt_ = Receipt();
-    if (getpid() == pid_ && !AskedBySignal()) bound_->Lift();
-    const py::gil_scoped_release unlocked;
-    program_.reset();
+    if (getpid() == pid_) bound_->Lift();
+    // Nobody finds it once the interpreter lock is given away.
+    std::unique_ptr<Program> program = std::move(program_);
+    {
+      const py::gil_scoped_release unlocked;
+      program.reset();
+    }
+    if (getpid() == pid_) receipt_ = bound_->receipt().ToJson();
   }
+
+  bool AskedBySignal() const { return bound_->asked_by_signal(); }
 
   void CheckProcess() const {
     // Also once it is closed, when there is no program to ask.
@@ -116,7 +133,7 @@ class PyProgram {
     // must not be unwound through destructors. It stays here, as in later CPythons.
     PyThreadState* const thread = PyEval_SaveThread();
     const bool reached = termination_.WaitFor(static_cast<Stage>(stage), length);
-    while (_Py_IsFinalizing() != 0) pause();
+    while (IsFinalizing()) pause();
     PyEval_RestoreThread(thread);
     return reached;
   }
@@ -146,17 +163,9 @@ class PyProgram {
     return receipt->ToJson();
   }
 
-  bool AskedBySignal() const {
-    const lastcall::Receipt* const receipt = program_->receipt();
-    if (receipt == nullptr) return false;
-    return std::any_of(receipt->requests.begin(), receipt->requests.end(), [](const auto& entry) {
-      return entry.request.cause.kind == Cause::Kind::kSignal;
-    });
-  }
-
   const pid_t pid_ = getpid();
   const std::shared_ptr<Bound> bound_;
-  std::optional<Program> program_;  // empty once closed
+  std::unique_ptr<Program> program_;  // empty once closed
   Termination termination_;
   std::optional<std::string> receipt_;  // of the closed one
 };
@@ -166,6 +175,8 @@ void DefineProgram(py::module_& module) {
       .def(py::init<std::string, double, double, double, py::function>(), py::arg("name"),
            py::arg("delay"), py::arg("grace"), py::arg("cancel"), py::arg("stacks"))
       .def("close", &PyProgram::Close)
+      .def("asked_by_signal", &PyProgram::AskedBySignal)
+      .def("keep", [](const py::object& self) { self.inc_ref(); })
       .def("check_process", &PyProgram::CheckProcess)
       .def("shutdown", &PyProgram::Shutdown, py::arg("reason"), py::arg("delay"), py::arg("grace"),
            py::arg("cancel"))
@@ -212,6 +223,7 @@ PYBIND11_MODULE(_native, module) {
   }
   module.attr("STAGES") = stages;
   module.def("reclaim_signals", &SignalReader::Reclaim);
+  module.def("has_default_action", &HasDefaultAction, py::arg("signalnum"));
   DefineWork(module);
   DefineProgram(module);
   DefineNotifier(module);

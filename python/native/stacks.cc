@@ -3,6 +3,7 @@
 #include <pybind11/stl.h>
 
 #include <memory>
+#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -36,14 +37,26 @@ void Ask(PyObject* take, Answer& answer) {
 
 }  // namespace
 
+bool IsFinalizing() {
+#if PY_VERSION_HEX >= 0x030D0000
+  return Py_IsFinalizing() != 0;
+#else
+  return _Py_IsFinalizing() != 0;
+#endif
+}
+
 const std::map<pthread_t, ThreadStack>& Stacks::Take() {
-  if (std::exchange(taken_, true) || _Py_IsFinalizing() != 0) return stacks_;
+  if (std::exchange(taken_, true) || IsFinalizing()) return stacks_;
   const auto answer = std::make_shared<Answer>();
-  // Left behind where somebody holds the lock for ever: the process ends next.
-  std::thread([answer, take = take_] {
-    Ask(take, *answer);
-    answer->complete.Set();
-  }).detach();
+  try {
+    // Left behind where somebody holds the lock for ever: the process ends next.
+    std::thread([answer, take = take_] {
+      Ask(take, *answer);
+      answer->complete.Set();
+    }).detach();
+  } catch (const std::system_error&) {
+    return stacks_;  // as many threads as there may be: names alone then
+  }
   if (answer->complete.WaitUntil(std::chrono::steady_clock::now() + kEnough)) {
     stacks_ = std::move(answer->stacks);
   }

@@ -12,6 +12,9 @@
 
 namespace lastcall::python {
 
+// Whether the interpreter ends, so that its lock is for the thread that ends it alone.
+bool IsFinalizing();
+
 struct ThreadStack {
   std::string name;                // as threading says; empty: not one of its threads
   std::vector<std::string> lines;  // innermost first
@@ -25,7 +28,7 @@ class Stacks {
   Stacks(const Stacks&) = delete;
   Stacks& operator=(const Stacks&) = delete;
 
-  // Empty when the interpreter lock cannot be had within 100 ms. Taken once; then it is the same.
+  // Empty when the interpreter lock cannot be had within 200 ms. Taken once; then it is the same.
   // Threads: one at a time, without the interpreter lock.
   const std::map<pthread_t, ThreadStack>& Take();
 

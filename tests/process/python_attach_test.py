@@ -2,12 +2,13 @@
 health set by hand, to a grpcio that hides its handlers; and what misuse is told."""
 
 import signal
+import threading
 import unittest
 
 import grpc
 
 from clients import Health, Log, wait_until
-from python_program import SLACK, Program, run
+from python_program import AT_ONCE, SLACK, Program, run
 from python_serving import Server
 
 TERM = signal.SIGTERM
@@ -121,29 +122,195 @@ class AttachTest(unittest.TestCase):
         said = run("""
             from lastcall._calls import InFlight
             class Context:
-                def __init__(self, over):
-                    self.over, self.callbacks = over, []
+                def __init__(self, told):
+                    self.told, self.callbacks = told, []
                 def peer(self):
                     return "ipv4:10.0.0.7:4711"
                 def add_callback(self, callback):
                     self.callbacks.append(callback)
-                    return not self.over
-            with lastcall.Lifecycle() as life:
-                in_flight, idle = InFlight(life._native), []
-                in_flight.watch(lambda: idle.append(True))
-                answered, gone = Context(False), Context(True)
-                with in_flight.entered("/a.B/C", answered):
-                    inside = in_flight.idle_since()
-                sending = in_flight.idle_since()
-                answered.callbacks[0]()
-                sent = in_flight.idle_since()
-                with in_flight.entered("/a.B/C", gone):  # its client is gone, its handler is not
-                    deaf = in_flight.idle_since()
-                say("idle", inside=inside, sending=sending, sent=sent, deaf=deaf,
-                    over=in_flight.idle_since(), notices=len(idle))
+                    return self.told
+            class Ended:
+                ended = 0
+                def enter(self, name, peer):
+                    return self
+                def end(self):
+                    self.ended += 1
+            calls = Ended()
+            in_flight = InFlight(calls)
+            answered, gone, never = Context(True), Context(False), Context(None)
+            with in_flight.entered("/a.B/C", answered):
+                inside = calls.ended
+            sending = calls.ended
+            answered.callbacks[0]()
+            sent = calls.ended
+            with in_flight.entered("/a.B/C", gone):  # its client is gone, its handler is not
+                deaf = calls.ended
+            with in_flight.entered("/a.B/C", never):  # grpc.aio tells a plain function nothing
+                pass
+            say("ended", inside=inside, sending=sending, sent=sent, deaf=deaf, over=calls.ended)
         """)
-        self.assertEqual(said["idle"], {"inside": None, "sending": None, "sent": 1, "deaf": None,
-                                        "over": 2, "notices": 3})
+        self.assertEqual(said["ended"],
+                         {"inside": 0, "sending": 0, "sent": 1, "deaf": 1, "over": 3})
+
+    def test_what_no_handler_has_begun_is_finished_in_grace_all_the_same(self):
+        """An interceptor's work, a message on its way, a call that waits for a thread, and one of a
+        service that came after attach()."""
+        for kind in ("interceptor", "message", "thread", "service", "aio interceptor",
+                     "aio message"):
+            with self.subTest(kind), Program(f"""
+                import python_unbegun
+                python_unbegun.serve({kind!r})
+            """) as server:
+                channel = grpc.insecure_channel(f"127.0.0.1:{server.hear('serving')['port']}")
+                with channel:
+                    arrive = threading.Event()
+
+                    def message():
+                        arrive.wait()
+                        yield b"answer"
+
+                    if kind.endswith("message"):
+                        call = channel.stream_unary("/test.Service/Echo").future(message())
+                    else:
+                        call = channel.unary_unary("/test.Service/Echo").future(b"answer")
+                    server.hear("under way")
+                    server.signal(TERM)
+                    server.hear("grace")
+                    # Longer than idle clients are waited for.
+                    self.assertRaises(grpc.FutureTimeoutError, call.result, timeout=0.5)
+                    arrive.set()
+                    server.signal(signal.SIGUSR2)
+                    self.assertEqual(call.result(), b"answer")
+                    self.assertEqual(server.hear("receipt")["exit_code"], 0)
+                    self.assertEqual(server.wait(), 0)
+
+    def test_clients_that_do_not_read_their_health_are_in_nobodys_way(self):
+        said = run("""
+            from lastcall import _health
+            class Delay:
+                def is_set(self): return False
+            class Context:
+                def add_callback(self, callback): return True
+            board = _health.Board([""], Delay())
+            service = _health.SyncService(board)
+            request = _health.HealthCheckRequest()
+            frozen, heard = threading.Event(), threading.Semaphore(0)
+            for _ in range(8):
+                service.watch(request, Context(), send_response_callback=lambda _: frozen.wait())
+            service.watch(request, Context(), send_response_callback=lambda _: heard.release())
+            say("watch", heard=heard.acquire(timeout=60))
+            pool = service.check.experimental_thread_pool
+            say("check", status=pool.submit(service.check, request, Context()).result(60).status)
+            board.set_serving(False, "")
+            say("changed", heard=heard.acquire(timeout=60))
+            frozen.set()
+        """)
+        self.assertEqual(said["watch"], {"heard": True})
+        self.assertEqual(said["check"], {"status": 1})
+        self.assertEqual(said["changed"], {"heard": True})
+
+    def test_an_idle_aio_server_with_plain_functions_is_gone_at_once(self):
+        with Program("""
+            import grpc, grpc.aio
+            def stream(request, context):
+                yield request
+            def fail(request, context):
+                raise ValueError("a fault of the program")
+            async def main():
+                async with lastcall.Lifecycle(grace=60) as life:
+                    server = grpc.aio.server()
+                    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(
+                        "test.Service", {
+                            "Stream": grpc.unary_stream_rpc_method_handler(stream),
+                            "Fail": grpc.unary_unary_rpc_method_handler(fail)}),))
+                    say("serving", port=await life.attach(server, "127.0.0.1:0"))
+                    await life.event("stopped")
+            asyncio.run(main())
+        """) as server:
+            channel = grpc.insecure_channel(f"127.0.0.1:{server.hear('serving')['port']}")
+            with channel:
+                self.assertEqual(list(channel.unary_stream("/test.Service/Stream")(b"x")), [b"x"])
+                with self.assertRaises(grpc.RpcError):
+                    channel.unary_unary("/test.Service/Fail")(b"x")
+                server.signal(TERM)
+                self.assertEqual(server.wait(), 0)
+                self.assertLess(server.took(), AT_ONCE)
+
+    def test_an_attach_that_comes_to_nothing_holds_nothing_up(self):
+        cases = {
+            "cancelled": "life.attach(server, '127.0.0.1:0').cancel()",
+            "its loop ends": "life.attach(server, '127.0.0.1:0')",
+            "its loop is forgotten": "life.attach(server, '127.0.0.1:0'); "
+                                     "asyncio.get_running_loop().stop()",
+        }
+        for case, attach in cases.items():
+            with self.subTest(case):
+                said = run(f"""
+                    import grpc.aio
+                    async def main():
+                        server = grpc.aio.server()
+                        {attach}
+                    with lastcall.Lifecycle(grace=60, cancel=60) as life:
+                        loop = asyncio.new_event_loop()
+                        task = loop.create_task(main())
+                        loop.run_forever() if "stop" in {attach!r} else loop.run_until_complete(task)
+                        loop.close()
+                    say("over", code=life.exit_code)
+                """)
+                self.assertEqual(said["over"]["code"], 0)
+
+    def test_a_server_that_is_refused_stays_as_it_was(self):
+        with Program("""
+            import grpc, python_services
+            with lastcall.Lifecycle() as life:
+                server = python_services.sync_server(life)
+                port = life.attach(server, "127.0.0.1:0")
+                for _ in range(2):
+                    try:
+                        life.attach(server, "127.0.0.1:0")
+                    except lastcall.LifecycleError as error:
+                        say("refused", text=str(error))
+                life.set_serving(False)
+                say("serving", port=port)
+                life.wait_for_termination()
+            say("receipt", **life.receipt)
+        """) as server:
+            self.assertIn("it was attached before", server.hear("refused")["text"])
+            channel = grpc.insecure_channel(f"127.0.0.1:{server.hear('serving')['port']}")
+            with channel:
+                self.assertEqual(Health(channel).check(), "NOT_SERVING")
+                call = channel.unary_unary("/test.Service/Sleep").future(b"0.5")
+                server.hear("asleep")
+                server.signal(TERM)
+                self.assertEqual(call.result(), b"slept")
+            self.assertEqual(server.hear("receipt")["calls"], {"finished": 1, "cancelled": 0})
+
+    def test_a_callback_of_leaving_that_blocks_keeps_cancel_from_nobody(self):
+        with Program("""
+            import python_services, grpc
+            from concurrent import futures
+            def stream(request, context):
+                life.leaving(context, threading.Event().wait)
+                yield request
+                while context.is_active():
+                    time.sleep(0.01)
+            server = grpc.server(futures.ThreadPoolExecutor())
+            server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("test.Service", {
+                "Stream": grpc.unary_stream_rpc_method_handler(stream)}),))
+            with lastcall.Lifecycle(grace=0.3, cancel=60) as life:
+                say("serving", port=life.attach(server, "127.0.0.1:0"))
+                life.wait_for_termination()
+            say("receipt", **life.receipt)
+        """) as server:
+            channel = grpc.insecure_channel(f"127.0.0.1:{server.hear('serving')['port']}")
+            with channel:
+                stream = channel.unary_stream("/test.Service/Stream")(b"x")
+                self.assertEqual(next(stream), b"x")
+                server.signal(TERM)
+                with self.assertRaises(grpc.RpcError):
+                    next(stream)
+                self.assertEqual(server.hear("receipt")["exit_code"], 3)
+                self.assertEqual(server.wait(), 0)
 
     def test_misuse_is_told(self):
         cases = {

@@ -79,6 +79,21 @@ class WaitTest(unittest.TestCase):
             self.assertLess(said[where]["took"], 0.4 + SLACK)
         self.assertEqual(said["code"], 0)
 
+    def test_time_outs_of_the_main_thread_may_be_endless_and_descriptors_lacking(self):
+        said = run("""
+            import resource
+            with lastcall.Lifecycle() as life:
+                threading.Timer(0.2, life.request_shutdown, ["a timer"]).start()
+                before = resource.getrlimit(resource.RLIMIT_NOFILE)
+                resource.setrlimit(resource.RLIMIT_NOFILE, (3, before[1]))
+                late = life.event("stopped").wait(0.01)
+                say("waited", late=late, stopped=life.event("stopped").wait(float("inf")))
+                resource.setrlimit(resource.RLIMIT_NOFILE, before)
+                say("again", endless=life.wait_for_termination(float("inf")))
+        """)
+        self.assertEqual(said["waited"], {"late": False, "stopped": True})
+        self.assertEqual(said["again"], {"endless": False})
+
     def test_a_descriptor_is_readable_for_ever(self):
         with Program("""
             with lastcall.Lifecycle() as life:
@@ -239,6 +254,33 @@ class StagesTest(unittest.TestCase):
         self.assertEqual(said["code"], 1)
         self.assertIn("KeyError", said["errors"])
 
+    def test_an_end_that_is_interrupted_leaves_nothing_behind(self):
+        said = run("""
+            def fail(number, frame):
+                raise KeyError("from a handler")
+            signal.signal(signal.SIGALRM, fail)
+            function, held = signal.signal, []
+            def by_a_handler():
+                with lastcall.Lifecycle(grace=60, cancel=60) as life:
+                    held.append(life.enter("a job"))
+                    signal.setitimer(signal.ITIMER_REAL, 0.05)
+            async def by_cancellation():
+                async with lastcall.Lifecycle(grace=60, cancel=60) as life:
+                    held.append(life.enter("a job"))
+                    asyncio.get_running_loop().call_later(0.05, asyncio.current_task().cancel)
+            for way in (by_a_handler, lambda: asyncio.run(by_cancellation())):
+                try:
+                    way()
+                except BaseException as error:
+                    say("raised", error=type(error).__name__)
+                with lastcall.Lifecycle() as life:
+                    pass
+                say("another", code=life.exit_code, function=signal.signal is function)
+        """)
+        self.assertEqual(said["another"], {"code": 0, "function": True})
+        self.assertEqual(said["raised"], {"error": "CancelledError"})
+        self.assertEqual(said["code"], 0)
+
     def test_one_follows_another(self):
         said = run("""
             for name in ("one", "two"):
@@ -285,7 +327,7 @@ class AsyncioTest(unittest.TestCase):
             for _ in range(3):
                 program.hear("timed out")
             self.assertLess(program.hear("ready")["descriptors"], 20)
-            self.assertLessEqual(threads_of(program.pid), 4)
+            self.assertLessEqual(threads_of(program.pid), 5)
             program.signal(TERM)
             self.assertEqual(program.hear("over")["cancelled"], 500)
             self.assertEqual(program.wait(), 0)
@@ -319,6 +361,27 @@ class AsyncioTest(unittest.TestCase):
             for _ in range(3):
                 program.hear("over")
             self.assertEqual((program.wait(), program.errors()), (0, ""))
+
+    def test_a_loop_that_has_gone_is_not_kept(self):
+        said = run("""
+            import gc, weakref
+            async def wait(event):
+                loops.append(weakref.ref(asyncio.get_running_loop()))
+                try:
+                    await asyncio.wait_for(event, 0.01)
+                except asyncio.TimeoutError:
+                    pass
+            loops = []
+            with lastcall.Lifecycle() as life:
+                before = len(os.listdir("/proc/self/fd"))
+                for _ in range(10):
+                    asyncio.run(wait(life.event("stopped")))
+                gc.collect()
+                say("kept", loops=sum(loop() is not None for loop in loops),
+                    descriptors=len(os.listdir("/proc/self/fd")) - before)
+        """)
+        self.assertEqual(said["kept"]["loops"], 0)
+        self.assertLessEqual(said["kept"]["descriptors"], 2)  # the event's own
 
     def test_async_with(self):
         with Program("""

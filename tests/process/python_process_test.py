@@ -67,6 +67,77 @@ class HandlersTest(unittest.TestCase):
             program.signal(TERM)
             self.assertEqual(program.wait(), 0)
 
+    def test_handlers_wake_a_main_thread_that_is_blocked_elsewhere(self):
+        for block in ("done.wait()", "os.read(ends[0], 1)"):
+            with self.subTest(block), Program(f"""
+                done, ends = threading.Event(), os.pipe()
+                def hear(number, frame):
+                    done.set()
+                    os.write(ends[1], b"x")
+                signal.signal(signal.SIGTERM, hear)
+                with lastcall.Lifecycle(grace=60, cancel=60) as life:
+                    say("ready")
+                    {block}
+            """) as program:
+                program.hear("ready")
+                program.await_asleep()
+                program.signal(TERM)
+                self.assertEqual(program.wait(), 0)
+
+    def test_what_was_ignored_stays_ignored(self):
+        with Program("""
+            for number in (signal.SIGHUP, signal.SIGINT):
+                signal.signal(number, signal.SIG_IGN)
+            with lastcall.Lifecycle() as life:
+                signal.signal(signal.SIGQUIT, signal.SIG_IGN)
+                for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+                    signal.raise_signal(number)
+                say("ready")
+                life.wait_for_termination()
+            say("receipt", **life.receipt)
+        """) as program:
+            program.hear("ready")
+            program.signal(TERM)
+            causes = [each["cause"]["signal"] for each in program.hear("receipt")["requests"]]
+            self.assertEqual(causes, ["SIGTERM"])
+            self.assertNotIn("SIGHUP", program.errors())
+
+    def test_a_dump_of_the_programs_own_stays_its_own(self):
+        with tempfile.NamedTemporaryFile("r") as dump:
+            said = run(f"""
+                import faulthandler
+                file = open({dump.name!r}, "w")
+                faulthandler.register(signal.SIGUSR1, file=file)
+                with lastcall.Lifecycle() as life:
+                    signal.raise_signal(signal.SIGUSR1)
+                    say("in", size=os.path.getsize(file.name))
+                signal.raise_signal(signal.SIGUSR1)
+                say("after", size=os.path.getsize(file.name))
+            """)
+        self.assertGreater(said["in"]["size"], 0)
+        self.assertGreater(said["after"]["size"], said["in"]["size"])
+        self.assertEqual(said["code"], 0)
+
+    def test_who_cannot_hear_signals_is_told(self):
+        said = run("""
+            import resource
+            before = resource.getrlimit(resource.RLIMIT_NOFILE)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (3, before[1]))
+            try:
+                with lastcall.Lifecycle() as life:
+                    say("entered")
+            except lastcall.LifecycleError as error:
+                say("refused", text=str(error))
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
+            signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+            with lastcall.Lifecycle() as life:
+                say("over")
+        """)
+        self.assertIn("no descriptor left", said["refused"]["text"])
+        self.assertNotIn("entered", said)
+        self.assertIn("SIGTERM is blocked in this thread", said["errors"])
+        self.assertEqual(said["code"], 0)
+
     def test_sigusr1_says_what_is_in_flight_and_where_every_thread_is(self):
         with Program("""
             def job():
@@ -186,6 +257,22 @@ class ChildrenTest(unittest.TestCase):
             self.assertLess(time.monotonic() - program.asked, AT_ONCE)
             self.assertEqual(program.wait(), 0)
 
+    def test_a_forked_childs_signals_do_what_they_did_before(self):
+        said = run("""
+            with lastcall.Lifecycle() as life:
+                for number in (signal.SIGINT, signal.SIGUSR1):
+                    child = os.fork()
+                    if child == 0:
+                        try:
+                            signal.raise_signal(number)
+                            time.sleep(60)
+                        except KeyboardInterrupt:
+                            os._exit(9)
+                    say(number.name, status=os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+        """)
+        self.assertEqual(said["SIGINT"]["status"], 9)
+        self.assertEqual(said["SIGUSR1"]["status"], -USR1)
+
     def test_a_forked_child_dies_by_terminate(self):
         said = run("""
             import multiprocessing
@@ -259,6 +346,36 @@ class BoundTest(unittest.TestCase):
         """) as program:
             self.check(program, 1.0, "job 7", "wait (")
 
+    def test_a_signal_that_is_repeated_breaks_nothing_off(self):
+        for number in (TERM, INT):
+            with self.subTest(number), Program("""
+                with lastcall.Lifecycle() as life:
+                    say("ready")
+                    life.wait_for_termination()
+                say("clean-up")
+                sys.stdin.readline()
+                say("clean")
+            """) as program:
+                program.hear("ready")
+                program.signal(number)
+                program.hear("clean-up")
+                program.signal(number)
+                program.go_on()
+                program.hear("clean")
+                self.assertEqual(program.wait(), 0)
+
+    def test_who_was_ended_by_a_signal_and_lives_again_is_not_bound(self):
+        said = run("""
+            with lastcall.Lifecycle(grace=0.1, cancel=0.1) as life:
+                signal.raise_signal(signal.SIGTERM)
+                life.wait_for_termination()
+            with lastcall.Lifecycle(grace=60) as again:
+                time.sleep(0.4)  # the first one's bound has passed
+            say("lives", code=again.exit_code)
+        """)
+        self.assertEqual(said["lives"]["code"], 0)
+        self.assertEqual(said["code"], 0)
+
     def test_a_second_signal_ends_what_hangs_after_the_stop(self):
         with Program("""
             with lastcall.Lifecycle(grace=60) as life:
@@ -286,6 +403,28 @@ class SystemdTest(unittest.TestCase):
             life.wait_for_termination()
         say("receipt", stages={each["stage"]: each["planned_s"] for each in life.receipt["stages"]})
     """
+
+    def test_systemd_hears_no_ready_after_stopping(self):
+        with tempfile.TemporaryDirectory() as folder, \
+                socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+            notify.bind(f"{folder}/notify")
+            notify.settimeout(30)
+            said = run("""
+                with lastcall.Lifecycle() as life:
+                    signal.raise_signal(signal.SIGTERM)
+                    life.event("stopped").wait()
+                    life.wait_for_termination()
+            """, env={"NOTIFY_SOCKET": f"{folder}/notify"})
+            self.assertEqual(said["code"], 0)
+            notify.setblocking(False)
+            heard = []
+            while True:
+                try:
+                    heard.append(notify.recv(4096).decode())
+                except BlockingIOError:
+                    break
+            self.assertIn("STOPPING=1", "".join(heard))
+            self.assertNotIn("READY=1", "".join(heard))
 
     def notified(self, supervised):
         with tempfile.TemporaryDirectory() as folder, \
@@ -338,11 +477,29 @@ class MisuseTest(unittest.TestCase):
             "life.set_serving(False, 'no.Such')": "no attached server has the service 'no.Such'",
             "life.attach(object(), 'x')": "takes a grpc.server or a grpc.aio.server",
             "asyncio.run(blocks())": "await life.event(\"stopped\")",
+            "asyncio.run(enters())": "async with",
+            "life.enter(5)": "TypeError: name is text, not 5",
+            "life.open(None)": "TypeError: name is text, not None",
+            "life.request_shutdown(None)": "TypeError: reason is text, not None",
+            "life.wait_for_termination('1')": "TypeError: timeout is a number of seconds",
+            "life.event('delay').wait(float('nan'))": "ValueError: timeout must be",
+            "life.leaving(Context(), None)": "takes a function to call, not None",
+            "life.leaving(Context(), blocks)": "one that sets an asyncio.Event",
+            "life.attach(server, 50051)": "TypeError: an address is text",
+            "life.attach(server, 'x', 'y')": "TypeError: credentials are what",
         }
         said = run(f"""
             from lastcall import Lifecycle
+            import grpc
+            from concurrent import futures
+            server = grpc.server(futures.ThreadPoolExecutor())
+            class Context:
+                def add_callback(self, callback): pass
             async def blocks():
                 life.wait_for_termination()
+            async def enters():
+                with Lifecycle():
+                    pass
             told = {{}}
             with Lifecycle() as life:
                 for text in {list(cases)!r}:

@@ -48,7 +48,8 @@ class Program:
         self._errors = tempfile.TemporaryFile()
         path = os.pathsep.join([os.environ["PYTHONPATH"], os.getcwd()])
         self._process = subprocess.Popen(
-            [sys.executable, self._file.name], text=True, stdout=subprocess.PIPE,
+            [sys.executable, self._file.name], text=True, stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
             stderr=self._errors, env={**os.environ, "PYTHONPATH": path, **(env or {})})
         self.pid = self._process.pid
         self.asked = None  # when it was last sent a signal
@@ -76,6 +77,7 @@ class Program:
             self._process.kill()
         self._process.wait()
         self._reader.join()
+        self._process.stdin.close()
         self._process.stdout.close()
         if error is not None:
             sys.stderr.write(self.errors())
@@ -105,6 +107,11 @@ class Program:
     def signal(self, number):
         self.asked = time.monotonic()
         os.kill(self.pid, number)
+
+    def go_on(self):
+        """Lets it have the line that it reads from stdin."""
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
 
     def wait(self):
         """The exit code; -N: signal N."""

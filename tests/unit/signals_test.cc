@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -37,21 +38,21 @@ bool IsPending(int signal) {
   return sigismember(&pending, signal) == 1;
 }
 
-// Each test begins with nothing blocked, nothing pending and every handled signal ignored, and
-// leaves the process as it found it.
+// Each test begins with nothing blocked, nothing pending and a handler for every handled signal that
+// does nothing, and leaves the process as it found it.
 class SignalsTest : public testing::Test {
  protected:
   void SetUp() override {
     const sigset_t handled = Handled();
     pthread_sigmask(SIG_UNBLOCK, &handled, &mask_before_);
-    for (const int signal : kHandledSignals) Ignore(signal);
-    Ignore(SIGPIPE);
+    for (const int signal : kHandledSignals) Put(signal, [](int) {});
+    Put(SIGPIPE, SIG_IGN);
   }
 
   void TearDown() override {
     reader_.reset();
     // Ignoring a signal drops what is pending of it.
-    for (const int signal : kHandledSignals) Ignore(signal);
+    for (const int signal : kHandledSignals) Put(signal, SIG_IGN);
     for (const auto& [signal, action] : before_) sigaction(signal, &action, nullptr);
     pthread_sigmask(SIG_SETMASK, &mask_before_, nullptr);
   }
@@ -78,15 +79,16 @@ class SignalsTest : public testing::Test {
   Inbox<ReceivedSignal> received_;
   std::unique_ptr<SignalReader> reader_;
 
- private:
-  void Ignore(int signal) {
-    struct sigaction ignore {
+  void Put(int signal, void (*handler)(int), int flags = SA_RESTART) {
+    struct sigaction action {
     }, before{};
-    ignore.sa_handler = SIG_IGN;
-    sigaction(signal, &ignore, &before);
+    action.sa_handler = handler;
+    action.sa_flags = flags;
+    sigaction(signal, &action, &before);
     before_.try_emplace(signal, before);
   }
 
+ private:
   sigset_t mask_before_{};
   std::map<int, struct sigaction> before_;
 };
@@ -265,6 +267,53 @@ TEST_F(SignalsTest, AHandlerReaderPassesTheSenderOn) {
   kill(getpid(), SIGTERM);
   Next();
   EXPECT_EQ(sender, getpid());
+}
+
+TEST_F(SignalsTest, AHandlerBreaksSystemCallsWhereItDidBefore) {
+  for (const bool breaks : {true, false}) {
+    Put(SIGTERM, [](int) {}, breaks ? 0 : SA_RESTART);
+    Read(Form::kHandler);
+    int ends[2];
+    ASSERT_EQ(pipe2(ends, O_CLOEXEC), 0);
+    const UniqueFd read_end(ends[0]), write_end(ends[1]);
+    std::atomic<pid_t> sleeper{0};
+    std::jthread thread([&] {
+      sleeper = gettid();
+      char byte;
+      const ssize_t size = read(read_end.get(), &byte, 1);
+      EXPECT_EQ(size, breaks ? -1 : 1);
+    });
+    AwaitAsleep(sleeper);
+    syscall(SYS_tgkill, getpid(), sleeper.load(), SIGTERM);
+    EXPECT_EQ(Next().number, SIGTERM);
+    EXPECT_EQ(write(write_end.get(), "x", 1), 1);
+    thread.join();
+    reader_.reset();
+  }
+}
+
+TEST_F(SignalsTest, WhatIsIgnoredLikeNohupDoesStaysIgnored) {
+  for (const int signal : {SIGHUP, SIGINT, SIGQUIT, SIGTERM}) Put(signal, SIG_IGN);
+  Read(Form::kHandler);
+  for (const int signal : {SIGHUP, SIGINT, SIGQUIT, SIGTERM}) kill(getpid(), signal);
+  EXPECT_EQ(Next().number, SIGTERM);
+  SignalReader::Reclaim();
+  for (const int signal : {SIGHUP, SIGINT, SIGQUIT, SIGTERM}) kill(getpid(), signal);
+  EXPECT_EQ(Next().number, SIGTERM);
+}
+
+TEST_F(SignalsTest, AReaderWithoutDescriptorsSaysSoAndLeavesTheHandlers) {
+  rlimit before{};
+  getrlimit(RLIMIT_NOFILE, &before);
+  const rlimit none{0, before.rlim_max};
+  setrlimit(RLIMIT_NOFILE, &none);
+  Read(Form::kHandler);
+  setrlimit(RLIMIT_NOFILE, &before);
+  EXPECT_FALSE(reader_->reads());
+  kill(getpid(), SIGTERM);  // meets the fixture's handler
+  reader_.reset();
+  Read(Form::kHandler);
+  EXPECT_TRUE(reader_->reads());
 }
 
 TEST_F(SignalsTest, AHandlerForADumpReturnsBeforeTheReaderHears) {

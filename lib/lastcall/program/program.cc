@@ -76,6 +76,14 @@ class Program::Loop {
     Post([=, this] { OnConfigure(delay, grace, cancel); });
   }
 
+  // Fails: kResourceExhausted, signals cannot be read.
+  Result<> CheckSignals() const {
+    if (!signals_ || signals_->reads()) return {};
+    return Fail(Code::kResourceExhausted,
+                "signals cannot be read, for the process has no descriptor left: raise its limit "
+                "(ulimit -n, LimitNOFILE=), or close some before");
+  }
+
   void OnReady() { Apply(lifecycle_.Happened(Happening::kBecameReady, clock_.Now())); }
   void OnRequest(Request request);
   void OnAdopt(const Plan& plan, std::vector<Ledger::Entry> entries);
@@ -130,6 +138,11 @@ class Program::Loop {
 };
 
 void Program::Loop::ReadSignals(SignalReader::Form form) {
+  if (form == SignalReader::Form::kHandler && SignalIsBlocked(SIGTERM)) {
+    Say(LogLevel::kWarning,
+        "SIGTERM is blocked in this thread, so that it may be read by nobody: unblock it, or start "
+        "this process by somebody who does not block it");
+  }
   if (form == SignalReader::Form::kWait && !SignalsAreBlocked()) {
     Say(LogLevel::kWarning,
         "signals are not blocked, so that SIGTERM may end this process at once: call "
@@ -317,6 +330,7 @@ Result<> Program::CheckProcess() const {
 
 Result<> Program::Ready() {
   if (auto here = CheckProcess(); !here) return here;
+  if (auto signals = loop_->CheckSignals(); !signals) return signals;
   loop_->Post([loop = loop_.get()] { loop->OnReady(); });
   return {};
 }

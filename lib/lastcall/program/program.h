@@ -84,7 +84,8 @@ class Program {
   // Order: not in a callback that the lifecycle's own thread runs.
   ~Program();
 
-  // Everything is started. Only the first call counts.
+  // Everything is started. Only the first call counts. Fails: kResourceExhausted, no descriptor was
+  // left for the signals, which do what they did before.
   Result<> Ready();
   // Ready, then wait. Blocks: until stopped. Returns the exit code: 0 everything finished, 3 work
   // was cancelled, 4 something had not returned (without exit_when_forced).

@@ -97,15 +97,29 @@ void Handle(int number, siginfo_t* info, void* context) {
   errno = saved;
 }
 
-void Install(int signal) {
-  struct sigaction action {};
-  action.sa_sigaction = &Handle;
-  action.sa_flags = SA_SIGINFO | SA_RESTART;
-  sigemptyset(&action.sa_mask);
-  sigaction(signal, &action, nullptr);
+bool IsOurs(const struct sigaction& action) { return action.sa_sigaction == &Handle; }
+
+// nohup and shells that start a job in the background say by this that it is not meant.
+bool IsLeftAlone(int signal, const struct sigaction& action) {
+  return (signal == SIGHUP || signal == SIGINT || signal == SIGQUIT) &&
+         action.sa_handler == SIG_IGN;
 }
 
-bool IsOurs(const struct sigaction& action) { return action.sa_sigaction == &Handle; }
+// What is in place is remembered, to be called and to be put back.
+void Install(int signal) {
+  struct sigaction before {};
+  sigaction(signal, nullptr, &before);
+  if (IsLeftAlone(signal, before)) return;
+  if (!IsOurs(before)) Remember(signal, before);  // ours: a forked child has its parent's
+  const struct sigaction& known = *earlier[signal].load();
+  struct sigaction action {};
+  action.sa_sigaction = &Handle;
+  // A handler that was there may rely on breaking the system call that it interrupts.
+  const int restart = IsFunction(known) ? known.sa_flags & SA_RESTART : SA_RESTART;
+  action.sa_flags = SA_SIGINFO | SA_ONSTACK | restart;
+  action.sa_mask = known.sa_mask;
+  sigaction(signal, &action, nullptr);
+}
 
 // Has the signals blocked from its first moment, also where the program has not blocked them.
 std::thread ReaderThread(std::function<void()> read) {
@@ -143,19 +157,19 @@ void UnblockSignals() {
   pthread_sigmask(SIG_UNBLOCK, &set, nullptr);
 }
 
-bool SignalsAreBlocked() {
+bool SignalIsBlocked(int signal) {
   sigset_t now;
   pthread_sigmask(SIG_BLOCK, nullptr, &now);
-  for (const int signal : kHandledSignals) {
-    if (sigismember(&now, signal) != 1) return false;
-  }
-  return true;
+  return sigismember(&now, signal) == 1;
 }
+
+bool SignalsAreBlocked() { return std::ranges::all_of(kHandledSignals, SignalIsBlocked); }
 
 class SignalReader::Source {
  public:
   using Receive = std::function<void(const ReceivedSignal&)>;
   virtual ~Source() = default;
+  virtual bool reads() const { return true; }
 };
 
 class SignalReader::WaitSource final : public Source {
@@ -201,25 +215,23 @@ class SignalReader::HandlerSource final : public Source {
  public:
   HandlerSource(const Clock& clock, Receive receive) : clock_(clock), receive_(std::move(receive)) {
     int ends[2];
-    if (pipe2(ends, O_CLOEXEC) != 0) return;  // out of descriptors: the old dispositions stay
+    if (pipe2(ends, O_CLOEXEC) != 0) return;  // the old dispositions stay
     read_end_.Reset(ends[0]);
     write_end_.Reset(ends[1]);
     fcntl(ends[1], F_SETFL, O_NONBLOCK);
-    for (const int signal : kHandledSignals) {
-      struct sigaction now {};
-      sigaction(signal, nullptr, &now);
-      if (!IsOurs(now)) Remember(signal, now);  // ours: a forked child has its parent's
-    }
     if (note_reader.exchange(getpid()) != getpid()) note_writers.store(0);  // they were the parent's
     note_pipe.store(ends[1]);
     thread_ = ReaderThread([this] { Read(); });
     for (const int signal : kHandledSignals) Install(signal);
   }
 
+  bool reads() const override { return thread_.joinable(); }
+
   ~HandlerSource() override {
+    if (!reads()) return;
     if (getpid() != note_reader.load()) {  // a forked child has no such thread, nor our lock
       RestoreAll();
-      if (thread_.joinable()) thread_.detach();
+      thread_.detach();
       return;
     }
     {
@@ -229,7 +241,6 @@ class SignalReader::HandlerSource final : public Source {
     }
     // A handler in another thread may be about to write; its descriptor must not be another's then.
     while (note_writers.load() > 0) std::this_thread::yield();
-    if (!thread_.joinable()) return;
     TellEnd();
     thread_.join();
   }
@@ -281,6 +292,8 @@ SignalReader::SignalReader(const Clock& clock, std::function<void(const Received
 
 SignalReader::~SignalReader() = default;
 
+bool SignalReader::reads() const { return source_->reads(); }
+
 void SignalReader::Reclaim() {
   if (note_reader.load() != getpid()) return;
   std::lock_guard lock(reclaiming);
@@ -288,9 +301,7 @@ void SignalReader::Reclaim() {
   for (const int signal : kHandledSignals) {
     struct sigaction now {};
     sigaction(signal, nullptr, &now);
-    if (IsOurs(now)) continue;
-    Remember(signal, now);
-    Install(signal);
+    if (!IsOurs(now)) Install(signal);
   }
 }
 

@@ -21,8 +21,9 @@ void BlockSignals();
 // Gives kHandledSignals back to the calling thread, for one that wants their default actions.
 void UnblockSignals();
 
-// Whether kHandledSignals are blocked in the calling thread.
+// Whether kHandledSignals, or this one, are blocked in the calling thread.
 bool SignalsAreBlocked();
+bool SignalIsBlocked(int signal);
 
 // The name of the thread that waits for them in kWait: the kernel shows its signals as not blocked.
 inline constexpr char kSignalReaderThread[] = "signal-reader";
@@ -33,7 +34,9 @@ class SignalReader {
   enum class Form {
     kWait,     // sigwaitinfo: for programs that blocked the signals before their first thread
     kHandler,  // handlers that only write the siginfo to a pipe: for those that could not. Handlers
-               // that were there before are called too; a forked child gets their disposition back.
+               // that were there before are called too, and break system calls where they did; a
+               // forked child gets their disposition back. SIGHUP, SIGINT and SIGQUIT stay ignored
+               // where they are, as nohup(1) and shells' background jobs have it.
   };
 
   // `receive` runs in the reader's thread and must not block. At most one reader of kHandler at a time.
@@ -42,6 +45,9 @@ class SignalReader {
   // Blocks: until the thread has ended. What arrives later stays pending (kWait), or meets the
   // disposition that was in place before (kHandler).
   ~SignalReader();
+
+  // False: there was no descriptor for kHandler's pipe, and signals do what they did before.
+  bool reads() const;
 
   // Puts the handlers of kHandler back where somebody has replaced them since, and calls his from
   // there: for programs that learn of such a moment. Does nothing where nobody reads.
