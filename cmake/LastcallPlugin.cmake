@@ -143,5 +143,7 @@ function(_lastcall_add_manifest target out descriptors)
     set_source_files_properties(${source} PROPERTIES OBJECT_DEPENDS ${descriptors})
   endif()
   file(CONFIGURE OUTPUT ${source} CONTENT "${text}" @ONLY)
+  # By itself also in unity builds, which know nothing of what it depends on.
+  set_source_files_properties(${source} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
   target_sources(${target} PRIVATE ${source})
 endfunction()

@@ -17,8 +17,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::string Quoted(std::string_view text) { return '"' + std::string(text) + '"'; }
-
 // Of every value of `table`, by its name; `prefix` ends with a dot, or is empty.
 void AddOrigins(const toml::table& table, const std::string& prefix,
                 std::map<std::string, Place>& origins) {

@@ -30,6 +30,8 @@ std::vector<ConfigProblem> Problems::Sorted() const {
   return sorted;
 }
 
+std::string Quoted(std::string_view text) { return '"' + std::string(text) + '"'; }
+
 std::string Format(const Place& place) {
   std::string text = place.file;
   if (place.line > 0) text += ":" + std::to_string(place.line);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "daemon/config.h"
@@ -27,6 +28,9 @@ class Problems {
   std::vector<std::string> files_;
   std::vector<ConfigProblem> problems_;
 };
+
+// As a message shows what was written.
+std::string Quoted(std::string_view text);
 
 // "/etc/lastcall/lastcalld.toml:12"; empty for the command line.
 std::string Format(const Place& place);

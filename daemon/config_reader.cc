@@ -15,8 +15,6 @@ constexpr std::string_view kBareLetters =
 
 const toml::table kNothing;
 
-std::string Quoted(std::string_view text) { return '"' + std::string(text) + '"'; }
-
 std::string Assign(std::string_view key, const std::string& value) {
   return "write for example " + KeyText(key) + " = " + value;
 }

@@ -6,6 +6,8 @@
 
 #include <lastcall/base/spelling.h>
 
+#include "daemon/config_problems.h"
+
 namespace lastcall {
 namespace {
 
@@ -16,8 +18,6 @@ constexpr char kNameRule[] = "a name has letters, digits and _ . - only";
 // gRPC takes milliseconds as int, which is 24 days; zero leaves its own default.
 constexpr LengthRange kGrpcLength{
     .least = std::chrono::milliseconds(1), .most = std::chrono::hours(24 * 24), .zero = true};
-
-std::string Quoted(std::string_view text) { return '"' + std::string(text) + '"'; }
 
 void ReadListen(Section& section, const ConfigContext& context, Problems& problems,
                 ServerSection& out) {

@@ -88,7 +88,7 @@ def sync_under_way(server: grpc.Server, others: Iterable[Any]) -> bool | None:
     """Whether a grpc.server has a call that is not among `others`: also one whose message is still
     arriving, that an interceptor works on, or that waits for a thread. None: this grpcio keeps its
     calls elsewhere."""
-    state = getattr(server, "_state", None)
+    state: Any = getattr(server, "_state", None)
     calls = getattr(state, "rpc_states", None)
     if not isinstance(calls, set) or not hasattr(state, "lock"):
         return None

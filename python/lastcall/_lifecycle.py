@@ -166,7 +166,7 @@ class Lifecycle:
                 raise
             if isinstance(unit, _servers.AioServer):
                 starting = asyncio.get_running_loop().create_task(self._start(unit))
-                starting.add_done_callback(lambda _: unit.start_ended())
+                starting.add_done_callback(unit.start_ended)
                 self._servers.append(unit)
                 return starting
             unit.start()
@@ -309,7 +309,7 @@ class Lifecycle:
             return
         reason = "its block was left"
         if error is not None:
-            reason += f" by {traceback.format_exception_only(error)[-1].strip()}"
+            reason += f" by {traceback.format_exception_only(type(error), error)[-1].strip()}"
         self._native.shutdown(_text("reason", reason), None, None, None)
 
     def _close(self) -> None:

@@ -203,7 +203,7 @@ class AioServer:
             raise _cannot_start(error) from error
         self._serving = asyncio.create_task(self._serve(), name="lastcall-server")
 
-    def start_ended(self) -> None:
+    def start_ended(self, _: asyncio.Task[int]) -> None:
         """Also when nobody let it begin."""
         if self._serving is None:
             self.abandon()
