@@ -84,6 +84,18 @@ class HandlersTest(unittest.TestCase):
                 program.signal(TERM)
                 self.assertEqual(program.wait(), 0)
 
+    def test_a_reload_of_the_programs_own_is_not_commented(self):
+        for handler in (True, False):
+            with self.subTest(handler):
+                said = run(f"""
+                    if {handler}:
+                        signal.signal(signal.SIGHUP, lambda number, frame: say("reloaded"))
+                    with lastcall.Lifecycle() as life:
+                        signal.raise_signal(signal.SIGHUP)
+                """)
+                self.assertEqual("reloaded" in said, handler)
+                self.assertEqual("no configuration to reload" in said["errors"], not handler)
+
     def test_what_was_ignored_stays_ignored(self):
         with Program("""
             for number in (signal.SIGHUP, signal.SIGINT):

@@ -194,6 +194,7 @@ void Program::Loop::OnSignal(const ReceivedSignal& signal) {
     case SignalAction::kDump:
       return OnDump();
     case SignalAction::kReload:
+      if (signal.handled) return;  // there is somebody to reload
       return Say(LogLevel::kWarning, "SIGHUP: this process has no configuration to reload");
     case SignalAction::kRefuseReload:
       return Say(LogLevel::kWarning, "SIGHUP: refused, for a shutdown is under way");

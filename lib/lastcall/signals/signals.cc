@@ -32,6 +32,7 @@ struct Note {
   int code;
   pid_t pid;
   uid_t uid;
+  bool handled;
 };
 
 // A signal handler has no argument of its own, hence the globals.
@@ -61,8 +62,13 @@ bool IsFunction(const struct sigaction& action) {
          (action.sa_handler != SIG_DFL && action.sa_handler != SIG_IGN);
 }
 
-void WriteNote(int number, const siginfo_t& info) {
-  const Note note{number, info.si_code, info.si_pid, info.si_uid};
+void WriteNote(int number, const siginfo_t& info, bool handled) {
+  Note note{};
+  note.number = number;
+  note.code = info.si_code;
+  note.pid = info.si_pid;
+  note.uid = info.si_uid;
+  note.handled = handled;
   ++note_writers;
   // A full pipe holds thousands of unread signals; one more would say nothing new.
   [[maybe_unused]] const ssize_t ignored = write(note_pipe.load(), &note, sizeof(note));
@@ -88,10 +94,10 @@ void Handle(int number, siginfo_t* info, void* context) {
   } else if (number == SIGUSR1) {
     // Both may write a dump to the same place: whoever was here first has written all of his.
     CallOn(before, number, info, context);
-    WriteNote(number, *info);
+    WriteNote(number, *info, IsFunction(before));
   } else {
     // Whoever was here first is told too, and may not return.
-    WriteNote(number, *info);
+    WriteNote(number, *info, IsFunction(before));
     CallOn(before, number, info, context);
   }
   errno = saved;
@@ -139,7 +145,12 @@ std::thread ReaderThread(std::function<void()> read) {
 
 ReceivedSignal Received(const Clock& clock, int number, int code, pid_t pid, uid_t uid) {
   const bool from_kernel = code == SI_KERNEL;
-  return {number, from_kernel ? 0 : pid, from_kernel ? 0 : uid, code, clock.Now(), clock.Wall()};
+  return {.number = number,
+          .pid = from_kernel ? 0 : pid,
+          .uid = from_kernel ? 0 : uid,
+          .code = code,
+          .at = clock.Now(),
+          .wall = clock.Wall()};
 }
 
 }  // namespace
@@ -270,7 +281,9 @@ class SignalReader::HandlerSource final : public Source {
       const ssize_t size = read(read_end_.get(), &note, sizeof(note));
       if (size < 0 && errno == EINTR) continue;
       if (size != sizeof(note) || note.number == 0) return;
-      receive_(Received(clock_, note.number, note.code, note.pid, note.uid));
+      ReceivedSignal signal = Received(clock_, note.number, note.code, note.pid, note.uid);
+      signal.handled = note.handled;
+      receive_(signal);
     }
   }
 

@@ -26,6 +26,7 @@ struct ReceivedSignal {
   int code = 0;  // si_code of sigaction(2)
   Instant at{};
   WallTime wall{};
+  bool handled = false;  // a handler of the program's own has it too
 };
 
 // The signals that Lastcall reads; blocked in every thread.
