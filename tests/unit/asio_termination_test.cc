@@ -196,5 +196,40 @@ TEST(AsioTerminationRaceTest, EveryOperationCompletesOnceWhateverHappensFirst) {
   EXPECT_GT(aborted, 0);
 }
 
+// The stage is reached while coroutines in a loop of two threads begin to wait: one thread may
+// complete an operation and free its coroutine's frame while the other is still adding it.
+TEST(AsioTerminationRaceTest, ACoroutineMayBeOverBeforeItsWaitHasBegunToReturn) {
+  int early = 0, late = 0;
+  for (int round = 0; (early == 0 || late == 0 || round < 200) && round < 20'000; ++round) {
+    asio::io_context io;
+    TerminationSource source;
+    AsioTermination termination(io.get_executor(), source.view());
+    std::atomic<int> before{0}, after{0};
+    const auto wait = [&]() -> asio::awaitable<void> {
+      ++(termination.view().Reached(Stage::kGrace) ? after : before);
+      co_await termination.AsyncReached(Stage::kGrace, asio::use_awaitable);
+    };
+    for (int i = 0; i < 50; ++i) asio::co_spawn(io, wait(), asio::detached);
+    std::barrier start(3);
+    {
+      std::vector<std::jthread> loops;
+      for (int i = 0; i < 2; ++i) {
+        loops.emplace_back([&] {
+          start.arrive_and_wait();
+          io.run();
+        });
+      }
+      start.arrive_and_wait();
+      for (int n = 0; n < round % 40; ++n) std::this_thread::yield();
+      source.Reach(Stage::kGrace, kNow);
+    }
+    ASSERT_EQ(before + after, 50);
+    early += before;
+    late += after;
+  }
+  EXPECT_GT(early, 0);
+  EXPECT_GT(late, 0);
+}
+
 }  // namespace
 }  // namespace lastcall

@@ -170,8 +170,10 @@ class AsioTermination {
     State(IoExecutor io, Termination view)
         : executor(std::move(io)), termination(std::move(view)) {}
 
+    // `state` by value: once the handler is added, another thread may complete it and free
+    // whatever the caller's came from, a coroutine's frame for example.
     template <class Handler>
-    static void Add(const std::shared_ptr<State>& state, Stage stage, Handler handler) {
+    static void Add(std::shared_ptr<State> state, Stage stage, Handler handler) {
       bool first = false;
       {
         std::lock_guard lock(state->mutex);
