@@ -121,6 +121,78 @@ TEST(AsioTerminationEndTest, ALoopThatGoesWithHandlersWaitingDestroysThem) {
   EXPECT_EQ(captured.use_count(), 1);
 }
 
+// Each loop below goes while something waits that owns the AsioTermination it waits by; the stage
+// is reached afterwards.
+TEST(AsioTerminationEndTest, ALoopThatGoesDestroysCoroutinesThatOwnTheirTermination) {
+  auto captured = std::make_shared<int>(0);
+  TerminationSource source;
+  {
+    asio::io_context io;
+    const auto wait = [&source, captured]() -> asio::awaitable<void> {
+      AsioTermination termination(co_await asio::this_coro::executor, source.view());
+      co_await termination.AsyncReached(Stage::kGrace, asio::use_awaitable);
+    };
+    asio::co_spawn(io, wait(), asio::detached);
+    asio::co_spawn(asio::make_strand(io), wait(), asio::detached);
+    io.poll();
+    EXPECT_GT(captured.use_count(), 1);
+  }
+  EXPECT_EQ(captured.use_count(), 1);
+  source.Reach(Stage::kGrace, kNow);
+}
+
+TEST(AsioTerminationEndTest, ALoopThatGoesDestroysSessionsThatHoldThemselves) {
+  struct Session : std::enable_shared_from_this<Session> {
+    Session(asio::any_io_executor executor, Termination view)
+        : termination(std::move(executor), std::move(view)) {}
+    void Start() {
+      for (const Stage stage : {Stage::kDelay, Stage::kGrace}) {
+        termination.AsyncReached(stage, [self = shared_from_this()](error_code) { FAIL(); });
+      }
+    }
+    AsioTermination<asio::any_io_executor> termination;
+  };
+  TerminationSource source;
+  std::weak_ptr<Session> in_loop, in_pool;
+  {
+    asio::io_context io;
+    asio::thread_pool pool(1);
+    const auto start = [&](asio::any_io_executor executor) {
+      auto session = std::make_shared<Session>(std::move(executor), source.view());
+      session->Start();
+      return session;
+    };
+    in_loop = start(io.get_executor());
+    in_pool = start(pool.get_executor());
+    EXPECT_FALSE(in_loop.expired() || in_pool.expired());
+    pool.stop();
+    source.Reach(Stage::kDelay, kNow);  // posted, and never run
+  }
+  EXPECT_TRUE(in_loop.expired() && in_pool.expired());
+  source.Reach(Stage::kGrace, kNow);
+}
+
+// The race of the stage with the end of the loop: posted into it, or not any more.
+TEST(AsioTerminationEndTest, AStageMayBeReachedWhileTheLoopGoes) {
+  for (int round = 0; round < 500; ++round) {
+    TerminationSource source;
+    auto io = std::make_unique<asio::io_context>();
+    const auto wait = [&source]() -> asio::awaitable<void> {
+      AsioTermination termination(co_await asio::this_coro::executor, source.view());
+      co_await termination.AsyncReached(Stage::kGrace, asio::use_awaitable);
+    };
+    for (int i = 0; i < 3; ++i) asio::co_spawn(*io, wait(), asio::detached);
+    io->poll();
+    std::barrier start(2);
+    std::jthread host([&] {
+      start.arrive_and_wait();
+      source.Reach(Stage::kGrace, kNow);
+    });
+    start.arrive_and_wait();
+    io.reset();
+  }
+}
+
 TEST_F(AsioTerminationTest, FuturesAndMoveOnlyHandlersWork) {
   std::future<void> future = termination_.AsyncReached(Stage::kGrace, asio::use_future);
   int seen = 0;

@@ -20,12 +20,30 @@
 #include <boost/asio/async_result.hpp>
 #include <boost/asio/dispatch.hpp>
 #include <boost/asio/error.hpp>
+#include <boost/asio/execution/context.hpp>
+#include <boost/asio/execution_context.hpp>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/post.hpp>
+#include <boost/asio/query.hpp>
 
+#include <lastcall/event/notices.h>
 #include <lastcall/lifecycle/termination.h>
 
 namespace lastcall {
+
+// One in each execution context: it says when the context goes.
+class AsioContextEnd final : public boost::asio::execution_context::service {
+ public:
+  using key_type = AsioContextEnd;
+  static inline boost::asio::execution_context::id id;
+
+  explicit AsioContextEnd(boost::asio::execution_context& context) : service(context) {}
+
+  Notices notices;
+
+ private:
+  void shutdown() override { notices.Happen(); }
+};
 
 // An I/O object, as a timer is: operations wait, Cancel and destruction end them early. That is how
 // Boost 1.74 cancels (cancellation slots came with 1.77).
@@ -34,14 +52,17 @@ namespace lastcall {
 // message to the executor together, no descriptor and no thread. An operation that waits keeps its
 // context's run() from returning. Handlers never run inside AsyncReached. What the host wrote
 // before the stage is visible in them.
-// Order: destroyed before the execution context, as every I/O object is.
+// Order: destroyed before the execution context, as every I/O object is, or by it: handlers that
+// wait when the context goes are destroyed with it, never called, and may own this.
 template <class IoExecutor>
 class AsioTermination {
  public:
   using executor_type = IoExecutor;
 
   AsioTermination(IoExecutor executor, Termination termination)
-      : state_(std::make_shared<State>(std::move(executor), std::move(termination))) {}
+      : state_(std::make_shared<State>(std::move(executor), std::move(termination))) {
+    state_->EndWithContext();
+  }
   AsioTermination(AsioTermination&&) noexcept = default;
   // Operations that wait end with boost::asio::error::operation_aborted.
   ~AsioTermination() {
@@ -242,15 +263,33 @@ class AsioTermination {
       return count;
     }
 
+    // What waits may own the I/O object and thereby this state, which owns what waits: as with a
+    // timer, it is the context that breaks the circle.
+    void EndWithContext() {
+      auto& context = static_cast<boost::asio::execution_context&>(
+          boost::asio::query(executor, boost::asio::execution::context));
+      context_end = boost::asio::use_service<AsioContextEnd>(context).notices.Subscribe(
+          nullptr, [weak = this->weak_from_this()] {
+            if (const auto self = weak.lock()) self->Drop();
+          });
+    }
+
+    void Drop() {
+      EndSubscriptions();  // from here on the host's thread posts nothing into the context
+      for (const Stage stage : kStages) Take(stage);
+    }
+
     void End() {
-      std::array<Subscription, kStages.size()> subscriptions;  // end outside the lock
-      {
-        std::lock_guard lock(mutex);
-        for (size_t i = 0; i < kStages.size(); ++i) {
-          subscriptions[i] = std::move(stages[i].subscription);
-        }
-      }
+      EndSubscriptions();
       Cancel();
+    }
+
+    void EndSubscriptions() {
+      std::array<Subscription, kStages.size()> subscriptions;  // end outside the lock
+      std::lock_guard lock(mutex);
+      for (size_t i = 0; i < kStages.size(); ++i) {
+        subscriptions[i] = std::move(stages[i].subscription);
+      }
     }
 
     Waiting& at(Stage stage) { return stages[static_cast<size_t>(stage)]; }
@@ -259,6 +298,7 @@ class AsioTermination {
     const Termination termination;
     std::mutex mutex;
     std::array<Waiting, kStages.size()> stages;
+    Subscription context_end;
   };
 
   std::shared_ptr<State> state_;
