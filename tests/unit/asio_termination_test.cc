@@ -230,6 +230,26 @@ TEST_F(AsioTerminationTest, AHandlerThatThrowsEndsNoOther) {
   EXPECT_EQ(seen, 2);
 }
 
+TEST_F(AsioTerminationTest, AHandlerThatStopsTheLoopLeavesTheOthersForItsNextRun) {
+  int seen = 0;
+  const auto stop = [&](error_code) {
+    ++seen;
+    io_.stop();
+  };
+  AsioTermination<asio::any_io_executor> any(io_.get_executor(), source_.view());
+  for (int i = 0; i < 2; ++i) {
+    termination_.AsyncReached(Stage::kGrace, stop);
+    any.AsyncReached(Stage::kGrace, stop);
+  }
+  source_.Reach(Stage::kGrace, kNow);
+  for (int run = 1; run <= 4; ++run) {
+    io_.run();
+    EXPECT_EQ(seen, run);
+    io_.restart();
+  }
+  EXPECT_EQ(io_.run(), 0u);
+}
+
 // The race of AsyncReached and Cancel with Reach, by four threads: each operation completes once,
 // and both outcomes are seen.
 TEST(AsioTerminationRaceTest, EveryOperationCompletesOnceWhateverHappensFirst) {

@@ -23,6 +23,7 @@
 #include <boost/asio/execution/context.hpp>
 #include <boost/asio/execution_context.hpp>
 #include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/query.hpp>
 
@@ -50,8 +51,10 @@ class AsioContextEnd final : public boost::asio::execution_context::service {
 //
 // Threads: any, for AsyncReached and Cancel. Waiters: any number; those of one stage cost one
 // message to the executor together, no descriptor and no thread. An operation that waits keeps its
-// context's run() from returning. Handlers never run inside AsyncReached. What the host wrote
-// before the stage is visible in them.
+// context's run() from returning. Handlers never run inside AsyncReached. Those that run in the I/O
+// executor itself run one after another in one thread, also in a pool of many: they must not block.
+// Once a handler has stopped the io_context, the others run when it runs again. What the host wrote
+// before the stage is visible in all.
 // Order: destroyed before the execution context, as every I/O object is, or by it: handlers that
 // wait when the context goes are destroyed with it, never called, and may own this.
 template <class IoExecutor>
@@ -87,6 +90,19 @@ class AsioTermination {
   size_t Cancel() { return state_->Cancel(); }
 
  private:
+  using Loop = boost::asio::io_context;
+
+  // Null: none that can be asked whether it was stopped.
+  static const Loop* LoopOf(const IoExecutor& executor) {
+    const Loop::executor_type* io = nullptr;
+    if constexpr (std::is_same_v<IoExecutor, Loop::executor_type>) {
+      io = &executor;
+    } else if constexpr (std::is_same_v<IoExecutor, boost::asio::any_io_executor>) {
+      io = executor.template target<Loop::executor_type>();
+    }
+    return io == nullptr ? nullptr : &boost::asio::query(*io, boost::asio::execution::context);
+  }
+
   // Operations of one kind of handler that wait, side by side in memory: ten thousand coroutines are
   // resumed one after another.
   class Batch {
@@ -95,9 +111,9 @@ class AsioTermination {
     Batch(const Batch&) = delete;
     virtual ~Batch() = default;
 
-    // In the I/O executor: lets the handlers run where they belong. Where one throws, the next call
-    // goes on behind it.
-    virtual void Complete(boost::system::error_code error) = 0;
+    // In the I/O executor: lets the handlers run where they belong, until `loop` (may be null) is
+    // stopped. Where one throws or stops the loop, the next call goes on behind it.
+    virtual void Complete(boost::system::error_code error, const Loop* loop) = 0;
     virtual size_t size() const = 0;
     const void* kind() const { return kind_; }
 
@@ -112,9 +128,12 @@ class AsioTermination {
 
     BatchOf() : Batch(&mark) {}
     void Add(Handler handler) { handlers_.push_back(std::move(handler)); }
-    void Complete(boost::system::error_code error) override {
-      // The handler may do anything, so it is in nobody's hands while it runs.
-      while (next_ < handlers_.size()) Handler(std::move(handlers_[next_++]))(error);
+    void Complete(boost::system::error_code error, const Loop* loop) override {
+      while (next_ < handlers_.size()) {
+        if (loop != nullptr && loop->stopped()) return;
+        // The handler may do anything, so it is in nobody's hands while it runs.
+        Handler(std::move(handlers_[next_++]))(error);
+      }
     }
     size_t size() const override { return handlers_.size() - next_; }
 
@@ -156,11 +175,15 @@ class AsioTermination {
       }
     }
 
-    // Where a handler throws, the others are left.
-    void Complete(boost::system::error_code error) {
-      for (; !batches_.empty(); batches_.pop_front()) batches_.front()->Complete(error);
+    // Where a handler throws or stops the loop, the others are left.
+    void Complete(boost::system::error_code error, const Loop* loop) {
+      for (; !batches_.empty(); batches_.pop_front()) {
+        batches_.front()->Complete(error, loop);
+        if (batches_.front()->size() > 0) return;
+      }
     }
 
+    bool empty() const { return batches_.empty(); }
     size_t size() const {
       size_t sum = 0;
       for (const auto& batch : batches_) sum += batch->size();
@@ -227,15 +250,17 @@ class AsioTermination {
       });
     }
 
-    // In the I/O executor. Where a handler throws, the others run when the loop goes on.
+    // In the I/O executor. Where a handler throws or stops the loop, the others run when that goes
+    // on.
     static void CompleteAll(const IoExecutor& executor, Operations operations,
                             boost::system::error_code error) {
       try {
-        operations.Complete(error);
+        operations.Complete(error, LoopOf(executor));
       } catch (...) {
         PostAll(executor, std::move(operations), error);
         throw;
       }
+      if (!operations.empty()) PostAll(executor, std::move(operations), error);
     }
     static void PostAll(const IoExecutor& executor, Operations operations,
                         boost::system::error_code error) {
