@@ -89,6 +89,25 @@ const Wrong kBad[] = {
 INSTANTIATE_TEST_SUITE_P(All, GoodDurationTest, testing::ValuesIn(kGood));
 INSTANTIATE_TEST_SUITE_P(All, BadDurationTest, testing::ValuesIn(kBad));
 
+TEST(ClockTest, AfterIsTotal) {
+  constexpr Instant kNow{1000s};
+  EXPECT_EQ(After(kNow, 5s), Instant(1005s));
+  for (const Duration none : {Duration(0s), Duration(-1ns), Duration(-1s), -kForever, Duration::min()}) {
+    EXPECT_EQ(After(kNow, none), kNow) << none.count();
+    EXPECT_EQ(After(kNever, none), kNever) << none.count();
+    EXPECT_EQ(After(Instant::min(), none), Instant::min()) << none.count();
+  }
+  EXPECT_EQ(After(kNow, kForever), kNever);
+  EXPECT_EQ(After(kNow, kForever - 1ns), kNever);
+  EXPECT_EQ(After(Instant::min(), kForever), Instant(-1ns));
+  EXPECT_EQ(After(kNever, 1ns), kNever);
+}
+
+TEST(ClockTest, TheLongestNegativeLengthCanBeWritten) {
+  EXPECT_EQ(FormatDuration(-1s), "-1s");
+  EXPECT_EQ(FormatDuration(Duration::min()), "-infinity");
+}
+
 TEST(ParseDurationTest, MoreThanTimeHasIsForever) {
   EXPECT_EQ(ParseDuration("999999d").value_or(0s), kForever);
 }

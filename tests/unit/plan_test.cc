@@ -111,6 +111,15 @@ TEST(ResolveTest, ForeverIsNeverAndWhatFollowsToo) {
   EXPECT_EQ(resolve({.at = kNever}), Plan{});
 }
 
+TEST(ResolveTest, LengthsBelowZeroAreNone) {
+  constexpr Budget kNone{.delay = -1s, .grace = -kForever, .cancel = Duration::min()};
+  EXPECT_EQ(kNone.Total(), 0s);
+  EXPECT_EQ((Budget{.delay = -1s, .grace = 2s, .cancel = -1s}.Total()), 2s);
+  EXPECT_EQ(Resolve(RequestAt(100s), kNone, Stage::kServing), PlanAt(100s, 100s, 100s));
+  EXPECT_EQ(Resolve(RequestAt(100s, -1s, Duration::min(), -kForever), kConfigured, Stage::kServing),
+            PlanAt(100s, 100s, 100s));
+}
+
 TEST(LedgerTest, BeginsEmptyWithoutAPlan) {
   const Ledger ledger(kConfigured);
   EXPECT_TRUE(ledger.empty());

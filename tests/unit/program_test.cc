@@ -140,6 +140,16 @@ TEST(ProgramTest, LengthsCanBeConfiguredUntilSomebodyAsks) {
   program.termination().Wait(Stage::kCancel);
 }
 
+TEST(ProgramTest, LengthsBelowZeroAreNone) {
+  Program program(Options({-1s, 1h, 1h}));
+  program.Ready();
+  const Work work = program.Enter("job");
+  program.Shutdown("stop");
+  program.termination().Wait(Stage::kGrace);
+  program.Shutdown("now", -1s, -1s, -1s);
+  EXPECT_EQ(program.Run(), Receipt::kForced);
+}
+
 struct Listener final : ProgramObserver {
   void Requested(const Request& request, const Plan& plan) override {
     requests.emplace_back(request.cause.reason, plan.end - request.at);

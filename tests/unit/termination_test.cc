@@ -143,6 +143,8 @@ TEST(TerminationTest, WaitingForAnInstantThatHasPassedTellsHowItIs) {
   EXPECT_FALSE(view.WaitUntil(Stage::kDelay, passed));
   EXPECT_FALSE(view.WaitUntil(Stage::kDelay, Instant{}));
   EXPECT_FALSE(view.WaitFor(Stage::kDelay, 0s));
+  EXPECT_FALSE(view.WaitFor(Stage::kDelay, -1s));
+  EXPECT_FALSE(view.WaitFor(Stage::kDelay, Duration::min()));
   source.Reach(Stage::kDelay, kNow);
   EXPECT_TRUE(view.WaitUntil(Stage::kDelay, passed));
   EXPECT_TRUE(view.WaitFor(Stage::kDelay, 0s));

@@ -1,5 +1,6 @@
 #include "lastcall/base/clock.h"
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <cmath>
@@ -67,7 +68,7 @@ Result<Duration> ParseDuration(std::string_view text) {
 
 std::string FormatDuration(Duration length) {
   if (length == kForever) return "infinity";
-  if (length < Duration::zero()) return "-" + FormatDuration(-length);
+  if (length < Duration::zero()) return "-" + FormatDuration(-std::max(length, -kForever));
   const double seconds = ToSeconds(length);
   if (seconds == 0) return "0s";
   if (seconds < 0.9995e-3) return Trimmed(seconds * 1e6) + "us";

@@ -16,8 +16,10 @@ using WallTime = std::chrono::time_point<std::chrono::system_clock, Duration>;
 inline constexpr Instant kNever = Instant::max();
 inline constexpr Duration kForever = Duration::max();
 
-// `instant + length`, where kNever and kForever stay what they are. `length` >= 0.
+// `instant + length`, where kNever and kForever stay what they are. Total: a length below zero is
+// none.
 constexpr Instant After(Instant instant, Duration length) {
+  if (length <= Duration::zero()) return instant;
   return instant >= kNever - length ? kNever : instant + length;
 }
 

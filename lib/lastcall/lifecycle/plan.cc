@@ -15,7 +15,8 @@ Instant Earlier(Instant instant, Duration shift) {
 
 Duration Budget::Total() const {
   Duration total = Duration::zero();
-  for (const Duration length : {delay, grace, cancel}) {
+  for (Duration length : {delay, grace, cancel}) {
+    length = std::max(length, Duration::zero());
     total = length >= kForever - total ? kForever : total + length;
   }
   return total;

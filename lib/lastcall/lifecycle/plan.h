@@ -14,7 +14,7 @@
 
 namespace lastcall {
 
-// How long the stages may take.
+// How long the stages may take. A length below zero is none, here and in requests.
 struct Budget {
   Duration delay = Duration::zero();
   Duration grace = std::chrono::seconds(20);

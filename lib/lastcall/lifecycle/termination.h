@@ -32,7 +32,7 @@ class Termination {
 
   // Blocks: until the stage is reached. Waiters: any number, at one futex.
   void Wait(Stage stage = Stage::kStopped) const { WaitUntil(stage, kNever); }
-  // Blocks: until reached (true) or the time is over (false).
+  // Blocks: until reached (true) or the time is over (false), as it is at once for lengths <= 0.
   bool WaitFor(Stage stage, Duration length) const;
   bool WaitUntil(Stage stage, Instant instant) const;
 
