@@ -263,6 +263,49 @@ TEST_F(CallRegistryTest, ACallbackNeverRunsOnceTheCallHasEnded) {
   EXPECT_FALSE(call->token().stop_requested());
 }
 
+// What a callback holds may be of a plugin, which goes when nothing is in flight.
+TEST_F(CallRegistryTest, WhatCallbacksHoldGoesBeforeTheCallIsOver) {
+  const FakeContext context;
+  const auto call = Begin(context);
+  int64_t in_flight = 0;
+  std::shared_ptr<void> held(nullptr, [&](void*) { in_flight = calls_.in_flight(); });
+  call->OnLeave([held = std::move(held)] {});
+  End(*call);
+  EXPECT_EQ(in_flight, 1);
+}
+
+// Else they would run under the lock of the call, and could not ask it anything.
+TEST_F(CallRegistryTest, StopCallbacksRunInTheThreadThatTellsWhoeverTakesTokensMeanwhile) {
+  int stopped = 0, running = 0;
+  std::barrier start(2), end(2);
+  std::atomic<LiveCall*> told{nullptr};
+  std::jthread teller([&](const std::stop_token& over) {
+    for (;;) {
+      start.arrive_and_wait();
+      if (over.stop_requested()) return;
+      told.load()->TellToLeave();
+      end.arrive_and_wait();
+    }
+  });
+  for (int round = 0; (stopped == 0 || running == 0 || round < 50'000) && round < 500'000; ++round) {
+    const FakeContext context;
+    const auto call = Begin(context);
+    std::thread::id where;
+    const std::stop_callback callback(call->token(), [&] { where = std::this_thread::get_id(); });
+    told = call.get();
+    start.arrive_and_wait();
+    for (int n = 0; n < 30; ++n) ++(call->token().stop_requested() ? stopped : running);
+    end.arrive_and_wait();
+    End(*call);
+    EXPECT_EQ(where, teller.get_id()) << "round " << round;
+    if (where != teller.get_id()) break;
+  }
+  EXPECT_GT(stopped, 0);
+  EXPECT_GT(running, 0);
+  teller.request_stop();
+  start.arrive_and_wait();
+}
+
 // The leaver may hold a call that ends meanwhile.
 TEST_F(CallRegistryTest, AViewOfACallThatEndedStaysAsItWas) {
   const FakeContext context;

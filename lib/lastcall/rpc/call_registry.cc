@@ -88,8 +88,10 @@ void LiveCall::End() {
     }
   }
   Gate& gate = registry_.gate_;
-  std::vector<std::function<void()>> dropped;
   {
+    // What they hold goes before the count: it may be of a plugin that is stopped when nothing is
+    // in flight any more.
+    std::vector<std::function<void()>> dropped;
     std::lock_guard lock(mutex_);
     returned_ = ended_ = true;
     dropped.swap(callbacks_);
@@ -108,29 +110,32 @@ bool LiveCall::PollClient() {
   return false;
 }
 
-void LiveCall::NeedClientWatch(std::unique_lock<std::mutex>& lock) {
+void LiveCall::NeedClientWatch() {
   if (client_watched_ || returned_ || signalled_ || thread_ == 0) return;
   client_watched_ = true;
-  lock.unlock();
+  // Under the lock, without which the call may end, and the registry with it.
   registry_.WatchClient(*this);
 }
 
 std::stop_token LiveCall::token() {
-  std::unique_lock lock(mutex_);
-  if (!stop_.stop_possible()) stop_ = std::stop_source();
-  if (signalled_ || leaving()) stop_.request_stop();
-  const std::stop_token token = stop_.get_token();
-  NeedClientWatch(lock);
-  return token;
+  std::lock_guard lock(mutex_);
+  if (!stop_.stop_possible()) {
+    stop_ = std::stop_source();
+    // A source that nobody has a callback on: they would run under the lock. One that was there
+    // before is Signal's to stop.
+    if (signalled_) stop_.request_stop();
+  }
+  NeedClientWatch();
+  return stop_.get_token();
 }
 
 void LiveCall::OnLeave(std::function<void()> callback) {
   {
-    std::unique_lock lock(mutex_);
+    std::lock_guard lock(mutex_);
     if (ended_) return;
     if (!signalled_) {
       callbacks_.push_back(std::move(callback));
-      NeedClientWatch(lock);
+      NeedClientWatch();
       return;
     }
   }

@@ -69,7 +69,7 @@ class LiveCall {
   // Notices a sync handler's client that is gone; nothing else tells. False: no need to ask again.
   bool PollClient();
   // Order: mutex_ is held. Sync handlers only: the others are told by gRPC.
-  void NeedClientWatch(std::unique_lock<std::mutex>& lock);
+  void NeedClientWatch();
   void Signal(bool leaving);
   CallInfo info() const;
 
