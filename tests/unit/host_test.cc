@@ -194,6 +194,21 @@ TEST_F(HostTest, CallThatIsCancelledAtOnceIsNamedToo) {
   EXPECT_EQ(host_->receipt().calls_finished, 0U);
 }
 
+// There is no time to close the server: that is said, by name.
+TEST(HostDeathTest, WithoutAnyTimeAnIdleHostNamesWhatItCouldNotClose) {
+  testing::GTEST_FLAG(death_test_style) = "threadsafe";
+  EXPECT_EXIT(
+      {
+        WaitingEcho service;
+        Host host({.shutdown = {0s, 0s, 0s}, .signals = {}});
+        const std::string path = testing::TempDir() + "host_death_" + std::to_string(getpid());
+        (void)host.AddServer({.name = "public", .listen = {"unix:" + path}, .services = {&service}});
+        host.Shutdown("test");
+        host.Run();
+      },
+      testing::ExitedWithCode(4), R"("exit_code":4,.*"name":"server public: closing")");
+}
+
 TEST_F(HostTest, SyncHandlerLearnsThatItsClientIsGone) {
   Start({0s, 60s, 60s});
   BeginSlow(SlowRequest::FINISH_EARLY);

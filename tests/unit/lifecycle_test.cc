@@ -126,6 +126,24 @@ TEST_F(LifecycleTest, WithoutAnyLengthARequestLeadsThroughEveryStageAtOnce) {
   EXPECT_EQ(life_->records().size(), 3u);
 }
 
+// Nobody could say in between that there was nothing to do.
+TEST_F(LifecycleTest, WhatIsStuckIsForcedNotAnInstantThatHasPassed) {
+  Begin({.delay = 0s, .grace = 0s, .cancel = 0s});
+  Ready();
+  EXPECT_FALSE(life_->ran_out());
+  Request();
+  EXPECT_TRUE(life_->ran_out());
+  Receipt receipt;
+  life_->Complete(receipt);
+  EXPECT_EQ(receipt.exit_code, Receipt::kAllFinished);
+  receipt.calls_cancelled = 1;
+  life_->Complete(receipt);
+  EXPECT_EQ(receipt.exit_code, Receipt::kCallsCancelled);
+  receipt.stuck.push_back({.name = "pool"});
+  life_->Complete(receipt);
+  EXPECT_EQ(receipt.exit_code, Receipt::kForced);
+}
+
 TEST_F(LifecycleTest, ARequestWhileStartingLeadsToCancelWhichKeepsItsLength) {
   EXPECT_EQ(Request(), Stages{Stage::kCancel});
   EXPECT_TRUE(moved_);

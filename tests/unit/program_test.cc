@@ -217,6 +217,33 @@ TEST(ProgramTest, AtTheLastInstantTheReceiptNamesWhatHasNotEnded) {
   EXPECT_THAT(receipt.ToJson(), HasSubstr(R"("what":"part","name":"pool")"));
 }
 
+TEST(ProgramTest, WithNothingToWaitForStagesWithoutLengthForceNothing) {
+  for (const Budget budget : {Budget{0s, 0s, 0s}, Budget{0s, 1h, 0s}}) {
+    ProgramOptions options = Options(budget);
+    options.exit_when_forced = true;
+    Program program(options);
+    program.Ready();
+    program.Shutdown("stop");
+    EXPECT_EQ(program.Run(), 0);
+    EXPECT_TRUE(program.receipt()->stuck.empty());
+  }
+}
+
+// As after SIGSTOP and SIGCONT: when the loop goes on, every instant has passed.
+TEST(ProgramTest, WithNothingToWaitForAShutdownThatWasOversleptForcesNothing) {
+  ProgramOptions options = Options({1ms, 1ms, 1ms});
+  options.exit_when_forced = true;
+  options.log = [](LogLevel, std::string_view text) {
+    if (text != "stage delay") return;
+    const Instant end = std::chrono::steady_clock::now() + 4ms;
+    while (std::chrono::steady_clock::now() < end) std::this_thread::yield();
+  };
+  Program program(options);
+  program.Ready();
+  program.Shutdown("stop");
+  EXPECT_EQ(program.Run(), 0);
+}
+
 TEST(ProgramDeathTest, EndsByForceWithTheReceiptInTheLog) {
   testing::GTEST_FLAG(death_test_style) = "threadsafe";
   EXPECT_EXIT(

@@ -198,7 +198,7 @@ void HostLoop::Enter(const Lifecycle::Change& change) {
   if (IsStopping(change.entered)) termination_.Reach(change.entered, change.at);
   if (change.entered == Stage::kGrace) EnterGrace();
   if (change.entered == Stage::kCancel) EnterCancel();
-  if (change.entered == Stage::kStopped) EnterStopped(change.why);
+  if (change.entered == Stage::kStopped) EnterStopped();
   observer_.StageEntered(change.entered);
 }
 
@@ -258,13 +258,14 @@ void HostLoop::OnPluginsStopped() {
   Apply(lifecycle_.Happened(Happening::kWasDone, clock_.Now()));
 }
 
-void HostLoop::EnterStopped(Happening why) {
-  if (why == Happening::kInstantPassed) ListStuck();
+void HostLoop::EnterStopped() {
+  if (lifecycle_.ran_out()) ListStuck();
   lifecycle_.Complete(receipt_);
-  if (start_error_ && !lifecycle_.forced()) receipt_.exit_code = ExitCodeFor(*start_error_);
+  const bool forced = receipt_.exit_code == Receipt::kForced;
+  if (start_error_ && !forced) receipt_.exit_code = ExitCodeFor(*start_error_);
   observer_.Finished(receipt_);
   Say(receipt_.exit_code == 0 ? LogLevel::kInfo : LogLevel::kWarning, receipt_.Outcome());
-  if (why != Happening::kInstantPassed) return;
+  if (!forced) return;
   // Somebody does not return: nothing may be destroyed under his feet.
   Say(LogLevel::kWarning, receipt_.ToJson());
   _exit(Receipt::kForced);
@@ -295,13 +296,17 @@ void HostLoop::ListStuck() {
     receipt_.stuck.push_back(
         {Stuck::What::kPlugin, activity->what, now - activity->since, stack_of(activity->thread)});
   }
-  if (!started_ || stopping_plugins_) return;
-  for (const auto& site : sites_) {
-    if (site->server() == nullptr) continue;
-    for (const CallInfo& call : site->server()->calls().Calls(kMaxStuck)) {
+  ForEachServer([&](Server& server) {
+    for (const CallInfo& call : server.calls().Calls(kMaxStuck)) {
       receipt_.stuck.push_back(
           {Stuck::What::kCall, call.method, now - call.began, stack_of(call.thread)});
     }
+  });
+  if (!receipt_.stuck.empty()) return;
+  // Nobody holds it up, but there was no time to close anything.
+  for (const auto& site : sites_) {
+    receipt_.stuck.push_back({Stuck::What::kPlugin, "server " + site->name() + ": closing",
+                              now - lifecycle_.stage_began(), {}});
   }
 }
 

@@ -47,7 +47,7 @@ class HostLoop {
   void Enter(const Lifecycle::Change& change);
   void EnterGrace();
   void EnterCancel();
-  void EnterStopped(Happening why);
+  void EnterStopped();
   void FirstRequest();
   void StartSites();
   void RefuseStart(const Error& error, std::optional<Duration> cancel);

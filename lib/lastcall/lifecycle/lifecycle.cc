@@ -56,7 +56,7 @@ Lifecycle::Changes Lifecycle::Adopt(const Plan& plan, std::vector<Ledger::Entry>
   return Happened(Happening::kStopRequested, now);
 }
 
-bool Lifecycle::forced() const {
+bool Lifecycle::ran_out() const {
   return !records_.empty() && records_.back().stage == Stage::kCancel &&
          records_.back().ended_by == Happening::kInstantPassed;
 }
@@ -66,7 +66,7 @@ void Lifecycle::Complete(Receipt& receipt) const {
   receipt.stages = records_;
   receipt.took = Duration::zero();
   for (const StageRecord& record : records_) receipt.took += record.took;
-  receipt.exit_code = forced()                      ? Receipt::kForced
+  receipt.exit_code = !receipt.stuck.empty()        ? Receipt::kForced
                       : receipt.calls_cancelled > 0 ? Receipt::kCallsCancelled
                                                     : Receipt::kAllFinished;
 }

@@ -42,10 +42,13 @@ class Lifecycle {
   Instant next_instant() const { return plan().EndOf(stage_); }
   // The stages of the shutdown that are over.
   const std::vector<StageRecord>& records() const { return records_; }
-  // Whether the last stage ended by its instant: something had not returned.
-  bool forced() const;
+  // Whether the last stage ended by its instant: what has not returned is to be named. There may be
+  // nothing of that kind: stages without length, and those that were overslept, end in one go before
+  // anybody can say that they had nothing to do.
+  bool ran_out() const;
   // Writes what it knows into the receipt: requests, stages, how long it took, and the exit code as
-  // far as stages and the receipt's cancelled calls tell.
+  // what is stuck and what was cancelled tell.
+  // Order: after the receipt names both.
   void Complete(Receipt& receipt) const;
 
  private:

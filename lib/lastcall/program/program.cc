@@ -276,15 +276,15 @@ void Program::Loop::EnterCancel() {
 
 void Program::Loop::EnterStopped() {
   receipt_.calls_finished = work_->finished() - finished_before_;
-  lifecycle_.Complete(receipt_);
-  if (lifecycle_.forced()) {
+  if (lifecycle_.ran_out()) {
     ListStuck(kInFlight, Stuck::What::kCall);
     ListStuck(kPart, Stuck::What::kPart);
     ListStuck(kHold, Stuck::What::kPart);
   }
+  lifecycle_.Complete(receipt_);
   observer_.Finished(receipt_);
   Say(receipt_.exit_code == 0 ? LogLevel::kInfo : LogLevel::kWarning, receipt_.Outcome());
-  if (!lifecycle_.forced()) return;
+  if (receipt_.exit_code != Receipt::kForced) return;
   Say(LogLevel::kWarning, receipt_.ToJson());
   // Somebody does not return: nothing may be destroyed under his feet.
   if (options_.exit_when_forced) _exit(Receipt::kForced);
