@@ -2,12 +2,15 @@
 #include "lastcall/event/notices.h"
 
 #include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <barrier>
 #include <deque>
 #include <memory>
 #include <optional>
+#include <stdexcept>
 #include <thread>
 #include <vector>
 
@@ -24,11 +27,12 @@ class Queue {
   }
   size_t size() const { return functions_.size(); }
   void RunAll() {
-    while (!functions_.empty()) {
-      const Callback function = std::move(functions_.front());
-      functions_.pop_front();
-      function();
-    }
+    while (!functions_.empty()) RunOne();
+  }
+  void RunOne() {
+    const Callback function = std::move(functions_.front());
+    functions_.pop_front();
+    function();
   }
 
  private:
@@ -161,6 +165,100 @@ TEST(NoticesTest, ResetWaitsForACallbackThatRunsElsewhere) {
   std::jthread releaser([&] { release.Set(); });
   subscription.Reset();
   EXPECT_TRUE(returned);
+}
+
+TEST(NoticesTest, ACallbackThatThrewInItsExecutorIsNotRunningAnyMore) {
+  Queue queue;
+  Notices notices;
+  int told = 0;
+  Subscription subscription = notices.Subscribe(queue.executor(), [&] {
+    ++told;
+    throw std::runtime_error("oh");
+  });
+  for (int i = 1; i <= 2; ++i) {
+    notices.Tell();
+    std::jthread([&] { EXPECT_THROW(queue.RunOne(), std::runtime_error); }).join();
+    EXPECT_EQ(told, i);
+  }
+  subscription.Reset();  // does not wait for ever
+}
+
+// The same when the subscription ends while it runs, and somebody waits for that.
+TEST(NoticesTest, ResetIsReleasedByACallbackThatThrows) {
+  Queue queue;
+  Notices notices;
+  Latch begun, release;
+  Subscription subscription = notices.Subscribe(queue.executor(), [&] {
+    begun.Set();
+    release.Wait();
+    throw std::runtime_error("oh");
+  });
+  notices.Happen();
+  std::jthread loop([&] { EXPECT_THROW(queue.RunOne(), std::runtime_error); });
+  begun.Wait();
+  std::jthread releaser([&] { release.Set(); });
+  subscription.Reset();
+}
+
+// As one of a pool that is closed.
+TEST(NoticesTest, AnExecutorThatThrowsKeepsNobodyElseFromBeingTold) {
+  Notices notices;
+  const Executor closed = [](const Callback&) { throw std::runtime_error("closed"); };
+  const Executor odd = [](const Callback&) { throw 7; };
+  int told = 0;
+  Subscription first = notices.Subscribe(closed, [&] { ++told; });
+  const Subscription second = notices.Subscribe(odd, [&] { ++told; });
+  const Subscription third = notices.Subscribe(nullptr, [&] { ++told; });
+  notices.Tell();
+  EXPECT_EQ(told, 1);
+  notices.Happen();
+  EXPECT_EQ(told, 2);
+  const Subscription late = notices.Subscribe(closed, [&] { ++told; });
+  EXPECT_EQ(told, 2);
+  first.Reset();  // does not wait for what has gone
+}
+
+TEST(NoticesTest, WhoComesAfterItHappenedElsewhereIsToldAtOnceAndOnce) {
+  Notices notices;
+  int early = 0, late = 0;
+  const Subscription first = notices.Subscribe(nullptr, [&] { ++early; });
+  notices.HappenElsewhere();
+  const Subscription second = notices.Subscribe(nullptr, [&] { ++late; });
+  EXPECT_EQ(early, 0);
+  EXPECT_EQ(late, 1);
+  notices.Happen();
+  EXPECT_EQ(early, 1);
+  EXPECT_EQ(late, 1);
+}
+
+// The thread that runs it has stayed in the parent, and so has whoever held a lock.
+TEST(NoticesForkTest, InAChildNobodyWaitsForACallbackThatRan) {
+  Notices notices;
+  Latch begun, release;
+  Subscription subscription = notices.Subscribe(nullptr, [&] {
+    begun.Set();
+    release.Wait();
+  });
+  std::jthread teller([&] { notices.Happen(); });
+  begun.Wait();
+  const pid_t child = fork();
+  if (child == 0) {
+    alarm(5);  // a hang is a failure
+    subscription.Reset();
+    _exit(0);
+  }
+  release.Set();
+  int status = -1;
+  EXPECT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+}
+
+TEST(NoticesDeathTest, AnEmptyCallbackIsRefusedWhereItIsSubscribed) {
+  testing::GTEST_FLAG(death_test_style) = "threadsafe";
+  Notices notices;
+  EXPECT_DEATH((void)notices.Subscribe(nullptr, nullptr), "an empty callback was subscribed");
+  notices.Happen();
+  EXPECT_DEATH((void)notices.Subscribe(nullptr, nullptr), "an empty callback was subscribed");
 }
 
 // The callback of one thread takes a lock that another holds while it subscribes: nothing of ours

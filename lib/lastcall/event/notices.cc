@@ -1,11 +1,18 @@
 #include "lastcall/event/notices.h"
 
+#include <unistd.h>
+
 #include <atomic>
 #include <cstdint>
+#include <cstdlib>
+#include <exception>
 #include <mutex>
+#include <string>
 #include <thread>
 #include <utility>
 #include <vector>
+
+#include "lastcall/base/log.h"
 
 namespace lastcall {
 
@@ -14,8 +21,7 @@ struct Notices::List {
 
   std::mutex mutex;
   Entries entries;
-  bool happened = false;
-  bool happened_elsewhere = false;
+  bool happened = false;  // who comes from now on is told at once
 };
 
 namespace {
@@ -35,7 +41,12 @@ class Activity {
     uint32_t expected;
     do {
       in_.store(std::this_thread::get_id(), std::memory_order_relaxed);
-      act();
+      try {
+        act();
+      } catch (...) {
+        Fail();
+        throw;
+      }
       // Before it is over: a thread that ran it once is not in it when another runs it.
       in_.store({}, std::memory_order_relaxed);
       expected = kRuns;
@@ -47,16 +58,25 @@ class Activity {
     state_.notify_all();
   }
 
+  // Not begun any more.
+  void Forbid() { state_.fetch_or(kEnded, std::memory_order_acq_rel); }
+
   // Not done any more once this returns, unless this very thread is in the middle of it.
   void End() {
-    uint32_t state = state_.fetch_or(kEnded, std::memory_order_acq_rel) | kEnded;
-    if ((state & kRuns) == 0 || in_.load(std::memory_order_relaxed) == std::this_thread::get_id()) {
-      return;
-    }
+    Forbid();
+    if (in_.load(std::memory_order_relaxed) == std::this_thread::get_id()) return;
+    uint32_t state;
     while (((state = state_.load(std::memory_order_acquire)) & kRuns) != 0) state_.wait(state);
   }
 
  private:
+  // It threw, which goes on to whoever runs it. What was asked for meanwhile went with it.
+  void Fail() {
+    in_.store({}, std::memory_order_relaxed);
+    state_.fetch_and(kEnded);  // as at the end of Perform
+    state_.notify_all();
+  }
+
   static constexpr uint32_t kRuns = 1, kAgain = 2, kEnded = 4;
 
   std::atomic<uint32_t> state_{0};
@@ -71,7 +91,13 @@ struct Subscription::Entry : std::enable_shared_from_this<Entry> {
 
   void Tell() {
     if (!executor) return Run();
-    posting.Perform([this] { executor([self = shared_from_this()] { self->Run(); }); });
+    try {
+      posting.Perform([this] { executor([self = shared_from_this()] { self->Run(); }); });
+    } catch (const std::exception& error) {
+      SayThrown(error.what());
+    } catch (...) {
+      SayThrown("something that is no std::exception");
+    }
   }
 
   void Run() { running.Perform(callback); }
@@ -81,6 +107,19 @@ struct Subscription::Entry : std::enable_shared_from_this<Entry> {
     running.End();
   }
 
+  // In a forked child whoever ran it is not there, and will not return.
+  void EndInChild() {
+    posting.Forbid();
+    running.Forbid();
+  }
+
+  // The others must hear of it all the same, and so must the loop, behind whoever tells.
+  static void SayThrown(const std::string& what) {
+    LogToStderr(LogLevel::kWarning, "lastcall: an executor threw, and what it was given is dropped: " +
+                                        what);
+  }
+
+  const pid_t pid = getpid();
   const Executor executor;
   const Callback callback;
   Activity posting;
@@ -93,6 +132,8 @@ struct Subscription::Entry : std::enable_shared_from_this<Entry> {
 
 void Subscription::End(const std::shared_ptr<Entry>& entry) {
   if (entry == nullptr) return;
+  // In a forked child somebody may have had the lock when it was copied.
+  if (getpid() != entry->pid) return entry->EndInChild();
   if (const auto list = entry->list.lock()) {
     std::lock_guard lock(list->mutex);
     if (std::exchange(entry->listed, false)) list->entries.erase(entry->position);
@@ -103,11 +144,25 @@ void Subscription::End(const std::shared_ptr<Entry>& entry) {
 Notices::Notices() : list_(std::make_shared<List>()) {}
 Notices::~Notices() = default;
 
+Subscription Notices::Late(Executor executor, Callback callback) {
+  Subscription subscription(MakeEntry(std::move(executor), std::move(callback)));
+  subscription.entry_->Tell();
+  return subscription;
+}
+
+std::shared_ptr<Subscription::Entry> Notices::MakeEntry(Executor executor, Callback callback) {
+  if (!callback) {
+    LogToStderr(LogLevel::kError, "lastcall: an empty callback was subscribed; nobody could be told");
+    std::abort();
+  }
+  return std::make_shared<Subscription::Entry>(std::move(executor), std::move(callback));
+}
+
 Subscription Notices::Subscribe(Executor executor, Callback callback) {
-  auto entry = std::make_shared<Subscription::Entry>(std::move(executor), std::move(callback));
+  auto entry = MakeEntry(std::move(executor), std::move(callback));
   {
     std::lock_guard lock(list_->mutex);
-    if (!list_->happened && !(list_->happened_elsewhere && entry->executor)) {
+    if (!list_->happened) {
       entry->list = list_;
       entry->position = list_->entries.insert(list_->entries.end(), entry);
       entry->listed = true;
@@ -142,7 +197,7 @@ void Notices::HappenElsewhere() {
   List::Entries entries;
   {
     std::lock_guard lock(list_->mutex);
-    list_->happened_elsewhere = true;
+    list_->happened = true;
     for (auto each = list_->entries.begin(); each != list_->entries.end();) {
       const auto entry = each++;
       if (!(*entry)->executor) continue;

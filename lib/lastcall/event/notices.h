@@ -18,20 +18,25 @@ class Notices {
   Notices(const Notices&) = delete;
   Notices& operator=(const Notices&) = delete;
 
-  // After Happen the callback is told at once, before this returns.
+  // After Happen and HappenElsewhere the callback is told at once, before this returns. It must not
+  // be empty: that aborts.
   [[nodiscard]] Subscription Subscribe(Executor executor, Callback callback);
+  // To something that has happened: told at once.
+  [[nodiscard]] static Subscription Late(Executor executor, Callback callback);
 
   // Tells everybody who is subscribed now. A callback that is running still is told again when it
   // returns, once for however many times.
   void Tell();
   // Tells everybody for the last time.
   void Happen();
-  // The same, for those alone that have an executor; the others are told by Happen.
+  // The same, for those alone that have an executor; the others that are there are told by Happen.
   void HappenElsewhere();
 
  private:
   friend class Subscription;
   struct List;
+
+  static std::shared_ptr<Subscription::Entry> MakeEntry(Executor executor, Callback callback);
 
   const std::shared_ptr<List> list_;
 };
