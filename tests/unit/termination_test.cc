@@ -119,6 +119,39 @@ TEST(TerminationTest, AReachedStageKeepsTheInstantAtWhichItBegan) {
   EXPECT_EQ(view.instant(Stage::kCancel), kNow + 22s);
 }
 
+TEST(TerminationTest, AStageThatBeginsLateKeepsItsPlannedInstant) {
+  TerminationSource source;
+  const Termination view = source.view();
+  source.SetPlan({kNow + 5s, kNow + 25s, kNow + 28s});
+  source.Reach(Stage::kGrace, kNow + 7s);
+  EXPECT_EQ(view.instant(Stage::kGrace), kNow + 5s);
+}
+
+TEST(TerminationTest, WhoeverSeesAStageReachedIsToldOfItAtOnce) {
+  int early = 0, late = 0;
+  for (int round = 0; (early == 0 || late == 0 || round < 500) && round < 100'000; ++round) {
+    TerminationSource source;
+    const Termination view = source.view();
+    std::barrier start(2);
+    std::thread host([&] {
+      start.arrive_and_wait();
+      source.Announce(Stage::kDelay, {}, kNow);
+      source.Reach(Stage::kDelay, kNow);
+    });
+    start.arrive_and_wait();
+    for (int n = 0; n < round % 64; ++n) std::atomic_signal_fence(std::memory_order_seq_cst);
+    const bool reached = view.Reached(Stage::kDelay);
+    std::atomic<int> told{0};
+    const auto subscription = view.OnReached(Stage::kDelay, [&] { ++told; });
+    EXPECT_TRUE(!reached || (told == 1 && view.stop_token(Stage::kDelay).stop_requested()));
+    host.join();
+    ASSERT_EQ(told, 1);
+    ++(reached ? late : early);
+  }
+  EXPECT_GT(early, 0);
+  EXPECT_GT(late, 0);
+}
+
 TEST(TerminationTest, ViewsOutliveTheirSource) {
   std::optional<TerminationSource> source(std::in_place);
   const Termination reached = source->view();
@@ -215,6 +248,7 @@ TEST(TerminationTest, WhatIsAnnouncedWakesThreadsAndExecutorsAtOnceAndTheRestWhe
   const auto on_elsewhere = view.OnReached(Stage::kDelay, here, [&] { ++elsewhere; });
   const auto on_moved = view.OnMoved(Stage::kCancel, [&] { ++moved; });
   const int fd = view.fd(Stage::kDelay);
+  const std::stop_token token = view.stop_token(Stage::kDelay);
   const Plan plan{kNow + 5s, kNow + 25s, kNow + 28s};
   std::jthread waiter([&] { view.Wait(Stage::kDelay); });
   source.Announce(Stage::kDelay, plan, kNow);
@@ -222,19 +256,21 @@ TEST(TerminationTest, WhatIsAnnouncedWakesThreadsAndExecutorsAtOnceAndTheRestWhe
   EXPECT_TRUE(IsReadable(fd));
   EXPECT_EQ(view.instant(Stage::kDelay), kNow);
   EXPECT_EQ(view.instant(Stage::kCancel), kNow + 25s);
-  EXPECT_FALSE(view.stop_token(Stage::kDelay).stop_requested());
+  EXPECT_FALSE(token.stop_requested());
   EXPECT_EQ(reached + moved, 0);
   EXPECT_EQ(elsewhere, 1);
   const auto late = view.OnReached(Stage::kDelay, here, [&] { ++elsewhere; });
   EXPECT_EQ(elsewhere, 2);
+  // Whoever comes late is told at once, in whichever way.
   const auto late_inline = view.OnReached(Stage::kDelay, [&] { ++reached; });
-  EXPECT_EQ(reached, 0);
+  EXPECT_EQ(reached, 1);
+  EXPECT_TRUE(view.stop_token(Stage::kDelay).stop_requested());
   source.SetPlan(plan);
   EXPECT_EQ(moved, 1);
   source.Reach(Stage::kDelay, kNow + 1s);
   EXPECT_EQ(reached, 2);
   EXPECT_EQ(elsewhere, 2);
-  EXPECT_TRUE(view.stop_token(Stage::kDelay).stop_requested());
+  EXPECT_TRUE(token.stop_requested());
   EXPECT_EQ(view.instant(Stage::kDelay), kNow) << "as it was announced";
 }
 

@@ -49,7 +49,12 @@ bool Termination::Reached(Stage stage) const { return state_->at(stage).latch.Is
 int Termination::fd(Stage stage) const { return state_->at(stage).latch.fd(); }
 
 std::stop_token Termination::stop_token(Stage stage) const {
-  return state_->at(stage).stop.get_token();
+  const auto& one = state_->at(stage);
+  if (one.stop.stop_requested() || !one.latch.IsSet()) return one.stop.get_token();
+  // Reached, and the host's thread is about to say so to the tokens that are out already.
+  std::stop_source stopped;
+  stopped.request_stop();
+  return stopped.get_token();
 }
 
 Subscription Termination::OnReached(Stage stage, Callback callback) const {
@@ -57,7 +62,10 @@ Subscription Termination::OnReached(Stage stage, Callback callback) const {
 }
 
 Subscription Termination::OnReached(Stage stage, Executor executor, Callback callback) const {
-  return state_->at(stage).reached.Subscribe(std::move(executor), std::move(callback));
+  auto& one = state_->at(stage);
+  // The latch comes first, and those who are told next are those who were there before it.
+  if (one.latch.IsSet()) return Notices::Late(std::move(executor), std::move(callback));
+  return one.reached.Subscribe(std::move(executor), std::move(callback));
 }
 
 Instant Termination::instant(Stage stage) const {
@@ -92,7 +100,7 @@ void TerminationSource::Reach(Stage stage, Instant now) {
   for (const Stage each : kStages) {
     auto& one = state->at(each);
     if (each > stage || std::exchange(one.told_reached, true)) continue;
-    if (!one.latch.IsSet()) one.instant.store(now, std::memory_order_release);
+    one.Plan(now);
     one.latch.Set();
     one.told_instant = one.instant.load(std::memory_order_relaxed);
     reached.push_back(&one);

@@ -43,19 +43,22 @@ class Termination {
   // out of a loop before the last copy of the view goes.
   int fd(Stage stage) const;
 
-  // Stops once the stage is reached. Waiters: any number of std::stop_callbacks, which run in the
-  // host's thread and must not block; the token may outlive everything.
+  // Stops once the stage is reached; one that is taken later is stopped. Waiters: any number of
+  // std::stop_callbacks, which run in the host's thread (or this one) and must not block; the token
+  // may outlive everything.
   std::stop_token stop_token(Stage stage) const;
 
   // Calls `callback` once when the stage is reached; at once, before this returns, where it has
   // been. Without an executor it runs in the host's thread (or this one), where it must neither
   // block nor throw; with one it runs wherever that puts it, and the executor is called by whoever
-  // asked for the shutdown, or by the host. It may ask for shutdown, subscribe and unsubscribe. Waiters: any number. The subscription may be destroyed at any time, see there.
+  // asked for the shutdown, or by the host. It may ask for shutdown, subscribe and unsubscribe. An
+  // empty callback aborts. Waiters: any number. The subscription may be destroyed at any time, see
+  // there.
   [[nodiscard]] Subscription OnReached(Stage stage, Callback callback) const;
   [[nodiscard]] Subscription OnReached(Stage stage, Executor executor, Callback callback) const;
 
-  // When the stage begins as planned now, or when it began; kNever while nobody asked. It can only
-  // move forward.
+  // When the stage begins as planned now; once reached, when it began, or should have where it began
+  // late. kNever while nobody asked. It can only move forward.
   Instant instant(Stage stage) const;
   // Calls `callback` each time instant(stage) has moved, the last time when the stage is reached.
   // Moves that follow each other closely may be told once: read instant(stage) inside, and once
@@ -81,8 +84,8 @@ class TerminationSource {
   // Reaches `stage` and every one before it.
   void Reach(Stage stage, Instant now);
   // Says early what Reach and SetPlan are certain to say: the stage is reached and has this plan.
-  // Wakes threads and descriptors, and calls executors; tokens and the other callbacks are told by
-  // Reach and SetPlan, in the host's thread.
+  // Wakes threads and descriptors, and calls executors; tokens and the other callbacks that are there
+  // are told by Reach and SetPlan, in the host's thread.
   // Threads: any.
   void Announce(Stage stage, const Plan& plan, Instant now);
   Termination view() const { return Termination(state_); }
