@@ -9,6 +9,7 @@
 #include <atomic>
 #include <barrier>
 #include <csignal>
+#include <stdexcept>
 #include <thread>
 #include <vector>
 
@@ -138,6 +139,79 @@ TEST(ProgramTest, LengthsCanBeConfiguredUntilSomebodyAsks) {
   EXPECT_EQ(program.termination().instant(Stage::kCancel), cancel);
   program.Shutdown("enough", {}, 0s, 1h);
   program.termination().Wait(Stage::kCancel);
+}
+
+// The loop is held up between the first request and the stage that it leads to.
+TEST(ProgramTest, WhatWasAnnouncedIsCertainWhateverIsConfiguredAfterTheFirstRequest) {
+  struct : ProgramObserver {
+    void Requested(const Request&, const Plan&) override {
+      asked.Set();
+      go_on.Wait();
+    }
+    Latch asked, go_on;
+  } observer;
+  Latch serving;
+  ProgramOptions options = Options(kLong);
+  options.observer = &observer;
+  options.log = [&](LogLevel, std::string_view text) {
+    if (text == "stage serving") serving.Set();
+  };
+  Program program(options);
+  const Termination termination = program.termination();
+  program.Ready();
+  serving.Wait();
+  program.Shutdown("first");
+  const Instant grace = termination.instant(Stage::kGrace);
+  observer.asked.Wait();
+  program.Configure(0s, 0s, 0s);
+  program.Shutdown("second");
+  EXPECT_EQ(termination.instant(Stage::kGrace), grace);
+  observer.go_on.Set();
+  program.Shutdown("end", 0s, 0s, 0s);
+  EXPECT_EQ(program.Run(), 0);
+}
+
+TEST(ProgramTest, ARequestThatDoesNotSayWhenItWasMadeWasMadeNow) {
+  Program program(Options(kLong));
+  program.Ready();
+  const Instant before = std::chrono::steady_clock::now();
+  program.RequestStop({.cause = {.reason = "undated"}});
+  program.termination().Wait(Stage::kDelay);
+  EXPECT_GE(program.termination().instant(Stage::kDelay), before);
+  EXPECT_FALSE(program.termination().Reached(Stage::kGrace));
+  program.Shutdown("end", 0s);
+  EXPECT_EQ(program.Run(), 0);
+  const Request& request = program.receipt()->requests[0].request;
+  EXPECT_GE(request.at, before);
+  EXPECT_NE(request.wall, WallTime{});
+}
+
+// As one of a pool that is closed: the stop is asked for all the same, from a program and by signal.
+TEST(ProgramTest, AnExecutorThatThrowsLosesNoStop) {
+  for (const bool by_signal : {false, true}) {
+    Latch serving;
+    ProgramOptions options = Options(kPrompt);
+    if (by_signal) options.signals = SignalReader::Form::kHandler;
+    options.log = [&](LogLevel, std::string_view text) {
+      if (text == "stage serving") serving.Set();
+    };
+    Program program(options);
+    program.Ready();
+    serving.Wait();
+    const Executor closed = [](const Callback&) { throw std::runtime_error("closed"); };
+    const Executor here = [](const Callback& callback) { callback(); };
+    const Termination termination = program.termination();
+    int told = 0;
+    const auto first = termination.OnReached(Stage::kDelay, closed, [&] { ++told; });
+    const auto second = termination.OnReached(Stage::kDelay, here, [&] { ++told; });
+    if (by_signal) {
+      kill(getpid(), SIGTERM);
+    } else {
+      EXPECT_NO_THROW(program.Shutdown("stop"));
+    }
+    EXPECT_EQ(program.Run(), 0);
+    EXPECT_EQ(told, 1);
+  }
 }
 
 TEST(ProgramTest, LengthsBelowZeroAreNone) {

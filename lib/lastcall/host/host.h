@@ -68,12 +68,12 @@ class HostObserver {
 struct HostOptions {
   std::string name = "main";
   uint32_t incarnation = 0;
-  Budget shutdown;
-  std::optional<Duration> quiet;  // ends delay early when no new call came for that long
+  Budget shutdown = {};
+  std::optional<Duration> quiet = {};  // ends delay early when no new call came for that long
   bool accept_when_ready = true;  // false: SetAccepting(true) does it
   Instant ready_by = kNever;      // a start that takes longer is refused, by the plugin's name
   std::optional<SignalReader::Form> signals = SignalReader::Form::kWait;  // empty: reads none
-  Log log;                          // empty: warnings and errors to stderr
+  Log log = {};  // void(LogLevel, std::string_view); empty: warnings and errors to stderr
   HostObserver* observer = nullptr;  // must outlive the host
 };
 
@@ -113,7 +113,7 @@ class Host {
   // The rest, from any thread, also inside handlers, callbacks and signals' threads; does not block.
 
   // Asks for a stop: merged with every other request, see Ledger. Lengths that are left out are the
-  // configured ones.
+  // configured ones. A request that does not say when it was made was made now.
   void Shutdown(std::string reason, std::optional<Duration> delay = {},
                 std::optional<Duration> grace = {}, std::optional<Duration> cancel = {});
   void RequestStop(Request request);

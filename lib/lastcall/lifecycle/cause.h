@@ -23,8 +23,8 @@ struct Cause {
   int signal = 0;  // of kSignal
   pid_t pid = 0;   // of the sender or caller; 0: unknown, or the kernel
   uid_t uid = 0;
-  std::string who;     // command, plugin or process
-  std::string reason;  // as given
+  std::string who = {};     // command, plugin or process
+  std::string reason = {};  // as given
 };
 
 std::string_view Name(Cause::Kind kind);

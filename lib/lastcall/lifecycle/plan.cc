@@ -25,9 +25,14 @@ Duration Budget::Total() const {
 Request RequestNow(Cause cause, const Clock& clock) {
   Request request;
   request.cause = std::move(cause);
+  Date(request, clock);
+  return request;
+}
+
+void Date(Request& request, const Clock& clock) {
+  if (request.at != Instant{}) return;
   request.at = clock.Now();
   request.wall = clock.Wall();
-  return request;
 }
 
 Instant Plan::EndOf(Stage stage) const {

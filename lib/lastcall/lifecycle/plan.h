@@ -25,13 +25,13 @@ struct Budget {
 };
 
 struct Request {
-  Cause cause;
-  Instant at{};
+  Cause cause = {};
+  Instant at{};  // as it is made here: not said, which Date fills in
   WallTime wall{};
   // What is left out is the configured length, or nothing where that stage is over already.
-  std::optional<Duration> delay;
-  std::optional<Duration> grace;
-  std::optional<Duration> cancel;
+  std::optional<Duration> delay = {};
+  std::optional<Duration> grace = {};
+  std::optional<Duration> cancel = {};
   // Ends the stage that is current now; the lengths above are not used. Where none can be skipped,
   // for nobody has asked for a stop yet, it is a request like any other.
   bool skip = false;
@@ -39,6 +39,8 @@ struct Request {
 
 // Asked at this moment, for the configured lengths.
 Request RequestNow(Cause cause, const Clock& clock);
+// A request that does not say when it was made was made at this moment.
+void Date(Request& request, const Clock& clock);
 
 // When the stages begin. grace <= cancel <= end.
 struct Plan {

@@ -55,8 +55,9 @@ class Program::Loop {
   // Any thread. While serving, every request leads to delay: whoever waits for that is woken from
   // here, not by way of the loop.
   void Announce(const Request& request) {
+    const Budget lengths = FixLengths();
     if (stage_.load(std::memory_order_acquire) != Stage::kServing || request.skip) return;
-    const Plan plan = Resolve(request, announced(), Stage::kServing);
+    const Plan plan = Resolve(request, lengths, Stage::kServing);
     NoteFinished();
     termination_.Announce(Stage::kDelay, plan, request.at);
     // They run before this thread goes on to wake the loop, should they be queued behind it.
@@ -66,14 +67,13 @@ class Program::Loop {
   const Clock& clock() const { return clock_; }
   WorkList& work() { return *work_; }
 
-  // Any thread. At once, for a request that follows it closely; the lifecycle follows.
+  // Any thread. At once, for a request that follows it closely.
   void Configure(std::optional<Duration> delay, std::optional<Duration> grace,
                  std::optional<Duration> cancel) {
-    {
-      std::lock_guard lock(announced_mutex_);
-      announced_ = Changed(announced_, delay, grace, cancel);
-    }
-    Post([=, this] { OnConfigure(delay, grace, cancel); });
+    std::lock_guard lock(lengths_mutex_);
+    if (lengths_fixed_) return;
+    lengths_ = {delay.value_or(lengths_.delay), grace.value_or(lengths_.grace),
+                cancel.value_or(lengths_.cancel)};
   }
 
   // Fails: kResourceExhausted, signals cannot be read.
@@ -87,18 +87,14 @@ class Program::Loop {
   void OnReady() { Apply(lifecycle_.Happened(Happening::kBecameReady, clock_.Now())); }
   void OnRequest(Request request);
   void OnAdopt(const Plan& plan, std::vector<Ledger::Entry> entries);
-  void OnConfigure(std::optional<Duration> delay, std::optional<Duration> grace,
-                   std::optional<Duration> cancel);
 
  private:
-  static Budget Changed(Budget budget, std::optional<Duration> delay,
-                        std::optional<Duration> grace, std::optional<Duration> cancel) {
-    return {delay.value_or(budget.delay), grace.value_or(budget.grace),
-            cancel.value_or(budget.cancel)};
-  }
-  Budget announced() const {
-    std::lock_guard lock(announced_mutex_);
-    return announced_;
+  // Any thread. The lengths of every request, from the first on. Whoever is first, a thread that
+  // announces it or the loop, fixes them for both: what is announced must be certain.
+  Budget FixLengths() {
+    std::lock_guard lock(lengths_mutex_);
+    lengths_fixed_ = true;
+    return lengths_;
   }
 
   void ReadSignals(SignalReader::Form form);
@@ -123,8 +119,9 @@ class Program::Loop {
   const Log log_;
   Inbox<std::function<void()>> inbox_;
   const std::shared_ptr<WorkList> work_ = std::make_shared<WorkList>();
-  mutable std::mutex announced_mutex_;
-  Budget announced_ = options_.shutdown;  // what the lifecycle has, or is about to
+  std::mutex lengths_mutex_;
+  Budget lengths_ = options_.shutdown;
+  bool lengths_fixed_ = false;
   TerminationSource termination_;
   SignalTable signal_table_;
   Lifecycle lifecycle_;
@@ -223,13 +220,9 @@ void Program::Loop::OnAdopt(const Plan& plan, std::vector<Ledger::Entry> entries
   Apply(lifecycle_.Adopt(plan, std::move(entries), clock_.Now()));
 }
 
-void Program::Loop::OnConfigure(std::optional<Duration> delay, std::optional<Duration> grace,
-                                std::optional<Duration> cancel) {
-  lifecycle_.Configure(Changed(lifecycle_.ledger().configured(), delay, grace, cancel));
-}
-
 void Program::Loop::FirstRequest() {
   if (!lifecycle_.ledger().empty()) return;
+  lifecycle_.Configure(FixLengths());
   receipt_.began = clock_.Wall();
   NoteFinished();
   // An event of its own: it wakes the loop, which looks.
@@ -357,6 +350,7 @@ Result<> Program::Shutdown(std::string reason, std::optional<Duration> delay,
 
 Result<> Program::RequestStop(Request request) {
   if (auto here = CheckProcess(); !here) return here;
+  Date(request, loop_->clock());
   loop_->Announce(request);
   loop_->Post([loop = loop_.get(), request = std::move(request)] { loop->OnRequest(request); });
   return {};

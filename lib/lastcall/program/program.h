@@ -4,8 +4,9 @@
 //     lastcall::BlockSignals();                          // before the first thread
 //     lastcall::Program program({.shutdown = {.delay = 0s, .grace = 20s, .cancel = 5s}});
 //     std::jthread worker([&] {
-//       while (auto job = TakeJob(program.termination())) {
+//       while (auto job = queue.Take()) {
 //         const auto work = program.Enter(job->name);    // grace lasts until it is done
+//         if (program.termination().Reached(lastcall::Stage::kDelay)) break;  // enter, then look
 //         job->Run();
 //       }
 //     });
@@ -45,14 +46,14 @@ class ProgramObserver {
 
 struct ProgramOptions {
   std::string name = "program";
-  Budget shutdown;
-  std::optional<Duration> quiet;  // ends delay early when nothing new was in flight for that long
+  Budget shutdown = {};
+  std::optional<Duration> quiet = {};  // ends delay early when nothing new was in flight for that long
   std::optional<SignalReader::Form> signals = SignalReader::Form::kWait;  // empty: reads none
   // When something has not ended at the last instant, the process ends by _exit(4). False: whoever
   // waits for kStopped does it, once the receipt's exit code says 4.
   bool exit_when_forced = true;
   ProgramObserver* observer = nullptr;  // optional
-  Log log;  // empty: warnings and errors to stderr
+  Log log = {};  // void(LogLevel, std::string_view); empty: warnings and errors to stderr
 };
 
 // Reads signals and requests on a thread of its own, and moves through the stages:
@@ -81,7 +82,9 @@ class Program {
   explicit Program(ProgramOptions options = {});
   // Where it has not stopped, every stage is reached now, so that nobody waits for ever.
   // Blocks: until callbacks that run have returned.
-  // Order: not in a callback that the lifecycle's own thread runs.
+  // Order: after every other method has returned in every thread. So not in a callback that the
+  // lifecycle's own thread runs, nor in an executor or in what that runs at once: RequestStop calls
+  // it, and goes on.
   ~Program();
 
   // Everything is started. Only the first call counts. Fails: kResourceExhausted, no descriptor was
@@ -92,7 +95,8 @@ class Program {
   int Run();
 
   // Asks for a stop: merged with every other request, see Ledger. Lengths that are left out are the
-  // configured ones.
+  // configured ones. A request that does not say when it was made was made now. Executors of
+  // Termination::OnReached run inside.
   Result<> Shutdown(std::string reason, std::optional<Duration> delay = {},
                     std::optional<Duration> grace = {}, std::optional<Duration> cancel = {});
   Result<> RequestStop(Request request);
@@ -103,14 +107,18 @@ class Program {
   Result<> Adopt(const Plan& plan, std::vector<Ledger::Entry> entries);
 
   // A call or a job is in flight until the result goes: grace lasts while there is one. `peer` is
-  // who asked for it. Nothing is refused: whoever takes work looks at the stages himself.
+  // who asked for it. Nothing is refused: whoever takes work looks at the stages himself. Order:
+  // enter, then look. What was entered before a stage was seen not reached is in the count when that
+  // stage begins; what is entered after the look may be in nobody's, and the program may have
+  // stopped, with "every call finished", in between. Who cannot, for it comes by itself (accept),
+  // holds the program until nothing comes any more, see Hold.
   [[nodiscard]] Work Enter(std::string name, std::string peer = {});
   // Something that must be closed before the program has stopped: a server, a pool, a file. It
   // keeps the cancel stage open, not the grace, and its name is in the receipt if it is not closed
   // in time.
   [[nodiscard]] Work Open(std::string name);
   // Something that keeps grace and cancel open without being a call: a server that sends its clients
-  // away, and does not know of each call.
+  // away, and does not know of each call; a listener, until it is closed when grace begins.
   [[nodiscard]] Work Hold(std::string name);
 
   Termination termination() const;
