@@ -24,7 +24,8 @@ asio::awaitable<void> Echo(tcp::socket socket, lastcall::Work) {
   }
 }
 
-asio::awaitable<void> Accept(tcp::acceptor& acceptor, lastcall::Program& program) {
+// What is held goes when accepting ends: whoever was accepted is entered before.
+asio::awaitable<void> Accept(tcp::acceptor& acceptor, lastcall::Program& program, lastcall::Work) {
   for (;;) {
     tcp::socket socket = co_await acceptor.async_accept(use_awaitable);
     asio::co_spawn(acceptor.get_executor(), Echo(std::move(socket), program.Enter("client")),
@@ -48,7 +49,7 @@ int main() {
     asio::io_context io;
     tcp::acceptor acceptor(io, {asio::ip::address_v4::loopback(), 0});
     lastcall::AsioTermination termination(io.get_executor(), program.termination());
-    asio::co_spawn(io, Accept(acceptor, program), asio::detached);
+    asio::co_spawn(io, Accept(acceptor, program, program.Hold("listener")), asio::detached);
     asio::co_spawn(io, End(termination, acceptor, io), asio::detached);
     program.Ready();
     std::printf("ready on %d\n", acceptor.local_endpoint().port());

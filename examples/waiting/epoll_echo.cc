@@ -34,6 +34,7 @@ int main() {
     epoll_ctl(epoll.get(), EPOLL_CTL_ADD, fd, &interest);
   };
   for (const int fd : {listener.get(), leave, cancel}) watch(fd);
+  lastcall::Work open = program.Hold("listener");  // who is accepted is entered before it goes
   program.Ready();
   std::printf("ready on %d\n", ntohs(address.sin_port));
   std::fflush(stdout);
@@ -43,6 +44,7 @@ int main() {
     if (epoll_wait(epoll.get(), &event, 1, -1) < 1) continue;  // stopped and continued
     if (event.data.fd == leave) {
       listener.Reset();
+      open.End();
       epoll_ctl(epoll.get(), EPOLL_CTL_DEL, leave, nullptr);
     } else if (event.data.fd == listener.get()) {
       const int fd = accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC);

@@ -28,9 +28,11 @@ int main(int argc, char** argv) {
   std::vector<std::jthread> workers;
   for (int i = 0; i < 4; ++i) {
     workers.emplace_back([&] {
-      while (!termination.Reached(Stage::kDelay)) {
+      for (;;) {
         const std::string job = "job " + std::to_string(next++);
         const lastcall::Work work = program.Enter(job);  // grace lasts until it is done
+        // Enter, then look: the other way round the program may stop in between.
+        if (termination.Reached(Stage::kDelay)) break;
         std::printf("%s began\n", job.c_str());
         std::printf("%s %s\n", job.c_str(), Finish(termination, length) ? "finished" : "gave up");
       }
