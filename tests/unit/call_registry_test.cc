@@ -279,22 +279,29 @@ TEST_F(CallRegistryTest, StopCallbacksRunInTheThreadThatTellsWhoeverTakesTokensM
   int stopped = 0, running = 0;
   std::barrier start(2), end(2);
   std::atomic<LiveCall*> told{nullptr};
+  std::atomic<bool> begun{false};
   std::jthread teller([&](const std::stop_token& over) {
     for (;;) {
       start.arrive_and_wait();
       if (over.stop_requested()) return;
+      while (!begun) std::this_thread::yield();
       told.load()->TellToLeave();
       end.arrive_and_wait();
     }
   });
-  for (int round = 0; (stopped == 0 || running == 0 || round < 50'000) && round < 500'000; ++round) {
+  for (int round = 0; (stopped == 0 || running == 0 || round < 50'000) && round < 500'000;
+       ++round) {
     const FakeContext context;
     const auto call = Begin(context);
+    begun = round % 2 == 0;  // each second time not before a token was taken
     std::thread::id where;
     const std::stop_callback callback(call->token(), [&] { where = std::this_thread::get_id(); });
     told = call.get();
     start.arrive_and_wait();
-    for (int n = 0; n < 30; ++n) ++(call->token().stop_requested() ? stopped : running);
+    for (int n = 0; n < 30; ++n) {
+      ++(call->token().stop_requested() ? stopped : running);
+      begun = true;
+    }
     end.arrive_and_wait();
     End(*call);
     EXPECT_EQ(where, teller.get_id()) << "round " << round;

@@ -92,7 +92,8 @@ INSTANTIATE_TEST_SUITE_P(All, BadDurationTest, testing::ValuesIn(kBad));
 TEST(ClockTest, AfterIsTotal) {
   constexpr Instant kNow{1000s};
   EXPECT_EQ(After(kNow, 5s), Instant(1005s));
-  for (const Duration none : {Duration(0s), Duration(-1ns), Duration(-1s), -kForever, Duration::min()}) {
+  for (const Duration none :
+       {Duration(0s), Duration(-1ns), Duration(-1s), -kForever, Duration::min()}) {
     EXPECT_EQ(After(kNow, none), kNow) << none.count();
     EXPECT_EQ(After(kNever, none), kNever) << none.count();
     EXPECT_EQ(After(Instant::min(), none), Instant::min()) << none.count();

@@ -202,7 +202,8 @@ TEST(HostDeathTest, WithoutAnyTimeAnIdleHostNamesWhatItCouldNotClose) {
         WaitingEcho service;
         Host host({.shutdown = {0s, 0s, 0s}, .signals = {}});
         const std::string path = testing::TempDir() + "host_death_" + std::to_string(getpid());
-        (void)host.AddServer({.name = "public", .listen = {"unix:" + path}, .services = {&service}});
+        (void)host.AddServer(
+            {.name = "public", .listen = {"unix:" + path}, .services = {&service}});
         host.Shutdown("test");
         host.Run();
       },

@@ -186,7 +186,8 @@ TEST(ProgramTest, ARequestThatDoesNotSayWhenItWasMadeWasMadeNow) {
   EXPECT_NE(request.wall, WallTime{});
 }
 
-// As one of a pool that is closed: the stop is asked for all the same, from a program and by signal.
+// As one of a pool that is closed: the stop is asked for all the same, from a program and by
+// signal.
 TEST(ProgramTest, AnExecutorThatThrowsLosesNoStop) {
   for (const bool by_signal : {false, true}) {
     Latch serving;

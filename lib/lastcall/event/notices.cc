@@ -115,8 +115,8 @@ struct Subscription::Entry : std::enable_shared_from_this<Entry> {
 
   // The others must hear of it all the same, and so must the loop, behind whoever tells.
   static void SayThrown(const std::string& what) {
-    LogToStderr(LogLevel::kWarning, "lastcall: an executor threw, and what it was given is dropped: " +
-                                        what);
+    LogToStderr(LogLevel::kWarning,
+                "lastcall: an executor threw, and what it was given is dropped: " + what);
   }
 
   const pid_t pid = getpid();
@@ -152,7 +152,8 @@ Subscription Notices::Late(Executor executor, Callback callback) {
 
 std::shared_ptr<Subscription::Entry> Notices::MakeEntry(Executor executor, Callback callback) {
   if (!callback) {
-    LogToStderr(LogLevel::kError, "lastcall: an empty callback was subscribed; nobody could be told");
+    LogToStderr(LogLevel::kError,
+                "lastcall: an empty callback was subscribed; nobody could be told");
     std::abort();
   }
   return std::make_shared<Subscription::Entry>(std::move(executor), std::move(callback));

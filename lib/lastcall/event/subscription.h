@@ -11,10 +11,10 @@ namespace lastcall {
 
 using Callback = std::function<void()>;
 
-// Runs a function once, soon, somewhere else: in a loop, a pool, a strand. It is called in the thread
-// in which the thing happens, and must not block. A function that it drops never runs; where it
-// throws, as a pool may that is closed, that is a drop: it is said on stderr, and everybody else is
-// told. Empty: the callback itself runs in that thread; it must neither block nor throw.
+// Runs a function once, soon, somewhere else: in a loop, a pool, a strand. It is called in the
+// thread in which the thing happens, and must not block. A function that it drops never runs; where
+// it throws, as a pool may that is closed, that is a drop: it is said on stderr, and everybody else
+// is told. Empty: the callback itself runs in that thread; it must neither block nor throw.
 using Executor = std::function<void(Callback)>;
 
 // Neither callback nor executor run after the subscription was reset or destroyed.

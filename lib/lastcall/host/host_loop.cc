@@ -305,8 +305,10 @@ void HostLoop::ListStuck() {
   if (!receipt_.stuck.empty()) return;
   // Nobody holds it up, but there was no time to close anything.
   for (const auto& site : sites_) {
-    receipt_.stuck.push_back({Stuck::What::kPlugin, "server " + site->name() + ": closing",
-                              now - lifecycle_.stage_began(), {}});
+    receipt_.stuck.push_back({Stuck::What::kPlugin,
+                              "server " + site->name() + ": closing",
+                              now - lifecycle_.stage_began(),
+                              {}});
   }
 }
 

@@ -43,8 +43,8 @@ class Lifecycle {
   // The stages of the shutdown that are over.
   const std::vector<StageRecord>& records() const { return records_; }
   // Whether the last stage ended by its instant: what has not returned is to be named. There may be
-  // nothing of that kind: stages without length, and those that were overslept, end in one go before
-  // anybody can say that they had nothing to do.
+  // nothing of that kind: stages without length, and those that were overslept, end in one go
+  // before anybody can say that they had nothing to do.
   bool ran_out() const;
   // Writes what it knows into the receipt: requests, stages, how long it took, and the exit code as
   // what is stuck and what was cancelled tell.

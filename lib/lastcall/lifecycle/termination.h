@@ -57,8 +57,8 @@ class Termination {
   [[nodiscard]] Subscription OnReached(Stage stage, Callback callback) const;
   [[nodiscard]] Subscription OnReached(Stage stage, Executor executor, Callback callback) const;
 
-  // When the stage begins as planned now; once reached, when it began, or should have where it began
-  // late. kNever while nobody asked. It can only move forward.
+  // When the stage begins as planned now; once reached, when it began, or should have where it
+  // began late. kNever while nobody asked. It can only move forward.
   Instant instant(Stage stage) const;
   // Calls `callback` each time instant(stage) has moved, the last time when the stage is reached.
   // Moves that follow each other closely may be told once: read instant(stage) inside, and once
@@ -84,8 +84,8 @@ class TerminationSource {
   // Reaches `stage` and every one before it.
   void Reach(Stage stage, Instant now);
   // Says early what Reach and SetPlan are certain to say: the stage is reached and has this plan.
-  // Wakes threads and descriptors, and calls executors; tokens and the other callbacks that are there
-  // are told by Reach and SetPlan, in the host's thread.
+  // Wakes threads and descriptors, and calls executors; tokens and the other callbacks that are
+  // there are told by Reach and SetPlan, in the host's thread.
   // Threads: any.
   void Announce(Stage stage, const Plan& plan, Instant now);
   Termination view() const { return Termination(state_); }

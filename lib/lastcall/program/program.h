@@ -47,7 +47,8 @@ class ProgramObserver {
 struct ProgramOptions {
   std::string name = "program";
   Budget shutdown = {};
-  std::optional<Duration> quiet = {};  // ends delay early when nothing new was in flight for that long
+  // Ends delay early when nothing new was in flight for that long.
+  std::optional<Duration> quiet = {};
   std::optional<SignalReader::Form> signals = SignalReader::Form::kWait;  // empty: reads none
   // When something has not ended at the last instant, the process ends by _exit(4). False: whoever
   // waits for kStopped does it, once the receipt's exit code says 4.
@@ -108,8 +109,8 @@ class Program {
 
   // A call or a job is in flight until the result goes: grace lasts while there is one. `peer` is
   // who asked for it. Nothing is refused: whoever takes work looks at the stages himself. Order:
-  // enter, then look. What was entered before a stage was seen not reached is in the count when that
-  // stage begins; what is entered after the look may be in nobody's, and the program may have
+  // enter, then look. What was entered before a stage was seen not reached is in the count when
+  // that stage begins; what is entered after the look may be in nobody's, and the program may have
   // stopped, with "every call finished", in between. Who cannot, for it comes by itself (accept),
   // holds the program until nothing comes any more, see Hold.
   [[nodiscard]] Work Enter(std::string name, std::string peer = {});
@@ -117,8 +118,8 @@ class Program {
   // keeps the cancel stage open, not the grace, and its name is in the receipt if it is not closed
   // in time.
   [[nodiscard]] Work Open(std::string name);
-  // Something that keeps grace and cancel open without being a call: a server that sends its clients
-  // away, and does not know of each call; a listener, until it is closed when grace begins.
+  // Something that keeps grace and cancel open without being a call: a server that sends its
+  // clients away, and does not know of each call; a listener, until it is closed when grace begins.
   [[nodiscard]] Work Hold(std::string name);
 
   Termination termination() const;
