@@ -85,16 +85,24 @@ class HandlersTest(unittest.TestCase):
                 self.assertEqual(program.wait(), 0)
 
     def test_a_reload_of_the_programs_own_is_not_commented(self):
+        comment = "no configuration to reload"
         for handler in (True, False):
-            with self.subTest(handler):
-                said = run(f"""
-                    if {handler}:
-                        signal.signal(signal.SIGHUP, lambda number, frame: say("reloaded"))
-                    with lastcall.Lifecycle() as life:
-                        signal.raise_signal(signal.SIGHUP)
-                """)
-                self.assertEqual("reloaded" in said, handler)
-                self.assertEqual("no configuration to reload" in said["errors"], not handler)
+            with self.subTest(handler), Program(f"""
+                if {handler}:
+                    signal.signal(signal.SIGHUP, lambda number, frame: say("reloaded"))
+                with lastcall.Lifecycle() as life:
+                    say("ready")
+                    sys.stdin.readline()
+            """) as program:
+                program.hear("ready")
+                program.signal(signal.SIGHUP)
+                if handler:
+                    program.hear("reloaded")
+                else:
+                    wait_until(lambda: comment in program.errors(), "the comment")
+                program.go_on()
+                self.assertEqual(program.wait(), 0)
+                self.assertEqual(comment in program.errors(), not handler)
 
     def test_what_was_ignored_stays_ignored(self):
         with Program("""
