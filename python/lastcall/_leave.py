@@ -35,8 +35,8 @@ class Leaving:
             raise TypeError("leaving() takes the context of a call, as its handler gets it, not "
                             f"{context!r}")
         if not callable(callback) or inspect.iscoroutinefunction(callback):
-            raise TypeError(f"leaving() takes a function to call, not {callback!r}: in asyncio, one "
-                            "that sets an asyncio.Event, say")
+            raise TypeError(f"leaving() takes a function to call, not {callback!r}: in asyncio, "
+                            "one that sets an asyncio.Event, say")
         tell = _way_to(context, callback)
         key = object()
         with self._lock:

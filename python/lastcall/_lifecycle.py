@@ -106,8 +106,8 @@ class Lifecycle:
 
     def __enter__(self) -> Lifecycle:
         if _loop_here() is not None:
-            raise LifecycleError('leaving the block would stop this thread\'s event loop: say "async '
-                                 'with lastcall.Lifecycle()"')
+            raise LifecycleError("leaving the block would stop this thread's event loop: say "
+                                 '"async with lastcall.Lifecycle()"')
         return self._enter()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
@@ -332,8 +332,8 @@ class Lifecycle:
 
     def _refuse_when_late(self) -> None:
         if self._events["delay"].is_set():
-            raise LifecycleError("attach() comes too late: a stop was asked for, and nothing new is "
-                                 'started; look at life.event("delay").is_set() before')
+            raise LifecycleError("attach() comes too late: a stop was asked for, and nothing new "
+                                 'is started; look at life.event("delay").is_set() before')
 
     def _conduct(self) -> None:
         """The lifecycle's thread in Python: what a stage means for servers, calls and systemd."""

@@ -32,8 +32,8 @@ _A_LONG_TIME = min(threading.TIMEOUT_MAX, 1e9)
 
 def prepare(server: Any, address: str | None, credentials: grpc.ServerCredentials | None,
             program: _native.Program, events: dict[str, Event]) -> SyncServer | AioServer:
-    """The server bound and ready to start. From here on it holds up the stages, until it has stopped
-    or was abandoned."""
+    """The server bound and ready to start. From here on it holds up the stages, until it has
+    stopped or was abandoned."""
     if isinstance(server, grpc.aio.Server):
         _check_loop(server)
         kind: type[SyncServer] | type[AioServer] = AioServer

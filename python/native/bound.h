@@ -21,7 +21,8 @@ namespace lastcall::python {
 // Order: outlives the program that it observes.
 class Bound final : public ProgramObserver {
  public:
-  // Throws std::system_error: no thread can be made. It is made here, for at the end there may be none.
+  // Throws std::system_error: no thread can be made; it is made now, for at the end there may be
+  // none left.
   static std::shared_ptr<Bound> Make(pybind11::function stacks);
 
   // The process has more to do. Threads: any.
