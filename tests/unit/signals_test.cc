@@ -270,7 +270,7 @@ TEST_F(SignalsTest, AHandlerReaderPassesTheSenderOn) {
 }
 
 TEST_F(SignalsTest, AHandlerBreaksSystemCallsWhereItDidBefore) {
-#if defined(__SANITIZE_THREAD__)
+#ifdef __SANITIZE_THREAD__
   GTEST_SKIP() << "ThreadSanitizer holds handlers back until the system call has returned";
 #endif
   for (const bool breaks : {true, false}) {
