@@ -10,7 +10,10 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <functional>
+#include <iterator>
 #include <numeric>
+#include <string>
 #include <vector>
 
 #include <lastcall/base/json.h>
@@ -25,11 +28,13 @@ namespace {
 using lastcall::ToSeconds;
 
 struct Outcome {
-  const Scenario* scenario;
+  std::string waiters;
+  int count;
+  From from;
   double ours_us;
   double bare_us;
   double ratio() const { return ours_us / bare_us; }
-  double limit() const { return scenario->count == 1 ? 2.0 : 1.2; }
+  double limit() const { return count == 1 ? 2.0 : 1.2; }
 };
 
 struct Idle {
@@ -88,7 +93,7 @@ Outcome Measure(const Scenario& scenario, int rounds) {
     ours.push_back(our_time);
     bare.push_back(bare_time);
   }
-  return {&scenario, Median(ours), Median(bare)};
+  return {scenario.waiters, scenario.count, scenario.from, Median(ours), Median(bare)};
 }
 
 // Context switches of every thread of this process but the calling one: voluntary, involuntary.
@@ -131,9 +136,8 @@ Idle MeasureIdle(int threads, int seconds) {
 const char* Name(From from) { return from == From::kRequest ? "request" : "kill"; }
 
 void Print(const Outcome& outcome) {
-  const Scenario& scenario = *outcome.scenario;
-  std::printf("%6d %-20s %-8s %10.1f %10.1f %7.2f %7.1f  %s\n", scenario.count,
-              scenario.waiters.c_str(), Name(scenario.from), outcome.ours_us, outcome.bare_us,
+  std::printf("%6d %-20s %-8s %10.1f %10.1f %7.2f %7.1f  %s\n", outcome.count,
+              outcome.waiters.c_str(), Name(outcome.from), outcome.ours_us, outcome.bare_us,
               outcome.ratio(), outcome.limit(), outcome.ratio() <= outcome.limit() ? "ok" : "OVER");
   std::fflush(stdout);
 }
@@ -142,9 +146,9 @@ void PrintJson(const std::vector<Outcome>& outcomes, const Idle& idle) {
   lastcall::JsonWriter json;
   json.BeginObject().Key("wake").BeginArray();
   for (const Outcome& outcome : outcomes) {
-    json.BeginObject().Key("waiters").String(outcome.scenario->waiters);
-    json.Key("count").Integer(outcome.scenario->count);
-    json.Key("from").String(Name(outcome.scenario->from));
+    json.BeginObject().Key("waiters").String(outcome.waiters);
+    json.Key("count").Integer(outcome.count);
+    json.Key("from").String(Name(outcome.from));
     json.Key("ours_us").Number(outcome.ours_us).Key("bare_us").Number(outcome.bare_us);
     json.Key("ratio").Number(outcome.ratio()).Key("limit").Number(outcome.limit()).EndObject();
   }
@@ -155,12 +159,19 @@ void PrintJson(const std::vector<Outcome>& outcomes, const Idle& idle) {
   std::puts(json.text().c_str());
 }
 
-std::vector<Scenario> Scenarios(From from) {
-  std::vector<Scenario> all;
-  for (const int count : {1, 100, 1000}) all.push_back(Threads(MakePool(count), count, from));
-  all.push_back(Epoll(10'000, from));
-  all.push_back(Callbacks(10'000, from));
-  all.push_back(Coroutines(10'000, from));
+// Made one after another: the threads of one that sleep at a futex would be in the way of the next,
+// whose futex may share a bucket of the kernel's with theirs, and in that of kill(), which looks at
+// every thread.
+using MakeScenario = std::function<Scenario()>;
+
+std::vector<MakeScenario> Scenarios(From from) {
+  std::vector<MakeScenario> all;
+  for (const int count : {1, 100, 1000}) {
+    all.push_back([=] { return Threads(MakePool(count), count, from); });
+  }
+  all.push_back([=] { return Epoll(10'000, from); });
+  all.push_back([=] { return Callbacks(10'000, from); });
+  all.push_back([=] { return Coroutines(10'000, from); });
   return all;
 }
 
@@ -188,10 +199,11 @@ int Main(int argc, char** argv) {
     std::printf("%6s %-20s %-8s %10s %10s %7s %7s\n", "", "waiters", "from", "ours µs", "bare µs",
                 "ratio", "limit");
   }
-  std::vector<Scenario> scenarios = Scenarios(From::kRequest);
+  std::vector<MakeScenario> scenarios = Scenarios(From::kRequest);
   std::ranges::move(Scenarios(From::kKill), std::back_inserter(scenarios));
   std::vector<Outcome> outcomes;
-  for (const Scenario& scenario : scenarios) {
+  for (const MakeScenario& make : scenarios) {
+    const Scenario scenario = make();
     if (!scenario.waiters.starts_with(only)) continue;
     outcomes.push_back(Measure(scenario, rounds));
     if (!json) Print(outcomes.back());
