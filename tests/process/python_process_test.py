@@ -367,22 +367,23 @@ class BoundTest(unittest.TestCase):
             self.check(program, 1.0, "job 7", "wait (")
 
     def test_a_signal_that_is_repeated_breaks_nothing_off(self):
-        for number in (TERM, INT):
-            with self.subTest(number), Program("""
-                with lastcall.Lifecycle() as life:
-                    say("ready")
-                    life.wait_for_termination()
-                say("clean-up")
-                sys.stdin.readline()
-                say("clean")
-            """) as program:
-                program.hear("ready")
-                program.signal(number)
-                program.hear("clean-up")
-                program.signal(number)
-                program.go_on()
-                program.hear("clean")
-                self.assertEqual(program.wait(), 0)
+        for name in ("SIGTERM", "SIGINT"):
+            with self.subTest(name):
+                # A machine that takes half a second between the two makes of the second one that
+                # ends by force: then it is tried again.
+                for _ in range(20):
+                    said = run(f"""
+                        with lastcall.Lifecycle() as life:
+                            signal.raise_signal(signal.{name})
+                            life.wait_for_termination()
+                        signal.raise_signal(signal.{name})
+                        time.sleep(0.1)
+                        say("clean")
+                    """)
+                    if said["code"] != 4:
+                        break
+                self.assertEqual(said["code"], 0)
+                self.assertIn("clean", said)
 
     def test_who_was_ended_by_a_signal_and_lives_again_is_not_bound(self):
         said = run("""
