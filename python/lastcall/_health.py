@@ -171,13 +171,15 @@ class SyncService(_Service):
         self._board.watch(request.service, statuses.put)
         if not context.add_callback(lambda: statuses.put(None)):
             statuses.put(None)
-        last = 0
-        while (status := statuses.get()) is not None:
-            if status != last:
-                yield _response(status)
-            last = status
-        self._board.unwatch(statuses.put)
-        self.watches.discard(call)
+        try:
+            last = 0
+            while (status := statuses.get()) is not None:
+                if status != last:
+                    yield _response(status)
+                last = status
+        finally:  # also where its client goes in the middle of an answer
+            self._board.unwatch(statuses.put)
+            self.watches.discard(call)
 
 
 class _SyncStream:

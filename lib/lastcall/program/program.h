@@ -6,7 +6,8 @@
 //     std::jthread worker([&] {
 //       while (auto job = queue.Take()) {
 //         const auto work = program.Enter(job->name);    // grace lasts until it is done
-//         if (program.termination().Reached(lastcall::Stage::kDelay)) break;  // enter, then look
+//         // Enter, then look; the other way round it may stop in between.
+//         if (program.termination().Reached(lastcall::Stage::kDelay)) return queue.PutBack(*job);
 //         job->Run();
 //       }
 //     });
