@@ -183,11 +183,12 @@ bool HostControl::TakesRequest(const Request& request) {
 void HostControl::LeftBehind(std::vector<UniqueFd> connections) {
   FromHost message;
   message.mutable_left_behind();
-  std::vector<UniqueFd> some;
-  for (UniqueFd& connection : connections) {
-    some.push_back(std::move(connection));
-    if (some.size() < Channel::kMaxFds && &connection != &connections.back()) continue;
-    Tell(message, std::exchange(some, {}));
+  for (size_t sent = 0; sent < connections.size();) {
+    std::vector<UniqueFd> some;
+    while (sent < connections.size() && some.size() < Channel::kMaxFds) {
+      some.push_back(std::move(connections[sent++]));
+    }
+    Tell(message, std::move(some));
   }
 }
 

@@ -9,12 +9,12 @@
 #include <thread>
 #include <vector>
 
+#include "steady_now.h"
+
 namespace lastcall {
 namespace {
 
 using namespace std::chrono_literals;
-
-Instant Now() { return std::chrono::steady_clock::now(); }
 
 TEST(InboxTest, EventsAreTakenInTheOrderTheyWerePosted) {
   Inbox<int> inbox;

@@ -20,12 +20,12 @@
 #include <thread>
 #include <vector>
 
+#include "steady_now.h"
+
 namespace lastcall {
 namespace {
 
 using namespace std::chrono_literals;
-
-Instant Now() { return std::chrono::steady_clock::now(); }
 
 bool Readable(int fd) {
   pollfd item{fd, POLLIN, 0};

@@ -18,14 +18,14 @@ using namespace std::chrono_literals;
 using testing::Test;
 using Stages = std::vector<Stage>;
 
-constexpr Budget kConfigured{.delay = 5s, .grace = 20s, .cancel = 3s};
+constexpr Budget kLengths{.delay = 5s, .grace = 20s, .cancel = 3s};
 constexpr Instant kBegin{1000s};
 
 // A life and its clock. Every step returns the stages that it led to.
 class LifecycleTest : public Test {
  protected:
   void Begin(Budget budget) { life_.emplace(budget, now_); }
-  void SetUp() override { Begin(kConfigured); }
+  void SetUp() override { Begin(kLengths); }
 
   Stages Happened(Happening happening) { return Entered(life_->Happened(happening, now_)); }
   Stages Ready() { return Happened(Happening::kBecameReady); }
@@ -164,7 +164,7 @@ TEST_F(LifecycleTest, FailureEndsEveryStage) {
   };
   for (const Stage stage : kStages) {
     if (stage == Stage::kStopped) continue;
-    Begin(kConfigured);
+    Begin(kLengths);
     stage_ = Stage::kStarting;
     reach(stage);
     ASSERT_EQ(life_->stage(), stage);

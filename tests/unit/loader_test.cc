@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <stdexcept>
 
+#include "plugin_folders.h"
 #include "temp_folder.h"
 
 namespace lastcall {
@@ -17,9 +18,6 @@ using testing::IsEmpty;
 using testing::Pair;
 using testing::SizeIs;
 using testing::UnorderedElementsAre;
-
-const std::filesystem::path kPlugins = LASTCALL_PLUGINS;
-const std::filesystem::path kWrongPlugins = LASTCALL_WRONG_PLUGINS;
 
 class FakeHost final : public PluginHost {
  public:

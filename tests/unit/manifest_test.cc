@@ -14,6 +14,7 @@
 
 #include "lastcall/plugin/descriptor_names.h"
 #include "lastcall/plugin/plugin.h"
+#include "plugin_folders.h"
 #include "temp_folder.h"
 
 namespace lastcall {
@@ -28,9 +29,6 @@ using testing::IsEmpty;
 using testing::MatchesRegex;
 using testing::StartsWith;
 using testing::UnorderedElementsAre;
-
-const std::filesystem::path kPlugins = LASTCALL_PLUGINS;
-const std::filesystem::path kWrongPlugins = LASTCALL_WRONG_PLUGINS;
 
 // Plugins, altered in a folder of their own.
 class ManifestTest : public testing::Test {

@@ -1,5 +1,6 @@
 // The report of a shutdown: its sentence for people, its JSON for programs.
 #include <gtest/gtest.h>
+#include <errno.h>
 #include <unistd.h>
 
 #include <csignal>
@@ -160,7 +161,7 @@ TEST(CauseTest, DescriptionsReadAsSentences) {
 }
 
 TEST(CauseTest, CommandOfALivingProcessIsItsName) {
-  EXPECT_EQ(CommandOf(getpid()), "receipt_test");
+  EXPECT_EQ(CommandOf(getpid()), program_invocation_short_name);
   EXPECT_EQ(CommandOf(0), "");
 }
 

@@ -17,15 +17,15 @@
 
 #include "lastcall/lifecycle/termination.h"
 
+#include "steady_now.h"
+
 namespace lastcall {
 namespace {
 
 using namespace std::chrono_literals;
 
-constexpr std::array kWaitable{Stage::kDelay, Stage::kGrace, Stage::kCancel, Stage::kStopped};
+constexpr std::array kStages{Stage::kDelay, Stage::kGrace, Stage::kCancel, Stage::kStopped};
 constexpr int kThreads = 4;
-
-Instant Now() { return std::chrono::steady_clock::now(); }
 
 // What became of the waiters, by kind and outcome.
 class Outcomes {
@@ -62,7 +62,7 @@ class Waiter {
 
   void Run() {
     do {
-      const Stage stage = kWaitable[random_() % kWaitable.size()];
+      const Stage stage = kStages[random_() % kStages.size()];
       switch (random_() % 6) {
         case 0:
           Wait(stage);
@@ -192,7 +192,7 @@ void Live(unsigned seed, Outcomes& outcomes) {
   start.arrive_and_wait();
   plain = 1;
   const Termination view = source->view();
-  for (const Stage stage : kWaitable) {
+  for (const Stage stage : kStages) {
     // Waiting for what this thread does itself: only the time passes.
     static_cast<void>(view.WaitFor(stage, std::chrono::microseconds(seed % 200)));
     const Instant now = Now();

@@ -68,8 +68,8 @@ std::string PluginConfig::Text(std::string_view key) const {
 }
 
 std::string PluginConfig::Text(std::string_view key, std::string otherwise) const {
-  const auto* text = Get<std::string>(key, "a text");
-  return text != nullptr ? *text : std::move(otherwise);
+  if (const auto* text = Get<std::string>(key, "a text")) return *text;
+  return otherwise;
 }
 
 int64_t PluginConfig::Integer(std::string_view key) const {
