@@ -16,6 +16,7 @@
 #include "daemon/config_roles.h"
 #include "daemon/convert.h"
 #include "daemon/receipt_file.h"
+#include "daemon/task_limit.h"
 
 namespace lastcall {
 namespace {
@@ -65,6 +66,9 @@ Result<> Daemon::Bind() {
     Say(LogLevel::kWarning, warning);
   }
   for (const std::string& warning : GroupWarnings(config_)) Say(LogLevel::kWarning, warning);
+  if (const std::string warning = TaskWarning(config_, FindTaskLimit()); !warning.empty()) {
+    Say(LogLevel::kWarning, warning);
+  }
   if (const std::string warning = ReceiptWarning(config_.state_dir); !warning.empty()) {
     Say(LogLevel::kWarning, warning);
   }
@@ -163,7 +167,7 @@ int Daemon::Run() {
   }
   while (!over_) {
     ArmTimer();
-    loop_.run_one();
+    RunOne();
     if (LeavesNow()) Reexecute();
   }
   signals_.reset();
@@ -176,6 +180,15 @@ int Daemon::Run() {
   const EndInTime bound(After(clock_.Now(), kAdminGrace), exit_code_);
   admin_ = nullptr;
   return exit_code_;
+}
+
+// An exception ends what it concerns: a stop begun or asked for goes on.
+void Daemon::RunOne() {
+  try {
+    loop_.run_one();
+  } catch (const std::exception& error) {
+    Say(LogLevel::kError, std::string("internal error: ") + error.what() + "; the daemon goes on");
+  }
 }
 
 void Daemon::ArmTimer() {

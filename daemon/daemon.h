@@ -119,6 +119,7 @@ class Daemon final : private SupervisorObserver, private AdminBackend, private H
   Result<> BeginAdmin();
   template <class F>
   void ForEachHost(F action);
+  void RunOne();
   void ArmTimer();
   void BeginRefresh();
   void PromiseEnd();

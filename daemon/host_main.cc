@@ -25,6 +25,7 @@ namespace {
 
 constexpr int kControlFd = 3;
 constexpr int kUsage = 64;
+constexpr int kInternal = 70;
 constexpr int kBadConfiguration = 78;
 
 PluginSource ToSource(const std::string& server, const worker::v1::PluginSpec& spec) {
@@ -123,6 +124,11 @@ int main(int argc, char** argv) {
   }
   // Not for the children of plugins.
   fcntl(lastcall::kControlFd, F_SETFD, FD_CLOEXEC);
-  if (trial) return lastcall::RunTrial(lastcall::Channel(lastcall::UniqueFd(lastcall::kControlFd)));
-  return lastcall::Main();
+  try {
+    if (!trial) return lastcall::Main();
+    return lastcall::RunTrial(lastcall::Channel(lastcall::UniqueFd(lastcall::kControlFd)));
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "lastcall-host: internal error: %s\n", error.what());
+    return lastcall::kInternal;
+  }
 }

@@ -17,6 +17,7 @@
 #include "daemon/logging.h"
 #include "daemon/options.h"
 #include "daemon/own_program.h"
+#include "daemon/task_limit.h"
 #include "daemon/trial.h"
 #include "daemon/trust_check.h"
 
@@ -107,6 +108,9 @@ int TryAndSummarize(const Config& config) {
     std::cerr << "warning: " << warning << "\n";
   }
   for (const std::string& warning : GroupWarnings(config)) std::cerr << "warning: " << warning << "\n";
+  if (const std::string warning = TaskWarning(config, FindTaskLimit()); !warning.empty()) {
+    std::cerr << "warning: " << warning << "\n";
+  }
   for (const std::string& warning : trial.warnings) std::cerr << "warning: " << warning << "\n";
   for (const std::string& failure : trial.failures) {
     std::cerr << "lastcalld: plugins could not be tried: " << failure << "\n";

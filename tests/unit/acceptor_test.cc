@@ -5,7 +5,6 @@
 #include <gtest/gtest.h>
 #include <netinet/in.h>
 #include <poll.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -17,6 +16,7 @@
 #include "await_asleep.h"
 #include "lastcall/event/inbox.h"
 #include "lastcall/event/latch.h"
+#include "no_more.h"
 
 namespace lastcall {
 namespace {
@@ -59,22 +59,6 @@ class Port {
 
   sockaddr_in address_{};
   UniqueFd fd_;
-};
-
-// As many descriptors as are open now, and no more.
-class NoMoreDescriptors {
- public:
-  NoMoreDescriptors() {
-    getrlimit(RLIMIT_NOFILE, &before_);
-    const UniqueFd lowest_free(fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0));
-    rlimit none = before_;
-    none.rlim_cur = static_cast<rlim_t>(lowest_free.get());
-    setrlimit(RLIMIT_NOFILE, &none);
-  }
-  ~NoMoreDescriptors() { setrlimit(RLIMIT_NOFILE, &before_); }
-
- private:
-  rlimit before_{};
 };
 
 class AcceptorTest : public testing::Test {

@@ -187,8 +187,7 @@ const Mistake kLimits[] = {
      "m.toml:4: server.a.limits.streams: -1 is out of range; write an integer from 0 to 1000000"},
     {"ThreadsNoInteger", "", "limits.threads = \"4\"\n",
      "m.toml:4: server.a.limits.threads: expected an integer, found a text; write for example "
-     "threads "
-     "= 0"},
+     "threads = 1000"},
     {"MessageWithUnknownUnit", "", "limits.message = \"4MB\"\n",
      "m.toml:4: server.a.limits.message: \"4MB\" is not a number of bytes; write an integer, or a "
      "text with one of B KiB MiB GiB, for example \"4MiB\""},

@@ -89,7 +89,7 @@ TEST_F(ConfigTest, ServerDefaultsAreSane) {
   EXPECT_EQ(server.limits.connections, 10000u);
   EXPECT_EQ(server.limits.streams, 100u);
   EXPECT_EQ(server.limits.message, 4u << 20);
-  EXPECT_EQ(server.limits.threads, 0u);
+  EXPECT_EQ(server.limits.threads, 1000u);
   EXPECT_EQ(server.limits.keepalive, seconds(60));
   EXPECT_EQ(server.limits.keepalive_timeout, seconds(10));
   EXPECT_EQ(server.limits.handshake, seconds(10));

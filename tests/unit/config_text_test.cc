@@ -199,7 +199,7 @@ streams = 100
 message = 4194304
 metadata = 16384
 memory = 0
-threads = 0
+threads = 1000
 keepalive = "1m"
 keepalive_timeout = "10s"
 handshake = "10s"
@@ -226,7 +226,7 @@ TEST_F(ConfigTextTest, JsonHasTheSameTables) {
             R"("server":{"a":{"listen":["127.0.0.1:0"],"plugins":["echo"],"process":"main",)"
             R"("reflection":false,"limits":{"connections":10000,"streams":100,"message":4194304,)"
             R"("metadata":16384,"memory":0,)"
-            R"("threads":0,"keepalive":"1m","keepalive_timeout":"10s","handshake":"10s"},)"
+            R"("threads":1000,"keepalive":"1m","keepalive_timeout":"10s","handshake":"10s"},)"
             R"("config":{"echo":{"l":["a"],"upstream":{"host":"h"},"x":0.5,"y":null}}}},)"
             R"("process":{"main":{"restart":"always"}}})");
 }

@@ -20,6 +20,8 @@
 #include <lastcall/rpc/lingering.h>
 #include <lastcall/rpc/server.h>
 
+#include "no_more.h"
+
 namespace lastcall {
 namespace {
 
@@ -72,6 +74,7 @@ TEST_P(LingerTest, WhatWasWrittenIsReadThoughTheClientGoesOnSending) {
   std::atomic<int> closed{0};
   {
     Lingering lingering(connections, [&] { ++closed; });
+    lingering.Begin();
     ASSERT_EQ(send(ends.client, "request", 7, 0), 7);
     ASSERT_EQ(send(ends.server, "goaway", 6, 0), 6);
     shutdown(ends.server, SHUT_RDWR);
@@ -94,6 +97,7 @@ TEST_P(LingerTest, OthersCloseAsEver) {
   Ends ends(GetParam());
   Connections connections;
   Lingering lingering(connections, [] { FAIL(); });
+  lingering.Begin();
   shutdown(ends.server, SHUT_RDWR);
   ASSERT_EQ(close(ends.server), 0);
   EXPECT_EQ(fcntl(ends.server, F_GETFD), -1);
@@ -105,6 +109,7 @@ TEST_P(LingerTest, AForkedChildClosesNothingButItsCopies) {
   Connections connections;
   connections.Add(ends.server);
   Lingering lingering(connections, [] { FAIL(); });
+  lingering.Begin();
   const pid_t child = fork();
   if (child == 0) {
     shutdown(99999, SHUT_RDWR);
@@ -129,6 +134,7 @@ TEST_P(LingerTest, WhatIsMutedIsNotHeardUntilItIsUnmuted) {
   Connections connections;
   connections.Add(ends.server);
   Lingering lingering(connections, [] {});
+  lingering.Begin();
   const auto heard = [&] {
     event = {};
     return epoll_wait(epoll.get(), &event, 1, 0) == 1;
@@ -143,6 +149,31 @@ TEST_P(LingerTest, WhatIsMutedIsNotHeardUntilItIsUnmuted) {
   close(ends.server);
 }
 
+// Connections may be what used the descriptors up.
+TEST_P(LingerTest, ItTakesNoDescriptorWhenThereIsNoneLeft) {
+  Ends ends(GetParam());
+  const UniqueFd epoll(epoll_create1(EPOLL_CLOEXEC));
+  epoll_event event{.events = EPOLLIN | EPOLLET, .data = {.u64 = 42}};
+  ASSERT_EQ(epoll_ctl(epoll.get(), EPOLL_CTL_ADD, ends.server, &event), 0);
+  Connections connections;
+  connections.Add(ends.server);
+  std::vector<UniqueFd> left;
+  {
+    Lingering lingering(connections, [] {});
+    const NoMoreDescriptors none;
+    EXPECT_EQ(connections.Count(), 1u) << "it lives, though it cannot be duplicated";
+    EXPECT_EQ(connections.known(), 1u) << "nor is it forgotten";
+    lingering.Begin();
+    lingering.Mute();
+    ASSERT_EQ(send(ends.client, "request", 7, 0), 7);
+    EXPECT_EQ(epoll_wait(epoll.get(), &event, 1, 0), 0) << "it is muted";
+    lingering.Limit(1ms, [&](std::vector<UniqueFd> all) { left = std::move(all); });
+    ASSERT_EQ(close(ends.server), 0);
+    EXPECT_EQ(connections.Count(), 0u);
+  }
+  EXPECT_EQ(left.size(), 1u) << "and it lingers";
+}
+
 TEST_P(LingerTest, WhoseTimeIsOverGoesToTheHeir) {
   Ends ends(GetParam());
   Connections connections;
@@ -150,6 +181,7 @@ TEST_P(LingerTest, WhoseTimeIsOverGoesToTheHeir) {
   std::vector<UniqueFd> left;
   {
     Lingering lingering(connections, [] {});
+    lingering.Begin();
     lingering.Limit(1ms, [&](std::vector<UniqueFd> all) { left = std::move(all); });
     ASSERT_EQ(close(ends.server), 0);
   }

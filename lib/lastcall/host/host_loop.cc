@@ -52,7 +52,7 @@ int HostLoop::Run() {
     // What has happened is heard before the clock: after a pause of the process both are due.
     const Instant next = std::min({lifecycle_.next_instant(), QuietAt(), StartDueAt()});
     if (const auto event = inbox_.TakeUntil(next)) {
-      (*event)();
+      Run(*event);
       continue;
     }
     if (StartDueAt() <= clock_.Now()) OnStartOverdue();
@@ -60,6 +60,15 @@ int HostLoop::Run() {
     Apply(lifecycle_.Advance(clock_.Now()));
   }
   return receipt_.exit_code;
+}
+
+// An exception ends what it concerns. The stages go on, and their instants hold whatever was missed.
+void HostLoop::Run(const std::function<void()>& event) {
+  try {
+    event();
+  } catch (const std::exception& error) {
+    Say(LogLevel::kError, std::string("internal error: ") + error.what() + "; the process goes on");
+  }
 }
 
 void HostLoop::StartSites() {

@@ -49,6 +49,7 @@ class HostLoop {
   void EnterCancel();
   void EnterStopped();
   void FirstRequest();
+  void Run(const std::function<void()>& event);
   void StartSites();
   void RefuseStart(const Error& error, std::optional<Duration> cancel);
   void BeginRetire(const Farewell& farewell);

@@ -227,7 +227,7 @@ std::vector<CallInfo> CallRegistry::Calls(size_t limit) const {
 void CallRegistry::BeginLeave(Instant from, Instant by) {
   if (leave_begun_.exchange(true)) return;
   if (from <= clock_.Now()) leaving_.store(true, std::memory_order_seq_cst);
-  leaver_ = std::jthread([this, from, by](const std::stop_token& end) { Leave(end, from, by); });
+  leaver_.Begin([this, from, by](const std::stop_token& end) { Leave(end, from, by); });
 }
 
 void CallRegistry::Leave(const std::stop_token& end, Instant from, Instant by) {
@@ -257,8 +257,8 @@ void CallRegistry::WatchClient(const LiveCall& call) {
   std::lock_guard lock(watched_mutex_);
   watched_.push_back(found);
   watched_changed_.notify_one();
-  if (!client_watcher_.joinable()) {
-    client_watcher_ = std::jthread([this](const std::stop_token& end) { WatchClients(end); });
+  if (!client_watcher_.begun()) {
+    client_watcher_.Begin([this](const std::stop_token& end) { WatchClients(end); });
   }
 }
 

@@ -11,11 +11,11 @@
 #include <shared_mutex>
 #include <stop_token>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include <lastcall/base/clock.h>
 #include <lastcall/event/gate.h>
+#include <lastcall/event/standby.h>
 #include <lastcall/lifecycle/termination.h>
 
 namespace grpc {
@@ -94,7 +94,8 @@ class LiveCall {
 // Threads: any.
 class CallRegistry {
  public:
-  // `on_idle` runs when the last call ends once WatchIdle was called; see Gate.
+  // `on_idle` runs when the last call ends once WatchIdle was called; see Gate. Fails: throws
+  // std::system_error where no thread can be made.
   CallRegistry(const Clock& clock, Termination termination, std::function<void()> on_idle);
   // Order: after the last call has ended.
   ~CallRegistry();
@@ -142,8 +143,8 @@ class CallRegistry {
   std::mutex watched_mutex_;
   std::condition_variable_any watched_changed_;
   std::vector<std::weak_ptr<LiveCall>> watched_;
-  std::jthread client_watcher_;  // made when the first sync handler asks for its token
-  std::jthread leaver_;
+  Standby client_watcher_;  // begun when the first sync handler asks for its token
+  Standby leaver_;
 };
 
 }  // namespace lastcall

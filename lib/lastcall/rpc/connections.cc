@@ -3,13 +3,13 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <utility>
 #include <vector>
-
-#include "lastcall/base/unique_fd.h"
 
 namespace lastcall {
 namespace {
@@ -21,6 +21,9 @@ uint64_t CookieOf(int fd) {
 }
 
 }  // namespace
+
+Connections::Connections()
+    : nothing_(eventfd(0, EFD_CLOEXEC)), scratch_(fcntl(nothing_.get(), F_DUPFD_CLOEXEC, 0)) {}
 
 void Connections::Add(int fd) {
   std::lock_guard lock(mutex_);
@@ -53,12 +56,12 @@ void Connections::ForEachLiving(F action) {
     std::lock_guard lock(mutex_);
     known.assign(cookies_.begin(), cookies_.end());
   }
+  std::lock_guard one_at_a_time(scratch_mutex_);
   for (const auto& [fd, cookie] : known) {
-    const UniqueFd copy(fcntl(fd, F_DUPFD_CLOEXEC, 0));
-    if (copy && CookieOf(copy.get()) == cookie) {
-      action(copy.get());
-      continue;
-    }
+    const bool living = dup3(fd, scratch_.get(), O_CLOEXEC) >= 0 && CookieOf(scratch_.get()) == cookie;
+    if (living) action(scratch_.get());
+    dup3(nothing_.get(), scratch_.get(), O_CLOEXEC);
+    if (living) continue;
     std::lock_guard lock(mutex_);
     const auto found = cookies_.find(fd);
     if (found != cookies_.end() && found->second == cookie) cookies_.erase(found);

@@ -8,12 +8,14 @@
 #include <unordered_map>
 
 #include <lastcall/base/clock.h>
+#include <lastcall/base/unique_fd.h>
 
 namespace lastcall {
 
 // Threads: any.
 class Connections {
  public:
+  Connections();
   // Before the descriptor is handed over.
   void Add(int fd);
   // Whether the descriptor is one of them. For its owner, who is about to close it.
@@ -36,6 +38,11 @@ class Connections {
  private:
   template <class F>
   void ForEachLiving(F action);
+
+  // Where duplicates are made, so that no descriptor need be free for one.
+  std::mutex scratch_mutex_;
+  const UniqueFd nothing_;
+  const UniqueFd scratch_;
 
   mutable std::mutex mutex_;
   std::unordered_map<int, uint64_t> cookies_;  // by descriptor number

@@ -19,13 +19,22 @@ pid_t HandlerThread(const grpc::ServerContextBase* context) {
   return id;
 }
 
+// What gRPC answers to a synchronous call when its quota has no thread for the handler.
+constexpr std::string_view kNoThread = "Server Threadpool Exhausted";
+
+bool IsRefusal(const grpc::Status& status) {
+  return status.error_code() == grpc::StatusCode::RESOURCE_EXHAUSTED &&
+         status.error_message() == kNoThread;
+}
+
 // One for each call; gRPC destroys it when the call is over.
 // Threads: one after another, as gRPC hands the call on. `handed_on_` says so once more, by release
 // and acquire, for a thread sanitizer that sees nothing of what an uninstrumented gRPC does.
 class Guarded final : public grpc::experimental::Interceptor {
  public:
-  Guarded(std::shared_ptr<LiveCall> call, const grpc::ServerContextBase* context)
-      : call_(std::move(call)), context_(context) {
+  Guarded(std::shared_ptr<LiveCall> call, const grpc::ServerContextBase* context,
+          const std::function<void()>& refused)
+      : call_(std::move(call)), context_(context), refused_(refused) {
     handed_on_.store(true, std::memory_order_release);
   }
   ~Guarded() override {
@@ -37,6 +46,7 @@ class Guarded final : public grpc::experimental::Interceptor {
     handed_on_.load(std::memory_order_acquire);
     // Returned before anything else: the context must be alive while the registry looks at it.
     if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::PRE_SEND_STATUS)) {
+      if (IsRefusal(methods->GetSendStatus())) refused_();
       call_->Returned();
     } else if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::POST_RECV_CLOSE)) {
       // A sync handler's comes from within its own IsCancelled, and is the registry's to ask for.
@@ -54,6 +64,7 @@ class Guarded final : public grpc::experimental::Interceptor {
  private:
   const std::shared_ptr<LiveCall> call_;
   const grpc::ServerContextBase* const context_;
+  const std::function<void()>& refused_;
   bool started_ = false;
   pid_t thread_ = 0;
   std::atomic<bool> handed_on_{false};
@@ -61,17 +72,19 @@ class Guarded final : public grpc::experimental::Interceptor {
 
 class Guard final : public grpc::experimental::ServerInterceptorFactoryInterface {
  public:
-  explicit Guard(CallRegistry& calls) : calls_(calls) {}
+  Guard(CallRegistry& calls, std::function<void()> refused)
+      : calls_(calls), refused_(std::move(refused)) {}
 
   grpc::experimental::Interceptor* CreateServerInterceptor(
       grpc::experimental::ServerRpcInfo* info) override {
     if (IsHousekeeping(info->method())) return nullptr;
     return new Guarded(calls_.Begin(info->server_context(), info->method()),
-                       info->server_context());
+                       info->server_context(), refused_);
   }
 
  private:
   CallRegistry& calls_;
+  const std::function<void()> refused_;
 };
 
 }  // namespace
@@ -81,8 +94,8 @@ bool IsHousekeeping(std::string_view method) {
 }
 
 std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface> MakeGuard(
-    CallRegistry& calls) {
-  return std::make_unique<Guard>(calls);
+    CallRegistry& calls, std::function<void()> refused) {
+  return std::make_unique<Guard>(calls, std::move(refused));
 }
 
 }  // namespace lastcall

@@ -14,8 +14,9 @@ namespace lastcall {
 // Health and reflection: their streams are never work in flight.
 bool IsHousekeeping(std::string_view method);
 
-// `calls` must outlive the server that the guard is given to.
+// `calls` must outlive the server that the guard is given to. `refused` runs for each call that gRPC
+// refuses for want of a thread (ServerLimits::threads), in any thread; it must not block.
 std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface> MakeGuard(
-    CallRegistry& calls);
+    CallRegistry& calls, std::function<void()> refused);
 
 }  // namespace lastcall

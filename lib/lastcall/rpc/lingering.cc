@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -16,7 +17,7 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
-#include <fstream>
+#include <sstream>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -82,6 +83,17 @@ std::vector<int> EpollInstances() {
   return found;
 }
 
+// A file of proc(5), which is written anew for who reads it from its start.
+std::string ReadFromStart(int fd) {
+  std::string text;
+  std::array<char, 4096> some;
+  ssize_t got = lseek(fd, 0, SEEK_SET);
+  while (got >= 0 && (got = read(fd, some.data(), some.size())) > 0) {
+    text.append(some.data(), static_cast<size_t>(got));
+  }
+  return text;
+}
+
 // Reads what there is and drops it, not for ever. False: there will be no more.
 bool Drop(int fd) {
   std::array<char, 65536> dropped;
@@ -100,9 +112,20 @@ bool Lingering::Works() {
          dlsym(RTLD_DEFAULT, "shutdown") == reinterpret_cast<void*>(&::shutdown);
 }
 
+// The instances that are new. They are looked for early, when descriptors are left to do so, and once
+// more, as far as they are.
+void Lingering::FindEpolls() {
+  for (const int fd : EpollInstances()) {
+    const auto known = [fd](const Epoll& epoll) { return epoll.fd == fd; };
+    if (std::any_of(epolls_.begin(), epolls_.end(), known)) continue;
+    const std::string info = "/proc/self/fdinfo/" + std::to_string(fd);
+    epolls_.push_back({fd, UniqueFd(open(info.c_str(), O_RDONLY | O_CLOEXEC))});
+  }
+}
+
 // The kernel tells it in proc(5) alone.
-void Lingering::AddRegistrations(int epoll, std::vector<Registration>& registrations) {
-  std::ifstream told("/proc/self/fdinfo/" + std::to_string(epoll));
+void Lingering::AddRegistrations(const Epoll& epoll, std::vector<Registration>& registrations) {
+  std::istringstream told(ReadFromStart(epoll.info.get()));
   for (std::string line; std::getline(told, line);) {
     int fd = -1;
     unsigned int events = 0;
@@ -113,17 +136,23 @@ void Lingering::AddRegistrations(int epoll, std::vector<Registration>& registrat
     epoll_event event{};
     event.events = events;
     event.data.u64 = data;
-    registrations.push_back({epoll, fd, event});
+    registrations.push_back({epoll.fd, fd, event});
   }
 }
 
 Lingering::Lingering(Connections& connections, std::function<void()> closed)
     : connections_(connections),
       closed_(std::move(closed)),
-      epolls_(EpollInstances()),
       wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
       longest_(kLongest),
       thread_([this] { Run(); }) {
+  FindEpolls();
+}
+
+void Lingering::Begin() {
+  if (begun_) return;
+  FindEpolls();
+  begun_ = true;
   Directory& directory = OfProcess();
   std::lock_guard lock(directory.mutex);
   directory.all.push_back(this);
@@ -132,7 +161,7 @@ Lingering::Lingering(Connections& connections, std::function<void()> closed)
 }
 
 Lingering::~Lingering() {
-  {
+  if (begun_) {
     Directory& directory = OfProcess();
     std::lock_guard lock(directory.mutex);
     std::erase(directory.all, this);
@@ -156,7 +185,7 @@ void Lingering::Limit(Duration longest, Heir heir) {
 // number used again.
 void Lingering::Mute() {
   std::vector<Registration> registrations;
-  for (const int epoll : epolls_) AddRegistrations(epoll, registrations);
+  for (const Epoll& epoll : epolls_) AddRegistrations(epoll, registrations);
   std::lock_guard lock(mutex_);
   for (const Registration& each : registrations) {
     if (!connections_.Has(each.fd)) continue;
@@ -182,7 +211,7 @@ bool Lingering::Close(int fd) {
     std::lock_guard lock(mutex_);
     if (!connections_.Forget(fd)) return false;
     // gRPC reuses its record of a descriptor that it has closed, so no event may reach it any more.
-    for (const int epoll : epolls_) epoll_ctl(epoll, EPOLL_CTL_DEL, fd, nullptr);
+    for (const Epoll& epoll : epolls_) epoll_ctl(epoll.fd, EPOLL_CTL_DEL, fd, nullptr);
     RawShutdown(fd, SHUT_WR);
     arrived_.push_back({UniqueFd(fd), After(std::chrono::steady_clock::now(), longest_)});
   }

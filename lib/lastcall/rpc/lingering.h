@@ -28,7 +28,8 @@ namespace lastcall {
 // thread; may block for a moment.
 using Heir = std::function<void(std::vector<UniqueFd>)>;
 
-// From its construction on the server's connections linger when gRPC closes them.
+// What it needs is there from its construction on. Once begun, the server's connections linger when
+// gRPC closes them.
 class Lingering {
  public:
   // Whether gRPC's calls do come by here; otherwise nothing ever lingers.
@@ -39,6 +40,9 @@ class Lingering {
   Lingering(Connections& connections, std::function<void()> closed);
   // Blocks: until the connections that linger are gone.
   ~Lingering();
+
+  // Once more than once is once.
+  void Begin();
 
   // From now on they linger here for so long at most, instead of a second, and go to `heir` then;
   // empty: they are closed.
@@ -65,13 +69,21 @@ class Lingering {
     epoll_event event;
   };
 
-  static void AddRegistrations(int epoll, std::vector<Registration>& registrations);
+  // An epoll instance of this process, gRPC's for one, and what proc(5) says of it.
+  struct Epoll {
+    int fd;
+    UniqueFd info;
+  };
+
+  static void AddRegistrations(const Epoll& epoll, std::vector<Registration>& registrations);
+  void FindEpolls();
   void Run();
   void PassOn(std::vector<Guest>& guests, Instant now);
 
   Connections& connections_;
   const std::function<void()> closed_;
-  const std::vector<int> epolls_;
+  std::vector<Epoll> epolls_;  // constant once begun
+  bool begun_ = false;
   UniqueFd wake_;  // eventfd
   std::mutex mutex_;
   bool ending_ = false;

@@ -50,21 +50,20 @@ Retirement::Retirement(grpc::Server& server, Connections& connections,
       connections_(connections),
       goaway_(std::move(goaway)),
       in_flight_(std::move(in_flight)),
-      handshake_(handshake) {}
+      handshake_(handshake),
+      lingering_(std::make_unique<Lingering>(connections_, [this] { Nudge(); })) {}
 
 void Retirement::End() {
-  if (!thread_.joinable()) return;
+  if (!run_.begun()) return;
   Cancel();
-  cancel_.join();
-  thread_.join();
+  cancel_.Join();
+  run_.Join();
 }
 
 void Retirement::SendAway() {
-  if (thread_.joinable()) return;
-  if (lingering_ == nullptr) {
-    lingering_ = std::make_unique<Lingering>(connections_, [this] { Nudge(); });
-    connections_.Count();  // forgets those that gRPC closed before
-  }
+  if (run_.begun()) return;
+  lingering_->Begin();
+  connections_.Count();  // forgets those that gRPC closed before
   if (goaway_) goaway_(server_);
 }
 
@@ -75,17 +74,17 @@ void Retirement::Begin(Heir heir, std::function<void()> retired) {
   lingering_->Limit(
       succeeded_ ? kOwnFarewell : kShortFarewell + 4 * connections_.LongestRoundTrip(),
       std::move(heir));
-  thread_ = std::jthread([this] { Run(); });
+  run_.Begin([this](const std::stop_token&) { Run(); });
 }
 
 void Retirement::Cancel() {
-  if (cancel_.joinable() || !thread_.joinable()) return;
+  if (cancel_.begun() || !run_.begun()) return;
   {
     std::lock_guard lock(mutex_);
     cancelled_ = true;
   }
   Nudge();
-  cancel_ = std::jthread([this] { RunCancel(); });
+  cancel_.Begin([this](const std::stop_token&) { RunCancel(); });
 }
 
 void Retirement::Nudge() {

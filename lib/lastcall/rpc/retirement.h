@@ -9,10 +9,10 @@
 #include <functional>
 #include <memory>
 #include <mutex>
-#include <thread>
 
 #include <lastcall/base/clock.h>
 #include <lastcall/event/latch.h>
+#include <lastcall/event/standby.h>
 #include <lastcall/rpc/connections.h>
 #include <lastcall/rpc/lingering.h>
 
@@ -28,7 +28,8 @@ class Retirement {
   // `goaway` empty: gRPC offers none, and connections leave when they reach the age that the server
   // gave them. `in_flight`: the calls that are not over; any thread. `handshake`: how long a
   // connection may be in the making before gRPC has it in hand, on a machine that is busy. `server`
-  // and `connections` must outlive the retirement.
+  // and `connections` must outlive the retirement. Everything that it will need is made here. Fails:
+  // throws std::system_error where no thread can be made.
   Retirement(grpc::Server& server, Connections& connections,
              std::function<void(grpc::Server&)> goaway, std::function<int64_t()> in_flight,
              Duration handshake);
@@ -74,8 +75,8 @@ class Retirement {
   bool cancelled_ = false;
   Latch over_;
   std::unique_ptr<Lingering> lingering_;
-  std::jthread thread_;
-  std::jthread cancel_;
+  Standby run_;
+  Standby cancel_;
 };
 
 }  // namespace lastcall

@@ -9,6 +9,8 @@
 #include <grpcpp/resource_quota.h>
 
 #include <algorithm>
+#include <atomic>
+#include <system_error>
 #include <utility>
 
 #include "lastcall/rpc/acceptor.h"
@@ -107,6 +109,33 @@ std::shared_ptr<grpc::ServerCredentials> CredentialsOf(const std::optional<TlsMa
   return grpc::SslServerCredentials(options);
 }
 
+// Says how many calls were refused for want of a thread: the first at once, then no more than a line a
+// minute. Threads: any.
+class Refusals {
+ public:
+  Refusals(std::string server, uint32_t threads, std::function<void(const std::string&)> warn)
+      : server_(std::move(server)), threads_(threads), warn_(std::move(warn)) {}
+
+  void Count() {
+    const uint64_t count = ++count_;
+    const auto now = std::chrono::steady_clock::now().time_since_epoch();
+    auto due = due_.load();
+    if (now < due || !due_.compare_exchange_strong(due, now + std::chrono::minutes(1))) return;
+    warn_("server \"" + server_ + "\": " + std::to_string(count) +
+          (count == 1 ? " call was" : " calls were") +
+          " refused (RESOURCE_EXHAUSTED) so far: " + std::to_string(threads_) +
+          " synchronous handlers are at work, its limit of threads; raise it, or look for handlers that "
+          "do not return");
+  }
+
+ private:
+  const std::string server_;
+  const uint32_t threads_;
+  const std::function<void(const std::string&)> warn_;
+  std::atomic<uint64_t> count_{0};
+  std::atomic<std::chrono::steady_clock::duration> due_{std::chrono::steady_clock::duration::zero()};
+};
+
 bool IsCallback(const grpc::Service* service) { return service->has_callback_methods(); }
 
 }  // namespace
@@ -137,6 +166,19 @@ Server::Server(std::string name, const Clock& clock, Termination termination)
 
 Result<std::unique_ptr<Server>> Server::Start(ServerOptions options, const Clock& clock,
                                               Termination termination) {
+  const std::string name = options.name;
+  try {
+    return Build(std::move(options), clock, std::move(termination));
+  } catch (const std::system_error& error) {
+    return Fail(Code::kResourceExhausted,
+                "server \"" + name + "\": no thread can be made (" + error.code().message() +
+                    "); raise the limit of tasks: TasksMax= of the unit, pids.max of the container, "
+                    "or \"ulimit -u\"");
+  }
+}
+
+Result<std::unique_ptr<Server>> Server::Build(ServerOptions options, const Clock& clock,
+                                              Termination termination) {
   KeepGrpc();
   std::unique_ptr<Server> server(new Server(options.name, clock, std::move(termination)));
   Grpc& grpc = *server->grpc_;
@@ -156,7 +198,9 @@ Result<std::unique_ptr<Server>> Server::Start(ServerOptions options, const Clock
                  "own; a few calls may be lost when the server stops");
   }
   std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> guards;
-  guards.push_back(MakeGuard(server->calls_));
+  guards.push_back(MakeGuard(
+      server->calls_, [refusals = std::make_shared<Refusals>(options.name, options.limits.threads,
+                                                             options.warn)] { refusals->Count(); }));
   builder.experimental().SetInterceptorCreators(std::move(guards));
   for (grpc::Service* service : options.services) builder.RegisterService(service);
   grpc.health_service.Register(builder);

@@ -57,7 +57,8 @@ struct Farewell {
 
 class Server {
  public:
-  // Fails: kInvalidArgument (two services of one name), kInternal.
+  // Fails: kInvalidArgument (two services of one name), kResourceExhausted (no thread is left: what a
+  // stop will need is made here), kInternal.
   static Result<std::unique_ptr<Server>> Start(ServerOptions options, const Clock& clock,
                                                Termination termination);
   // Blocks: until every handler has returned, when it was not retired before.
@@ -93,6 +94,8 @@ class Server {
 
  private:
   class Grpc;  // everything of gRPC's
+  static Result<std::unique_ptr<Server>> Build(ServerOptions options, const Clock& clock,
+                                               Termination termination);
   Server(std::string name, const Clock& clock, Termination termination);
 
   const std::string name_;
