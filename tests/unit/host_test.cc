@@ -65,7 +65,7 @@ class HostTest : public testing::Test {
     host_.emplace(HostOptions{.name = "test",
                               .shutdown = budget,
                               .signals = {},
-                              .log = [](LogLevel, std::string_view) {},
+                              .log = log_,
                               .observer = &observer_});
     ASSERT_TRUE(host_->AddServer({.listen = {"unix:" + path_}, .services = {&service_}}));
     thread_ = std::thread([this] { code_ = host_->Run(); });
@@ -106,6 +106,7 @@ class HostTest : public testing::Test {
   };
 
   std::string path_;
+  Log log_ = [](LogLevel, std::string_view) {};
   WaitingEcho service_;
   Observer observer_;
   std::optional<Host> host_;
@@ -232,6 +233,51 @@ TEST_F(HostTest, LaterLongerRequestChangesNothing) {
   ASSERT_EQ(host_->receipt().requests.size(), 2U);
   EXPECT_TRUE(host_->receipt().requests[0].moved);
   EXPECT_FALSE(host_->receipt().requests[1].moved);
+}
+
+// The log is somebody's function, and who reads it may have stopped.
+TEST_F(HostTest, ALogThatDoesNotReturnHoldsUpNoStage) {
+  Latch called, go_on;
+  log_ = [&](LogLevel, std::string_view) {
+    called.Set();
+    go_on.Wait();
+  };
+  Start({0s, 60s, 60s});
+  called.Wait();
+  BeginSlow(SlowRequest::FINISH_EARLY);
+  host_->Shutdown("stop");
+  EXPECT_EQ(Stopped(), 0);
+  go_on.Set();
+  slow_.join();
+  host_.reset();
+}
+
+TEST(HostDeathTest, EndsByForceThoughLogAndObserverDoNotReturn) {
+  testing::GTEST_FLAG(death_test_style) = "threadsafe";
+  EXPECT_EXIT(
+      {
+        struct : HostObserver {
+          void Ready() override { host->Shutdown("stop"); }
+          void Finished(const Receipt&) override {
+            for (;;) pause();
+          }
+          Host* host = nullptr;
+        } observer;
+        Host host({.shutdown = {0s, 0s, 0s},
+                   .signals = {},
+                   .log =
+                       [](LogLevel, std::string_view) {
+                         for (;;) pause();
+                       },
+                   .observer = &observer});
+        observer.host = &host;
+        WaitingEcho service;
+        const auto added = host.AddServer(
+            {.listen = {"unix:" + testing::TempDir() + "host_death_" + std::to_string(getpid())},
+             .services = {&service}});
+        _exit(added ? host.Run() : 99);
+      },
+      testing::ExitedWithCode(4), "");
 }
 
 TEST_F(HostTest, RequestsThatMeetTheStartAlwaysEndCleanly) {

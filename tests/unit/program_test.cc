@@ -1,6 +1,7 @@
 // A program without Host: signals, requests, work in flight, the receipt and the exit code.
 #include "lastcall/program/program.h"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/wait.h>
@@ -306,13 +307,14 @@ TEST(ProgramTest, WithNothingToWaitForStagesWithoutLengthForceNothing) {
 
 // As after SIGSTOP and SIGCONT: when the loop goes on, every instant has passed.
 TEST(ProgramTest, WithNothingToWaitForAShutdownThatWasOversleptForcesNothing) {
+  struct : ProgramObserver {
+    void Requested(const Request&, const Plan& plan) override {
+      while (std::chrono::steady_clock::now() <= plan.end) std::this_thread::yield();
+    }
+  } observer;
   ProgramOptions options = Options({1ms, 1ms, 1ms});
   options.exit_when_forced = true;
-  options.log = [](LogLevel, std::string_view text) {
-    if (text != "stage delay") return;
-    const Instant end = std::chrono::steady_clock::now() + 4ms;
-    while (std::chrono::steady_clock::now() < end) std::this_thread::yield();
-  };
+  options.observer = &observer;
   Program program(options);
   program.Ready();
   program.Shutdown("stop");
@@ -333,6 +335,108 @@ TEST(ProgramDeathTest, EndsByForceWithTheReceiptInTheLog) {
         for (;;) pause();
       },
       testing::ExitedWithCode(4), R"("exit_code":4,.*"name":"job 7")");
+}
+
+// The log is somebody's function, and who reads it may have stopped.
+TEST(ProgramTest, ALogThatDoesNotReturnHoldsUpNoStage) {
+  Latch called, go_on;
+  ProgramOptions options = Options(kPrompt);
+  options.log = [&](LogLevel, std::string_view) {
+    called.Set();
+    go_on.Wait();
+  };
+  Program program(options);
+  program.Ready();
+  called.Wait();
+  Work work = program.Enter("job");
+  program.Shutdown("stop");
+  program.termination().Wait(Stage::kGrace);
+  work.End();
+  EXPECT_EQ(program.Run(), 0);
+  go_on.Set();
+}
+
+TEST(ProgramDeathTest, EndsByForceThoughTheLogDoesNotReturn) {
+  testing::GTEST_FLAG(death_test_style) = "threadsafe";
+  EXPECT_EXIT(
+      {
+        ProgramOptions options = Options({0s, 0s, 0s});
+        options.exit_when_forced = true;
+        options.log = [](LogLevel, std::string_view) {
+          for (;;) pause();
+        };
+        Program program(options);
+        program.Ready();
+        const Work work = program.Enter("job 7");
+        program.Shutdown("stop");
+        for (;;) pause();
+      },
+      testing::ExitedWithCode(4), "");
+}
+
+TEST(ProgramDeathTest, EndsByForceThoughTheObserverDoesNotReturn) {
+  testing::GTEST_FLAG(death_test_style) = "threadsafe";
+  EXPECT_EXIT(
+      {
+        struct : ProgramObserver {
+          void Finished(const Receipt&) override {
+            for (;;) pause();
+          }
+        } observer;
+        ProgramOptions options = Options({0s, 0s, 0s});
+        options.exit_when_forced = true;
+        options.observer = &observer;
+        Program program(options);
+        program.Ready();
+        const Work work = program.Enter("job 7");
+        program.Shutdown("stop");
+        for (;;) pause();
+      },
+      testing::ExitedWithCode(4), "");
+}
+
+// Each of them is a line on a stderr that nobody reads.
+TEST(ProgramDeathTest, ExecutorsThatThrowHoldUpNoStage) {
+  testing::GTEST_FLAG(death_test_style) = "threadsafe";
+  EXPECT_EXIT(
+      {
+        int ends[2];
+        if (pipe(ends) != 0 || fcntl(ends[1], F_SETFL, O_NONBLOCK) != 0) _exit(99);
+        while (write(ends[1], "x", 1) == 1) continue;
+        if (fcntl(ends[1], F_SETFL, 0) != 0 || dup2(ends[1], STDERR_FILENO) < 0) _exit(99);
+        Program program(Options(kPrompt));
+        program.Ready();
+        std::vector<Subscription> subscriptions;
+        for (int i = 0; i < 1000; ++i) {
+          subscriptions.push_back(program.termination().OnReached(
+              Stage::kDelay, [](const Callback&) { throw std::runtime_error("closed"); }, [] {}));
+        }
+        alarm(30);  // a wait for each would take longer
+        program.Shutdown("stop");
+        _exit(program.Run());
+      },
+      testing::ExitedWithCode(0), "");
+}
+
+// Nothing is in flight, but what the log uses may not go while it runs.
+TEST(ProgramDeathTest, ALogThatHasNotReturnedAtThePlansEndIsLikeAnythingElse) {
+  testing::GTEST_FLAG(death_test_style) = "threadsafe";
+  EXPECT_EXIT(
+      {
+        ProgramOptions options = Options({0s, 100ms, 100ms});
+        options.exit_when_forced = true;
+        options.log = [](LogLevel, std::string_view) {
+          for (;;) pause();
+        };
+        {
+          Program program(options);
+          program.Ready();
+          program.Shutdown("stop");
+          program.Run();
+        }
+        _exit(0);
+      },
+      testing::ExitedWithCode(4), "");
 }
 
 TEST(ProgramTest, AStopWhileStartingGoesStraightToCancel) {
@@ -525,15 +629,17 @@ TEST_F(ProgramSignalsTest, SaysWhenSignalsAreNotBlocked) {
 }
 
 TEST(ProgramForkTest, AChildIsToldThatItHasNoLifecycle) {
-  std::atomic<pid_t> loop{0};
+  std::atomic<pid_t> logs{0};
   ProgramOptions options = Options(kPrompt);
   options.log = [&](LogLevel, std::string_view text) {
-    if (text == "stage serving") loop = gettid();
+    if (text == "stage serving") logs = gettid();
   };
   auto program = std::make_unique<Program>(options);
   program->Ready();
   EXPECT_TRUE(program->CheckProcess());
-  AwaitAsleep(loop);  // or the child may find the allocator locked, by a thread it does not have
+  // Or the child may find the allocator locked, by a thread it does not have. The loop had gone on
+  // when the log was called.
+  AwaitAsleep(logs);
   const pid_t child = fork();
   if (child == 0) {
     const auto asked = program->Shutdown("from the child");

@@ -1,12 +1,19 @@
 #include "lastcall/base/log.h"
 
-#include <cstdio>
+#include <system_error>
+
+#include "lastcall/base/log_queue.h"
 
 namespace lastcall {
 
 void LogToStderr(LogLevel level, std::string_view message) {
-  if (level < LogLevel::kWarning) return;
-  std::fprintf(stderr, "%.*s\n", static_cast<int>(message.size()), message.data());
+  try {
+    const LogQueue queue = LogQueue::Stderr();
+    queue(level, message);
+    queue.Flush();
+  } catch (const std::system_error&) {
+    // No thread is left. To write without one could last for ever.
+  }
 }
 
 }  // namespace lastcall

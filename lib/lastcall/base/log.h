@@ -8,10 +8,11 @@ namespace lastcall {
 
 enum class LogLevel : int { kTrace, kDebug, kInfo, kWarning, kError };
 
-// Threads: any. Must not block for long.
+// Threads: any. Must not block for long; see LogQueue for one that may.
 using Log = std::function<void(LogLevel, std::string_view)>;
 
-// Warnings and errors to stderr: for whoever was given no log. Threads: any.
+// Warnings and errors to stderr: for whoever was given no log. Threads: any. Blocks: until they are
+// written, for LogQueue::kPatience at most where nothing reads.
 void LogToStderr(LogLevel level, std::string_view message);
 
 }  // namespace lastcall

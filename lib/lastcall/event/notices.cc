@@ -8,11 +8,13 @@
 #include <exception>
 #include <mutex>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
 
 #include "lastcall/base/log.h"
+#include "lastcall/base/log_queue.h"
 
 namespace lastcall {
 
@@ -115,8 +117,12 @@ struct Subscription::Entry : std::enable_shared_from_this<Entry> {
 
   // The others must hear of it all the same, and so must the loop, behind whoever tells.
   static void SayThrown(const std::string& what) {
-    LogToStderr(LogLevel::kWarning,
-                "lastcall: an executor threw, and what it was given is dropped: " + what);
+    try {
+      LogQueue::Stderr()(LogLevel::kWarning,
+                         "lastcall: an executor threw, and what it was given is dropped: " + what);
+    } catch (const std::system_error&) {
+      // No thread is left.
+    }
   }
 
   const pid_t pid = getpid();

@@ -73,7 +73,9 @@ struct HostOptions {
   bool accept_when_ready = true;  // false: SetAccepting(true) does it
   Instant ready_by = kNever;      // a start that takes longer is refused, by the plugin's name
   std::optional<SignalReader::Form> signals = SignalReader::Form::kWait;  // empty: reads none
-  Log log = {};  // void(LogLevel, std::string_view); empty: warnings and errors to stderr
+  // void(LogLevel, std::string_view); empty: warnings and errors to stderr. Called in a thread of
+  // its own, one line after another, so that nothing waits for it; see LogQueue.
+  Log log = {};
   HostObserver* observer = nullptr;  // must outlive the host
 };
 
@@ -97,6 +99,8 @@ class HostLoop;
 class Host {
  public:
   explicit Host(HostOptions options);
+  // Blocks: until a call of the log that runs has returned; where it has not at the plan's end, the
+  // process ends by _exit(4).
   ~Host();
 
   // Order: before Run. Fails: an address that cannot be bound (see Listener::Bind).

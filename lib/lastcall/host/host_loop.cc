@@ -13,6 +13,9 @@ namespace {
 // Telling to leave is spread over the first half of grace; over this long where grace has no end.
 constexpr Duration kLongestSpread = std::chrono::seconds(30);
 
+// How long the last words of a process that is ended by force may take: stacks, receipt, log.
+constexpr Duration kLastWords = std::chrono::seconds(1);
+
 constexpr int kCannotBind = 69;
 constexpr int kInternal = 70;
 constexpr int kBadConfiguration = 78;
@@ -33,8 +36,14 @@ int ExitCodeFor(const Error& error) {
 HostLoop::HostLoop(HostOptions options)
     : options_(std::move(options)),
       observer_(options_.observer != nullptr ? *options_.observer : SilentObserver()),
-      log_(options_.log ? options_.log : LogToStderr),
+      log_(LogQueue::Before(options_.log)),
       lifecycle_(options_.shutdown, clock_.Now()) {}
+
+HostLoop::~HostLoop() {
+  // A log that has not returned by the plan's end is like anything else that has not.
+  const bool asked = !lifecycle_.ledger().empty();
+  if (!log_.Release(asked ? lifecycle_.plan().end : kNever)) _exit(Receipt::kForced);
+}
 
 int HostLoop::Run() {
   receipt_.subject = options_.name;
@@ -59,6 +68,7 @@ int HostLoop::Run() {
     if (QuietAt() <= clock_.Now()) Apply(lifecycle_.Happened(Happening::kWentQuiet, clock_.Now()));
     Apply(lifecycle_.Advance(clock_.Now()));
   }
+  log_.Flush();
   return receipt_.exit_code;
 }
 
@@ -268,15 +278,20 @@ void HostLoop::OnPluginsStopped() {
 }
 
 void HostLoop::EnterStopped() {
-  if (lifecycle_.ran_out()) ListStuck();
+  if (lifecycle_.ran_out()) {
+    // First of all: whatever is asked or told from here on may hang.
+    end_in_time_.Arm(After(clock_.Now(), kLastWords), Receipt::kForced);
+    ListStuck();
+  }
   lifecycle_.Complete(receipt_);
   const bool forced = receipt_.exit_code == Receipt::kForced;
   if (start_error_ && !forced) receipt_.exit_code = ExitCodeFor(*start_error_);
   observer_.Finished(receipt_);
   Say(receipt_.exit_code == 0 ? LogLevel::kInfo : LogLevel::kWarning, receipt_.Outcome());
-  if (!forced) return;
+  if (!forced) return end_in_time_.Disarm();
   // Somebody does not return: nothing may be destroyed under his feet.
   Say(LogLevel::kWarning, receipt_.ToJson());
+  log_.Flush();
   _exit(Receipt::kForced);
 }
 

@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include <lastcall/base/log_queue.h>
+#include <lastcall/event/end_in_time.h>
 #include <lastcall/event/inbox.h>
 #include <lastcall/host/commons.h>
 #include <lastcall/host/host.h>
@@ -21,6 +23,8 @@ namespace lastcall {
 class HostLoop {
  public:
   explicit HostLoop(HostOptions options);
+  // Blocks: until a call of the log that runs has returned; see Host.
+  ~HostLoop();
 
   void Add(HostServer server) { sites_.push_back(std::make_unique<Site>(std::move(server))); }
   void Post(std::function<void()> event) { inbox_.Post(std::move(event)); }
@@ -68,7 +72,8 @@ class HostLoop {
   const SteadyClock clock_;
   const HostOptions options_;
   HostObserver& observer_;
-  const Log log_;
+  const LogQueue log_;
+  EndInTime end_in_time_;
   Inbox<std::function<void()>> inbox_;
   TerminationSource termination_;
   SignalTable signal_table_;

@@ -9,6 +9,8 @@
 #include <thread>
 #include <utility>
 
+#include "lastcall/base/log_queue.h"
+#include "lastcall/event/end_in_time.h"
 #include "lastcall/event/inbox.h"
 
 namespace lastcall {
@@ -17,6 +19,9 @@ namespace {
 constexpr auto kInFlight = Work::Kind::kInFlight;
 constexpr auto kPart = Work::Kind::kPart;
 constexpr auto kHold = Work::Kind::kHold;
+
+// How long the last words of a process that is ended by force may take: stacks, receipt, log.
+constexpr Duration kLastWords = std::chrono::seconds(1);
 
 // More than these are not named in receipt and log.
 constexpr size_t kMaxStuck = 100;
@@ -35,7 +40,7 @@ class Program::Loop {
   explicit Loop(ProgramOptions options)
       : options_(std::move(options)),
         observer_(options_.observer != nullptr ? *options_.observer : SilentObserver()),
-        log_(options_.log ? options_.log : LogToStderr),
+        log_(LogQueue::Before(options_.log)),
         lifecycle_(options_.shutdown, clock_.Now()) {
     receipt_.subject = options_.name;
     receipt_.pid = getpid();
@@ -48,6 +53,11 @@ class Program::Loop {
     Post([this] { OnEnd(); });
     thread_.join();
     work_->Watch(nullptr);  // it may outlive this
+    // A log that has not returned by the plan's end is like anything else that has not.
+    const bool asked = !lifecycle_.ledger().empty();
+    if (log_.Release(asked ? lifecycle_.plan().end : kNever)) return;
+    if (options_.exit_when_forced) _exit(Receipt::kForced);
+    log_.Release(kNever);
   }
 
   void Post(std::function<void()> event) { inbox_.Post(std::move(event)); }
@@ -66,6 +76,7 @@ class Program::Loop {
   const Receipt& receipt() const { return receipt_; }
   const Clock& clock() const { return clock_; }
   WorkList& work() { return *work_; }
+  void FlushLog() const { log_.Flush(); }
 
   // Any thread. At once, for a request that follows it closely.
   void Configure(std::optional<Duration> delay, std::optional<Duration> grace,
@@ -116,7 +127,8 @@ class Program::Loop {
   const SteadyClock clock_;
   const ProgramOptions options_;
   ProgramObserver& observer_;
-  const Log log_;
+  const LogQueue log_;
+  EndInTime end_in_time_;
   Inbox<std::function<void()>> inbox_;
   const std::shared_ptr<WorkList> work_ = std::make_shared<WorkList>();
   std::mutex lengths_mutex_;
@@ -268,6 +280,10 @@ void Program::Loop::EnterCancel() {
 }
 
 void Program::Loop::EnterStopped() {
+  // First of all: whatever is asked or told from here on may hang.
+  if (lifecycle_.ran_out() && options_.exit_when_forced) {
+    end_in_time_.Arm(After(clock_.Now(), kLastWords), Receipt::kForced);
+  }
   receipt_.calls_finished = work_->finished() - finished_before_;
   if (lifecycle_.ran_out()) {
     ListStuck(kInFlight, Stuck::What::kCall);
@@ -277,10 +293,12 @@ void Program::Loop::EnterStopped() {
   lifecycle_.Complete(receipt_);
   observer_.Finished(receipt_);
   Say(receipt_.exit_code == 0 ? LogLevel::kInfo : LogLevel::kWarning, receipt_.Outcome());
-  if (receipt_.exit_code != Receipt::kForced) return;
+  if (receipt_.exit_code != Receipt::kForced) return end_in_time_.Disarm();
   Say(LogLevel::kWarning, receipt_.ToJson());
+  if (!options_.exit_when_forced) return;
   // Somebody does not return: nothing may be destroyed under his feet.
-  if (options_.exit_when_forced) _exit(Receipt::kForced);
+  log_.Flush();
+  _exit(Receipt::kForced);
 }
 
 void Program::Loop::ListStuck(Work::Kind kind, Stuck::What what) {
@@ -304,6 +322,7 @@ void Program::Loop::OnDump() {
                                   FormatDuration(now - info.began));
     }
   }
+  for (const std::string& line : observer_.Dump()) Say(LogLevel::kWarning, line);
 }
 
 Program::Program(ProgramOptions options)
@@ -335,6 +354,7 @@ int Program::Run() {
     return 70;
   }
   termination().Wait();
+  loop_->FlushLog();
   return receipt()->exit_code;
 }
 

@@ -41,6 +41,8 @@ class ProgramObserver {
   // For the receipt: the stack of the thread that entered what has not ended, innermost first. Past
   // the last instant: it may take a moment, and no more.
   virtual std::vector<std::string> StackOf(const Work::Info& /*info*/) { return {}; }
+  // For a dump (SIGUSR1): more lines, behind what is in flight.
+  virtual std::vector<std::string> Dump() { return {}; }
   // Everything has stopped; kStopped is reached next.
   virtual void Finished(const Receipt& /*receipt*/) {}
 };
@@ -55,7 +57,9 @@ struct ProgramOptions {
   // waits for kStopped does it, once the receipt's exit code says 4.
   bool exit_when_forced = true;
   ProgramObserver* observer = nullptr;  // optional
-  Log log = {};  // void(LogLevel, std::string_view); empty: warnings and errors to stderr
+  // void(LogLevel, std::string_view); empty: warnings and errors to stderr. Called in a thread of
+  // its own, one line after another, so that nothing waits for it; see LogQueue.
+  Log log = {};
 };
 
 // Reads signals and requests on a thread of its own, and moves through the stages:
@@ -83,7 +87,8 @@ class Program {
  public:
   explicit Program(ProgramOptions options = {});
   // Where it has not stopped, every stage is reached now, so that nobody waits for ever.
-  // Blocks: until callbacks that run have returned.
+  // Blocks: until callbacks that run have returned, and a call of the log. Where that one has not
+  // returned at the plan's end, the process ends by _exit(4), as options.exit_when_forced says.
   // Order: after every other method has returned in every thread. So not in a callback that the
   // lifecycle's own thread runs, nor in an executor or in what that runs at once: RequestStop calls
   // it, and goes on.
