@@ -121,6 +121,7 @@ Result<Config> ConfigIn(const state::v1::State& state) {
 // Touches nothing of what it takes over: a check does as much.
 void Daemon::Resume(const state::v1::State& state) {
   started_ = InstantOf(state.started_ns());
+  logger_.queue().AddDropped(state.log_lines_dropped());
   for (const state::v1::Contents& contents : state.contents()) {
     contents_[contents.process()] = {contents.parts().begin(), contents.parts().end()};
   }
@@ -242,10 +243,15 @@ void Daemon::Reexecute() {
   if (supervisor_->stage() == Stage::kServing && !over_) {
     admin_ = nullptr;
     std::vector<int> descriptors;
-    auto state = Pack(Save(descriptors));
+    state::v1::State saved = Save(descriptors);
+    // Whoever reads the log gets a moment; the new build has to say what is lost with this one.
+    logger_.queue().Flush();
+    saved.set_log_lines_dropped(logger_.queue().Suspend());
+    auto state = Pack(saved);
     const Error error = state ? Execute(handover_->binary.get(), self_, state->get(), descriptors,
                                         systemd_.address())
                               : state.error();
+    logger_.queue().Resume();
     Say(LogLevel::kError, error.message + "; this build goes on");
     Continued(tl::unexpected(error));
   } else {

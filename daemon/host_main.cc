@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "daemon/convert.h"
+#include "daemon/grpc_log.h"
 #include "daemon/host_control.h"
 #include "daemon/host_trial.h"
 #include "daemon/logging.h"
@@ -86,6 +87,7 @@ int Main() {
   prctl(PR_SET_NAME, ("lc-" + message.process()).c_str());
   logger = Logger("host " + message.process(),
                   LogLevelNamed(message.log_level()).value_or(LogLevel::kInfo));
+  const GrpcLog grpc_log(logger.log());
 
   HostOptions options;
   options.name = message.process();

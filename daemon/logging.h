@@ -1,29 +1,26 @@
 // The log of our own programs: stderr, in the journal's form when stderr is the journal.
 #pragma once
 
-#include <memory>
 #include <string>
 
-#include <lastcall/base/log.h>
-
-namespace spdlog {
-class logger;
-}
+#include <lastcall/base/log_queue.h>
 
 namespace lastcall {
 
-// "2026-11-21 02:18:10.123 warning lastcalld: …" a line. Threads: any.
+// "2026-11-21 02:18:10.123 warning lastcalld: …" a line. Nobody waits for whoever reads it: see
+// LogQueue. Threads: any.
 class Logger {
  public:
   // `name` stands before every message.
   Logger(const std::string& name, LogLevel level);
 
-  void SetLevel(LogLevel level);
-  LogLevel level() const;
-  Log log() const;
+  void SetLevel(LogLevel level) { queue_.SetLevel(level); }
+  LogLevel level() const { return queue_.level(); }
+  Log log() const { return queue_; }
+  const LogQueue& queue() const { return queue_; }
 
  private:
-  std::shared_ptr<spdlog::logger> logger_;
+  LogQueue queue_;
 };
 
 }  // namespace lastcall

@@ -14,6 +14,7 @@
 #include "daemon/config_roles.h"
 #include "daemon/convert.h"
 #include "daemon/daemon.h"
+#include "daemon/grpc_log.h"
 #include "daemon/logging.h"
 #include "daemon/options.h"
 #include "daemon/own_program.h"
@@ -88,12 +89,14 @@ int Resume(const Options& options, Self self, const state::v1::State& state, boo
     return kCannotResume;
   }
   Logger logger("lastcalld", LogLevelNamed(state.log_level()).value_or(LogLevel::kInfo));
+  const GrpcLog grpc_log(logger.log());
   Daemon daemon(std::move(*config), std::move(self), HostProgram(), logger);
   daemon.Resume(state);
   if (!check) return daemon.Run();
   auto afresh = Load(options);
   auto problems = afresh ? Check(*afresh) : afresh.error();
   std::cerr << Format(problems) << std::flush;
+  logger.queue().Flush();
   // What it took over is not its own: nothing is closed, removed or ended.
   _exit(problems.empty() ? 0 : kBadConfiguration);
 }
@@ -157,6 +160,7 @@ int Main(int argc, char** argv) {
   }
   if (options->check) return TryAndSummarize(*config);
   Logger logger("lastcalld", LogLevelNamed(config->log_level).value_or(LogLevel::kInfo));
+  const GrpcLog grpc_log(logger.log());
   Daemon daemon(std::move(*config), std::move(self), HostProgram(), logger);
   if (const auto bound = daemon.Bind(); !bound) {
     logger.log()(LogLevel::kError, bound.error().message);
