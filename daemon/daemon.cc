@@ -10,7 +10,6 @@
 #include <boost/asio/post.hpp>
 
 #include <lastcall/base/spelling.h>
-#include <lastcall/event/latch.h>
 
 #include "daemon/check.h"
 #include "daemon/config_roles.h"
@@ -25,25 +24,17 @@ namespace {
 constexpr auto kRefresh = std::chrono::milliseconds(200);
 // How far a stop without end is promised to systemd at a time.
 constexpr auto kPromise = std::chrono::seconds(30);
+// How long a file system has to take the receipt.
+constexpr auto kReceiptGrace = std::chrono::seconds(1);
+// How long everything may take that comes after the receipt is known: its file, the last answers of
+// the admin socket, and closing that.
+constexpr auto kLastWords = std::chrono::seconds(5);
 // What comes after the last instant: killing what is left, and the last answers.
 constexpr auto kAfterwards = std::chrono::seconds(3);
 
 std::optional<Duration> Given(bool has, double seconds) {
   return has ? std::optional(FromSeconds(seconds)) : std::nullopt;
 }
-
-// The process ends here should it still be alive then.
-class EndInTime {
- public:
-  EndInTime(Instant by, int code) : thread_([this, by, code] {
-    if (!over_.WaitUntil(by)) _exit(code);
-  }) {}
-  ~EndInTime() { over_.Set(); }
-
- private:
-  Latch over_;
-  std::jthread thread_;
-};
 
 }  // namespace
 
@@ -177,7 +168,7 @@ int Daemon::Run() {
   supervisor_.reset();
   sockets_.clear();
   admin_socket_.reset();
-  const EndInTime bound(After(clock_.Now(), kAdminGrace), exit_code_);
+  end_in_time_.Arm(After(clock_.Now(), kAdminGrace), exit_code_);
   admin_ = nullptr;
   return exit_code_;
 }
@@ -303,11 +294,28 @@ void Daemon::Retired(const Receipt& receipt) {
 
 void Daemon::Finished(const Receipt& receipt) {
   exit_code_ = receipt.exit_code;
-  refresh_.cancel();
-  KeepReceipt(receipt);
+  // First of all: whatever is written or told from here on may hang.
+  end_in_time_.Arm(After(clock_.Now(), kLastWords), exit_code_);
   Say(receipt.exit_code == 0 ? LogLevel::kInfo : LogLevel::kWarning, receipt.Outcome());
   Say(LogLevel::kInfo, "receipt: " + receipt.ToJson());
   systemd_.Status(receipt.Outcome());
+  BeginKeepReceipt(receipt);
+}
+
+// Whoever is told the receipt may look for the file, so that one is first; not for longer than a
+// file system has to answer.
+void Daemon::BeginKeepReceipt(const Receipt& receipt) {
+  receipt_file_.BeginWrite(config_.state_dir, receipt.ToJson() + "\n", kReceiptGrace,
+                           [this, receipt](const Result<>& kept) {
+                             if (!kept) {
+                               Say(LogLevel::kWarning, kept.error().message + "; it is in the log");
+                             }
+                             Conclude(receipt);
+                           });
+}
+
+void Daemon::Conclude(const Receipt& receipt) {
+  refresh_.cancel();
   admin::v1::ReceiptEvent event;
   *event.mutable_receipt() = ToProto(receipt);
   event.set_json(receipt.ToJson());
@@ -335,11 +343,6 @@ void Daemon::EndAdmin() {
       over_ = true;
     });
   });
-}
-
-void Daemon::KeepReceipt(const Receipt& receipt) {
-  const auto kept = WriteReceipt(config_.state_dir, receipt.ToJson() + "\n");
-  if (!kept) Say(LogLevel::kWarning, kept.error().message + "; it is in the log");
 }
 
 admin::v1::ShutdownReply Daemon::Shutdown(const admin::v1::ShutdownRequest& asked,

@@ -20,12 +20,14 @@
 #include "daemon/listening_sockets.h"
 #include "daemon/logging.h"
 #include "daemon/name_lookup.h"
+#include "daemon/receipt_file.h"
 #include "daemon/reexec.h"
 #include "daemon/resume_check.h"
 #include "daemon/trials.h"
 #include "daemon/wall_clock_watch.h"
 #include "daemon/watch_hub.h"
 
+#include <lastcall/event/end_in_time.h>
 #include <lastcall/signals/signals.h>
 #include <lastcall/supervisor/supervisor.h>
 #include <lastcall/systemd/notify.h>
@@ -124,7 +126,8 @@ class Daemon final : private SupervisorObserver, private AdminBackend, private H
   void BeginRefresh();
   void PromiseEnd();
   void Publish();
-  void KeepReceipt(const Receipt& receipt);
+  void BeginKeepReceipt(const Receipt& receipt);
+  void Conclude(const Receipt& receipt);
   void EndAdmin();
   std::string Summary() const;
   void Say(LogLevel level, const std::string& message) { log_(level, message); }
@@ -175,6 +178,7 @@ class Daemon final : private SupervisorObserver, private AdminBackend, private H
   Logger& logger_;
   const Log log_;
   const SteadyClock clock_;
+  EndInTime end_in_time_;
   Instant started_;
   const SystemdNotifier systemd_;
   SocketBinder binder_{ActivationSockets()};
@@ -196,6 +200,7 @@ class Daemon final : private SupervisorObserver, private AdminBackend, private H
   boost::asio::steady_timer admin_retry_{loop_};
   bool admin_lost_ = false;  // it could not be made again, and that was said
   Sockets sockets_;
+  ReceiptFile receipt_file_{loop_};
   LingeringConnections lingering_{loop_};
   std::optional<Supervisor> supervisor_;
   std::optional<Candidate> candidate_;   // a reload is under way

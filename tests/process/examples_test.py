@@ -17,9 +17,9 @@ SLACK = 1.5 if not os.environ.get("LASTCALL_SANITIZE") else 5.0
 class Example:
     """A running example, from its `ready` line on."""
 
-    def __init__(self, name, *arguments):
+    def __init__(self, name, *arguments, stderr=subprocess.PIPE):
         self.process = subprocess.Popen(
-            [BIN / name, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            [BIN / name, *arguments], stdout=subprocess.PIPE, stderr=stderr, text=True
         )
         self.lines = []
         self.ready = self.until("ready")
@@ -32,7 +32,8 @@ class Example:
             self.process.kill()
         self.process.wait()
         self.process.stdout.close()
-        self.process.stderr.close()
+        if self.process.stderr is not None:
+            self.process.stderr.close()
 
     def until(self, start):
         """The first line that begins so, among those to come where none has."""
@@ -55,7 +56,7 @@ class Example:
     def end(self):
         """Exit code, and how long after the signal."""
         self.lines += self.process.stdout.read().splitlines()
-        self.errors = self.process.stderr.read()
+        self.errors = self.process.stderr.read() if self.process.stderr is not None else ""
         return self.process.wait(), time.monotonic() - self.asked
 
 

@@ -216,7 +216,7 @@ class Daemon:
                **self.spawn})
         self.pid = self.process.pid
 
-    def __exit__(self, kind, *_):
+    def __exit__(self, kind=None, *_):
         if kind is not None:
             sys.stderr.write(self.log()[-20_000:])
         # Stopped ones too; again, for a supervisor may just be starting another host.
