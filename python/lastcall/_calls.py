@@ -15,16 +15,13 @@ import functools
 import gc
 import inspect
 import itertools
-import logging
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import grpc
 
-from lastcall import _native
+from lastcall import _log, _native
 from lastcall._context import is_async, on_end
-
-_LOG = logging.getLogger("lastcall")
 
 _KINDS = ("unary_unary", "unary_stream", "stream_unary", "stream_stream")
 
@@ -40,8 +37,8 @@ def handlers_of(server: Any) -> list[Any] | None:
                  if isinstance(each, list)]
         handlers = lists[0] if len(lists) == 1 else None
     if not isinstance(handlers, list) or not all(hasattr(each, "service") for each in handlers):
-        _LOG.warning("grpcio %s keeps its handlers in an unknown place: calls are not counted, and "
-                     "health knows only the server as a whole", grpc.__version__)
+        _log.warning(f"grpcio {grpc.__version__} keeps its handlers in an unknown place: calls are "
+                     "not counted, and health knows only the server as a whole")
         return None
     return handlers
 

@@ -5,16 +5,14 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import logging
 import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
+from lastcall import _log
 from lastcall._context import is_async, is_context, on_end
 from lastcall._event import Event
-
-_LOG = logging.getLogger("lastcall")
 
 # The spread where grace has no end, in seconds.
 _LONGEST_SPREAD = 30.0
@@ -69,7 +67,7 @@ def _try(tell: Callback) -> None:
     try:
         tell()
     except Exception:  # a callback's own fault, and nobody else's
-        _LOG.exception("a callback of leaving() failed")
+        _log.exception("a callback of leaving() failed")
 
 
 def _way_to(context: Any, callback: Callback) -> Callback:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import json
-import logging
 import os
 import sys
 import threading
@@ -14,7 +13,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from lastcall import _native
+from lastcall import _log, _native
 from lastcall._event import Event
 from lastcall._leave import Leaving
 from lastcall._lengths import length, seconds
@@ -24,8 +23,6 @@ from lastcall._signals import Handlers
 if TYPE_CHECKING:
     import grpc
     import grpc.aio
-
-_LOG = logging.getLogger("lastcall")
 
 Stage = Literal["delay", "grace", "cancel", "stopped"]
 STAGES: dict[str, int] = _native.STAGES  # the numbers of delay, grace, cancel and stopped
@@ -287,7 +284,7 @@ class Lifecycle:
             self._handlers.install()
             delay, grace, cancel = self._lengths
             self._native = _native.Program(self._name, 0.0 if self._supervised else delay, grace,
-                                           cancel, _stacks)
+                                           cancel, _stacks, self._handlers.dump)
             self._notifier = _native.Notifier()
             os.environ.pop("NOTIFY_SOCKET", None)  # the notifier has taken it, so no child gets it
             self._events = {stage: Event(self._native, stage) for stage in STAGES}
@@ -366,7 +363,7 @@ class Lifecycle:
             try:
                 getattr(server, method)()
             except Exception:  # the others must hear of it all the same
-                _LOG.exception("a server does not follow the lifecycle")
+                _log.exception("a server does not follow the lifecycle")
 
 
 def _loop_here() -> asyncio.AbstractEventLoop | None:

@@ -23,9 +23,10 @@ class Program:
     """Reads signals and moves through the stages, in a thread of its own, without Python."""
 
     def __init__(self, name: str, delay: float, grace: float, cancel: float,
-                 stacks: Callable[[], dict[int, tuple[str, list[str]]]]) -> None:
+                 stacks: Callable[[], dict[int, tuple[str, list[str]]]], dump: int) -> None:
         """`stacks` is asked when the process is ended by force: by thread, its name (empty: no
-        process is kept alive by it) and its stack, the innermost first."""
+        process is kept alive by it) and its stack, the innermost first. What can be read from the
+        descriptor `dump`, which does not block, belongs to a dump (SIGUSR1); -1: nothing."""
     def close(self) -> None:
         """Gives the signals back; the process may go on for as long as it likes. Blocks: until its
         thread has ended, without the interpreter lock."""

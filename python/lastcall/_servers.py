@@ -8,19 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import threading
 from typing import Any
 
 import grpc
 import grpc.aio
 
-from lastcall import _health, _native
+from lastcall import _health, _log, _native
 from lastcall._calls import (Counted, InFlight, aio_under_way, handlers_of, services_of,
                              sync_under_way)
 from lastcall._event import Event
-
-_LOG = logging.getLogger("lastcall")
 
 # grpcio's stop() waits for clients to close their connections, and one that has no call to make may
 # take seconds to look. When no call was under way for this long, in seconds, they are closed.
@@ -236,7 +233,7 @@ class AioServer:
             idle.cancel()
             await drained
         except asyncio.CancelledError:
-            _LOG.warning("the event loop ended before its server had stopped: wait for it, with "
+            _log.warning("the event loop ended before its server had stopped: wait for it, with "
                          "await life.event(\"stopped\")")
             raise
         finally:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import faulthandler
+import fcntl
 import os
 import signal
 import threading
@@ -20,6 +21,9 @@ from typing import Any
 from lastcall import _native
 
 _signal = signal.signal
+
+# What the stacks of all threads may take up, in bytes, until the lifecycle has read them.
+_DUMP_SIZE = 1 << 20
 
 
 def _interrupts(handler: Any) -> bool:
@@ -35,7 +39,8 @@ class Handlers:
 
     def __init__(self) -> None:
         self._interrupt: Any = None  # the handler that was taken away
-        self._dumps = False  # SIGUSR1 shows the stacks
+        self.dump = -1  # SIGUSR1 shows the stacks: there they can be read
+        self._dump_end = -1
         self._wrapper: Callable[..., Any] | None = None
 
     def install(self) -> None:
@@ -46,8 +51,13 @@ class Handlers:
         if _native.has_default_action(signal.SIGUSR1):
             # The lifecycle says what is in flight, and calls on to this: where every thread is.
             with contextlib.suppress(AttributeError, OSError, RuntimeError, ValueError):
-                faulthandler.register(signal.SIGUSR1, all_threads=True, chain=False)
-                self._dumps = True
+                # Not to stderr: a handler that waits for whoever reads that has the interpreter
+                # lock meanwhile.
+                self.dump, self._dump_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+                with contextlib.suppress(OSError):  # a user may have so much of pipes and no more
+                    fcntl.fcntl(self._dump_end, fcntl.F_SETPIPE_SZ, _DUMP_SIZE)
+                faulthandler.register(signal.SIGUSR1, file=self._dump_end, all_threads=True,
+                                      chain=False)
         global _installed
         _installed = self
 
@@ -68,8 +78,11 @@ class Handlers:
         _installed = None
         if signal.signal is self._wrapper:
             signal.signal = _signal
-        if self._dumps:
+        if self.dump >= 0:
             faulthandler.unregister(signal.SIGUSR1)
+            os.close(self.dump)
+            os.close(self._dump_end)
+            self.dump = self._dump_end = -1
         if (self._interrupt is not None and _in_main_thread() and
                 signal.getsignal(signal.SIGINT) is signal.SIG_DFL):
             _signal(signal.SIGINT, self._interrupt)

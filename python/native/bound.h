@@ -22,8 +22,9 @@ namespace lastcall::python {
 class Bound final : public ProgramObserver {
  public:
   // Throws std::system_error: no thread can be made; it is made now, for at the end there may be
-  // none left.
-  static std::shared_ptr<Bound> Make(pybind11::function stacks);
+  // none left. `dump`: what a handler of SIGUSR1 writes is to be read there, without waiting; -1:
+  // nothing. It stays open for as long as the program reads signals.
+  static std::shared_ptr<Bound> Make(pybind11::function stacks, int dump);
 
   // The process has more to do. Threads: any.
   void Lift();
@@ -34,15 +35,17 @@ class Bound final : public ProgramObserver {
 
   void Requested(const Request& request, const Plan& plan) override;
   std::vector<std::string> StackOf(const Work::Info& info) override;
+  std::vector<std::string> Dump() override;
   void Finished(const Receipt& receipt) override;
 
  private:
-  explicit Bound(pybind11::function stacks) : stacks_(std::move(stacks)) {}
+  Bound(pybind11::function stacks, int dump) : stacks_(std::move(stacks)), dump_(dump) {}
 
   void Watch();
   [[noreturn]] void Force();
 
   Stacks stacks_;
+  const int dump_;
   Latch finished_;
   Latch lifted_;
   std::atomic<bool> asked_by_signal_{false};

@@ -55,8 +55,9 @@ class PyWork {
 
 class PyProgram {
  public:
-  PyProgram(std::string name, double delay, double grace, double cancel, py::function stacks)
-      : bound_(Bound::Make(std::move(stacks))) {
+  PyProgram(std::string name, double delay, double grace, double cancel, py::function stacks,
+            int dump)
+      : bound_(Bound::Make(std::move(stacks), dump)) {
     ProgramOptions options;
     options.name = std::move(name);
     options.shutdown = {FromSeconds(delay), FromSeconds(grace), FromSeconds(cancel)};
@@ -172,8 +173,9 @@ class PyProgram {
 
 void DefineProgram(py::module_& module) {
   py::class_<PyProgram>(module, "Program")
-      .def(py::init<std::string, double, double, double, py::function>(), py::arg("name"),
-           py::arg("delay"), py::arg("grace"), py::arg("cancel"), py::arg("stacks"))
+      .def(py::init<std::string, double, double, double, py::function, int>(), py::arg("name"),
+           py::arg("delay"), py::arg("grace"), py::arg("cancel"), py::arg("stacks"),
+           py::arg("dump"))
       .def("close", &PyProgram::Close)
       .def("asked_by_signal", &PyProgram::AskedBySignal)
       .def("keep", [](const py::object& self) { self.inc_ref(); })

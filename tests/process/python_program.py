@@ -41,7 +41,7 @@ def say(kind, /, **what):
 
 
 class Program:
-    def __init__(self, text, env=None):
+    def __init__(self, text, env=None, stderr=None):
         self._file = tempfile.NamedTemporaryFile("w", prefix="program-", suffix=".py")
         self._file.write(PRELUDE + textwrap.dedent(text))
         self._file.flush()
@@ -49,8 +49,8 @@ class Program:
         path = os.pathsep.join([os.environ["PYTHONPATH"], os.getcwd()])
         self._process = subprocess.Popen(
             [sys.executable, self._file.name], text=True, stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors, env={**os.environ, "PYTHONPATH": path, **(env or {})})
+            stdout=subprocess.PIPE, stderr=self._errors if stderr is None else stderr,
+            env={**os.environ, "PYTHONPATH": path, **(env or {})})
         self.pid = self._process.pid
         self.asked = None  # when it was last sent a signal
         self.ended = None
