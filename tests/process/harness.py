@@ -110,6 +110,17 @@ def alive(pid):
         return False
 
 
+def writes_log(pid):
+    """Whether the thread of its log has something to write: it sleeps, or is stopped, where not."""
+    with contextlib.suppress(OSError):
+        for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
+            name, _, rest = (task / "stat").read_text(encoding="utf-8",
+                                                      errors="replace").rpartition(")")
+            if name.endswith("(lastcall-log") and rest.split()[0] not in "STtZX":
+                return True
+    return False
+
+
 def environment_of(pid):
     """The variables that a process was started with."""
     with open(f"/proc/{pid}/environ", "rb") as environ:
@@ -323,10 +334,15 @@ class Daemon:
     # What is left to read.
 
     def log(self):
+        """Everything that was said so far: it is written by threads of its own."""
+        wait_until(lambda: not any(map(writes_log, self.processes())), "the log is written")
+        return self.written()
+
+    def written(self):
         return (self.folder / "log").read_text(encoding="utf-8", errors="replace")
 
     def wait_log(self, text):
-        wait_until(lambda: text in self.log(), f"the log says {text!r}")
+        wait_until(lambda: text in self.written(), f"the log says {text!r}")
 
     def receipt(self):
         return json.loads((self.folder / "state" / "receipt.json").read_text(encoding="utf-8"))

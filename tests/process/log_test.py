@@ -246,7 +246,7 @@ class ReceiptTest(unittest.TestCase):
         preload = {"LD_PRELOAD": str(BUILD / "tests" / "hanging_disk.so")}
         with Daemon(env=preload) as daemon:
             daemon.signal(signal.SIGTERM)
-            daemon.wait_log("every call finished")
+            daemon.wait_log("lastcalld: stage stopped")
             self.assertEqual(daemon.status().stage, "stopped")  # the admin socket answers meanwhile
             self.assertEqual(daemon.wait(), 0)
             self.assertIn("receipt.json: its file system has not answered after 1s", daemon.log())

@@ -327,7 +327,7 @@ class AsyncioTest(unittest.TestCase):
             for _ in range(3):
                 program.hear("timed out")
             self.assertLess(program.hear("ready")["descriptors"], 20)
-            self.assertLessEqual(threads_of(program.pid), 5)
+            self.assertLessEqual(threads_of(program.pid), 7)
             program.signal(TERM)
             self.assertEqual(program.hear("over")["cancelled"], 500)
             self.assertEqual(program.wait(), 0)

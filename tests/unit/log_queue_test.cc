@@ -263,11 +263,11 @@ TEST(LogQueueTest, TheLastHandleWritesWhatIsLeft) {
 
 TEST(LogQueueTest, TheLastHandleLeavesASinkThatDoesNotReturnToItself) {
   const Reader reader;
-  Latch freed;
+  const auto freed = std::make_shared<Latch>();  // Set may return after the wait
   {
     struct Owned {
-      ~Owned() { end.Set(); }
-      Latch& end;
+      ~Owned() { end->Set(); }
+      std::shared_ptr<Latch> end;
     };
     const auto owned = std::make_shared<Owned>(freed);
     const LogQueue queue([sink = reader.sink(), owned](const auto& line) { return sink(line); });
@@ -276,9 +276,9 @@ TEST(LogQueueTest, TheLastHandleLeavesASinkThatDoesNotReturnToItself) {
     queue(kInfo, "dropped");
     reader.AwaitCalls(1);
   }
-  EXPECT_FALSE(freed.IsSet()) << "what the sink uses has gone, and it runs";
+  EXPECT_FALSE(freed->IsSet()) << "what the sink uses has gone, and it runs";
   reader.GoOn();
-  freed.Wait();
+  freed->Wait();
   EXPECT_THAT(reader.lines(), ElementsAre("in hand"));
 }
 
