@@ -28,7 +28,7 @@ constexpr auto kPromise = std::chrono::seconds(30);
 constexpr auto kReceiptGrace = std::chrono::seconds(1);
 // How long everything may take that comes after the receipt is known: its file, the last answers of
 // the admin socket, and closing that.
-constexpr auto kLastWords = std::chrono::seconds(5);
+constexpr auto kLastWords = std::chrono::seconds(6);
 // What comes after the last instant: killing what is left, and the last answers.
 constexpr auto kAfterwards = std::chrono::seconds(3);
 

@@ -149,8 +149,8 @@ void LogQueue::SetLevel(LogLevel level) const { owner_->state->level = level; }
 LogLevel LogQueue::level() const { return owner_->state->level; }
 
 void LogQueue::operator()(LogLevel level, std::string_view text) const {
-  if (level >= owner_->state->level.load(std::memory_order_relaxed))
-    owner_->state->Add(level, text);
+  State& state = *owner_->state;
+  if (level >= state.level.load(std::memory_order_relaxed)) state.Add(level, text);
 }
 
 bool LogQueue::Flush(Duration patience) const {
@@ -248,7 +248,7 @@ bool LogQueue::State::AwaitIdle(std::unique_lock<std::mutex>& lock, Duration pat
 bool LogQueue::State::TryWrite(const Line& line) const {
   try {
     return sink(line);
-  } catch (const std::exception&) {
+  } catch (...) {  // of the program's own function
     return false;
   }
 }

@@ -73,8 +73,8 @@ class LogQueue {
 
   // For whoever made it by Before, and is about to go: what the program's own function uses may go
   // next. The queue is flushed; what is left is dropped, and so is what comes now. One that was
-  // there before is flushed, and goes on. Blocks: until a call of that function has returned
-  // (true), or `by` (false).
+  // there before is flushed, and goes on.
+  // Blocks: until a call of that function has returned (true), or `by` (false).
   bool Release(Instant by) const;
 
  private:
