@@ -1,29 +1,18 @@
 #include "lastcall/base/json.h"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstdio>
 
+#include "lastcall/base/safe_text.h"
+#include "lastcall/base/utf8.h"
+
 namespace lastcall {
 namespace {
 
-// The length of the UTF-8 sequence at the front of `text` by RFC 3629, 0 when it is none.
-size_t Utf8Length(std::string_view text) {
-  const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
-  const unsigned char lead = byte(0);
-  if (lead < 0x80) return 1;
-  const size_t length = lead >= 0xF5 ? 0 : lead >= 0xF0 ? 4 : lead >= 0xE0 ? 3 : lead >= 0xC2 ? 2 : 0;
-  if (length == 0 || text.size() < length) return 0;
-  for (size_t i = 1; i < length; ++i) {
-    if ((byte(i) & 0xC0) != 0x80) return 0;
-  }
-  const bool overlong = (lead == 0xE0 && byte(1) < 0xA0) || (lead == 0xF0 && byte(1) < 0x90);
-  const bool outside = (lead == 0xED && byte(1) > 0x9F) || (lead == 0xF4 && byte(1) > 0x8F);
-  return overlong || outside ? 0 : length;
-}
-
-void AppendEscaped(char c, std::string& out) {
-  switch (c) {
+void AppendEscaped(char32_t code, std::string& out) {
+  switch (code) {
     case '"': out += "\\\""; return;
     case '\\': out += "\\\\"; return;
     case '\n': out += "\\n"; return;
@@ -31,14 +20,13 @@ void AppendEscaped(char c, std::string& out) {
     case '\t': out += "\\t"; return;
     default: break;
   }
-  if (static_cast<unsigned char>(c) >= 0x20 && c != 0x7F) {
-    out += c;
-    return;
-  }
-  std::array<char, 8> escape;
-  std::snprintf(escape.data(), escape.size(), "\\u%04x", static_cast<unsigned>(c));
+  std::array<char, 16> escape;
+  std::snprintf(escape.data(), escape.size(), "\\u%04x", static_cast<unsigned>(code));
   out += escape.data();
 }
+
+// What JSON must escape, and what a terminal or an editor would obey.
+bool IsEscaped(char32_t code) { return code == '"' || code == '\\' || IsUnsafeCharacter(code); }
 
 }  // namespace
 
@@ -71,15 +59,15 @@ JsonWriter& JsonWriter::String(std::string_view value) {
   Separate();
   text_ += '"';
   while (!value.empty()) {
-    const size_t length = Utf8Length(value);
-    if (length == 0) {
+    const Utf8Character front = FrontCharacter(value);
+    if (front.length == 0) {
       text_ += "\xEF\xBF\xBD";
-    } else if (length == 1) {
-      AppendEscaped(value.front(), text_);
+    } else if (IsEscaped(front.code)) {
+      AppendEscaped(front.code, text_);
     } else {
-      text_ += value.substr(0, length);
+      text_ += value.substr(0, front.length);
     }
-    value.remove_prefix(length == 0 ? 1 : length);
+    value.remove_prefix(std::max<size_t>(front.length, 1));
   }
   text_ += '"';
   return *this;

@@ -19,7 +19,8 @@ class JsonWriter {
   JsonWriter& BeginArray() { return Open('['); }
   JsonWriter& EndArray() { return Close(']'); }
   JsonWriter& Key(std::string_view key);
-  // Bytes that are not UTF-8 become U+FFFD, so that the text is always valid.
+  // Bytes that are not UTF-8 become U+FFFD, so that the text is always valid; what steers terminals
+  // is escaped (safe_text.h), so that it can be shown.
   JsonWriter& String(std::string_view value);
   JsonWriter& Integer(int64_t value);
   // Rounded to microseconds when it stands for seconds: six decimals, no trailing zeros. What JSON

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <string>
 #include <string_view>
 
 namespace lastcall {
@@ -10,6 +11,10 @@ enum class LogLevel : int { kTrace, kDebug, kInfo, kWarning, kError };
 
 // Threads: any. Must not block for long; see LogQueue for one that may.
 using Log = std::function<void(LogLevel, std::string_view)>;
+
+// A message as a log writes it: whoever made it, no line of it but the first begins like one, and
+// nothing in it steers a terminal.
+std::string InLog(std::string_view message);
 
 // Warnings and errors to stderr: for whoever was given no log. Threads: any. Blocks: until they are
 // written, for LogQueue::kPatience at most where nothing reads.

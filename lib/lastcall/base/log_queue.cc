@@ -133,7 +133,7 @@ LogQueue LogQueue::Stderr() {
   struct Made {
     const pid_t pid = getpid();
     const LogQueue queue{
-        [](const Line& line) { return LineWriter(STDERR_FILENO).Write("", line.text); },
+        [](const Line& line) { return LineWriter(STDERR_FILENO).Write("", InLog(line.text)); },
         LogLevel::kWarning};
   };
   static std::atomic<const Made*> made{nullptr};
