@@ -52,7 +52,7 @@ os.register_at_fork(after_in_child=_forget)  # a child has none, and may make it
 def _text(name: str, value: str) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{name} is text, not {value!r}")
-    return value.encode(errors="replace").decode()
+    return value
 
 
 def _name_of_program() -> str:

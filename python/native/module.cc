@@ -14,10 +14,11 @@
 #include <utility>
 
 #include "bound.h"
-#include "stacks.h"
 #include "lastcall/program/program.h"
 #include "lastcall/signals/signals.h"
 #include "lastcall/systemd/notify.h"
+#include "stacks.h"
+#include "text.h"
 
 namespace py = pybind11;
 
@@ -55,11 +56,11 @@ class PyWork {
 
 class PyProgram {
  public:
-  PyProgram(std::string name, double delay, double grace, double cancel, py::function stacks,
+  PyProgram(const py::str& name, double delay, double grace, double cancel, py::function stacks,
             int dump)
       : bound_(Bound::Make(std::move(stacks), dump)) {
     ProgramOptions options;
-    options.name = std::move(name);
+    options.name = TextOf(name);
     options.shutdown = {FromSeconds(delay), FromSeconds(grace), FromSeconds(cancel)};
     options.signals = SignalReader::Form::kHandler;
     options.observer = bound_.get();
@@ -98,10 +99,10 @@ class PyProgram {
     if (getpid() != pid_) throw LifecycleError("this process was forked and has no lifecycle");
   }
 
-  void Shutdown(std::string reason, Seconds delay, Seconds grace, Seconds cancel) {
+  void Shutdown(const py::str& reason, Seconds delay, Seconds grace, Seconds cancel) {
     CheckProcess();
     if (!program_) return;
-    Check(program_->Shutdown(std::move(reason), Length(delay), Length(grace), Length(cancel)));
+    Check(program_->Shutdown(TextOf(reason), Length(delay), Length(grace), Length(cancel)));
   }
 
   void Configure(Seconds delay, Seconds grace, Seconds cancel) {
@@ -109,17 +110,17 @@ class PyProgram {
     if (program_) Check(program_->Configure(Length(delay), Length(grace), Length(cancel)));
   }
 
-  PyWork Enter(std::string name, std::string peer) {
+  PyWork Enter(const py::str& name, const py::str& peer) {
     CheckProcess();
-    return PyWork(program_ ? program_->Enter(std::move(name), std::move(peer)) : Work());
+    return PyWork(program_ ? program_->Enter(TextOf(name), TextOf(peer)) : Work());
   }
-  PyWork Open(std::string name) {
+  PyWork Open(const py::str& name) {
     CheckProcess();
-    return PyWork(program_ ? program_->Open(std::move(name)) : Work());
+    return PyWork(program_ ? program_->Open(TextOf(name)) : Work());
   }
-  PyWork Hold(std::string name) {
+  PyWork Hold(const py::str& name) {
     CheckProcess();
-    return PyWork(program_ ? program_->Hold(std::move(name)) : Work());
+    return PyWork(program_ ? program_->Hold(TextOf(name)) : Work());
   }
 
   bool Reached(int stage) const {
@@ -173,7 +174,7 @@ class PyProgram {
 
 void DefineProgram(py::module_& module) {
   py::class_<PyProgram>(module, "Program")
-      .def(py::init<std::string, double, double, double, py::function, int>(), py::arg("name"),
+      .def(py::init<const py::str&, double, double, double, py::function, int>(), py::arg("name"),
            py::arg("delay"), py::arg("grace"), py::arg("cancel"), py::arg("stacks"),
            py::arg("dump"))
       .def("close", &PyProgram::Close)
@@ -204,11 +205,20 @@ void DefineWork(py::module_& module) {
 void DefineNotifier(py::module_& module) {
   py::class_<SystemdNotifier>(module, "Notifier")
       .def(py::init<>())
-      .def("ready", &SystemdNotifier::Ready, py::arg("status"))
-      .def("stopping", &SystemdNotifier::Stopping, py::arg("status"))
-      .def("extend_timeout", [](const SystemdNotifier& self,
-                                double seconds) { self.ExtendTimeout(FromSeconds(seconds)); },
-           py::arg("seconds"));
+      .def(
+          "ready",
+          [](const SystemdNotifier& self, const py::str& status) { self.Ready(TextOf(status)); },
+          py::arg("status"))
+      .def(
+          "stopping",
+          [](const SystemdNotifier& self, const py::str& status) { self.Stopping(TextOf(status)); },
+          py::arg("status"))
+      .def(
+          "extend_timeout",
+          [](const SystemdNotifier& self, double seconds) {
+            self.ExtendTimeout(FromSeconds(seconds));
+          },
+          py::arg("seconds"));
 }
 
 }  // namespace

@@ -8,7 +8,9 @@
 #include <utility>
 
 #include "lastcall/base/clock.h"
+#include "lastcall/base/safe_text.h"
 #include "lastcall/event/latch.h"
+#include "text.h"
 
 namespace py = pybind11;
 
@@ -27,8 +29,10 @@ void Ask(PyObject* take, Answer& answer) {
   try {
     const auto found = py::reinterpret_borrow<py::function>(take)();
     for (const auto& [ident, stack] :
-         found.cast<std::map<pthread_t, std::pair<std::string, std::vector<std::string>>>>()) {
-      answer.stacks[ident] = {stack.first, stack.second};
+         found.cast<std::map<pthread_t, std::pair<py::str, std::vector<py::str>>>>()) {
+      ThreadStack& text = answer.stacks[ident];
+      text.name = SafeText(TextOf(stack.first), kMaxSafeName);
+      for (const py::str& line : stack.second) text.lines.push_back(SafeText(TextOf(line)));
     }
   } catch (const std::exception&) {
     answer.stacks.clear();  // names alone then

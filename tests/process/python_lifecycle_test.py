@@ -234,6 +234,20 @@ class StagesTest(unittest.TestCase):
         self.assertLess(said["receipt"]["took_s"], 0.1 + SLACK)
         self.assertEqual(said["receipt"]["exit_code"], 3)
 
+    def test_names_that_are_no_text(self):
+        said = run("""
+            sys.argv[0] = os.fsdecode(b"/opt/job-\\xff.py")
+            with lastcall.Lifecycle(grace=0, cancel=0.5) as life:
+                with life.enter("a\\udcff\\x1b[31m"):
+                    life.request_shutdown("b\\udcff\\n")
+                    life.event("cancel").wait()
+            say("receipt", **life.receipt)
+        """)
+        receipt = said["receipt"]
+        self.assertEqual(receipt["subject"], r"job-\udcff.py")
+        self.assertEqual(receipt["requests"][0]["cause"]["reason"], r"b\udcff\n")
+        self.assertEqual(receipt["cancelled"][0]["method"], r"a\udcff\x1b[31m")
+
     def test_leaving_the_block_is_a_request(self):
         said = run("""
             with lastcall.Lifecycle() as life:

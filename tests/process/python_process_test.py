@@ -332,6 +332,16 @@ class BoundTest(unittest.TestCase):
         """) as program:
             self.check(program, 1.0, "MainThread", "hang (")
 
+    def test_in_a_file_whose_name_is_no_text(self):
+        with Program("""
+            text = "def hang():\\n    threading.Event().wait()"
+            exec(compile(text, os.fsdecode(b"/opt/\\xff.py"), "exec"))
+            with lastcall.Lifecycle(grace=0.5, cancel=0.5) as life:
+                say("ready")
+                hang()
+        """) as program:
+            self.check(program, 1.0, "MainThread", "wait (")
+
     def test_another_thread_does_not_return(self):
         with Program("""
             def hang():
