@@ -1,5 +1,7 @@
 #include "changes.h"
 
+#include <lastcall/base/safe_text.h>
+
 #include "render.h"
 
 namespace lastcall {
@@ -88,7 +90,7 @@ void CompareServers(const Server& before, const Server& after, const std::string
 std::string Summary(const Status& status) {
   double in_flight = 0;
   for (const Server& server : status.servers()) in_flight += server.calls_in_flight();
-  return Printable(status.stage()) + "; " + Counted(status.processes_size(), "process") + ", " +
+  return SafeText(status.stage()) + "; " + Counted(status.processes_size(), "process") + ", " +
          Counted(status.servers_size(), "server") + ", " + Counted(in_flight, "call") +
          " in flight";
 }
@@ -111,7 +113,7 @@ Lines Changes(const Status& before, const Status& after) {
        [&](const Server& a, const Server& b, const std::string& who) {
          CompareServers(a, b, who, after.has_plan(), lines);
        });
-  for (std::string& line : lines) line = Printable(line);
+  for (std::string& line : lines) line = SafeText(line);
   return lines;
 }
 

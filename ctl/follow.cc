@@ -1,5 +1,6 @@
 // The verbs that follow the daemon's stream of events: watch, shutdown, wait.
 #include <lastcall/base/json.h>
+#include <lastcall/base/safe_text.h>
 
 #include "changes.h"
 #include "events.h"
@@ -110,7 +111,7 @@ class EventPrinter {
     if (session_.options().json) {
       PrintJson(event);
     } else if (event.has_receipt()) {
-      PrintLine(Printable(event.receipt().receipt().outcome()));
+      PrintLine(SafeText(event.receipt().receipt().outcome()));
     } else if (!seen_) {
       PrintLine(Summary(event.status()));
     } else {
@@ -169,7 +170,7 @@ int Stopped(Session& session, const std::optional<ReceiptEvent>& receipt) {
   if (receipt && session.options().json) {
     PrintReceipt(session, *receipt);
   } else if (receipt) {
-    session.out() << Printable(receipt->receipt().outcome()) << "\n";
+    session.out() << SafeText(receipt->receipt().outcome()) << "\n";
   } else if (session.options().json) {
     Status status;
     status.set_stage("stopped");

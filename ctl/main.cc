@@ -7,6 +7,8 @@
 #include <string_view>
 #include <thread>
 
+#include <lastcall/base/safe_text.h>
+
 #include "options.h"
 #include "verbs.h"
 
@@ -51,6 +53,6 @@ int main(int argc, char** argv) try {
   if (!std::cout.flush()) return session.Fail(lastcall::kExitFailed, "cannot write to stdout");
   return exit_code;
 } catch (const std::exception& error) {
-  std::cerr << "lastcallctl: " << error.what() << "\n";
+  std::cerr << "lastcallctl: " << lastcall::SafeText(error.what()) << "\n";
   return lastcall::kExitFailed;
 }

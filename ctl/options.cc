@@ -1,5 +1,6 @@
 #include "options.h"
 
+#include <lastcall/base/safe_text.h>
 #include <lastcall/base/spelling.h>
 
 #include <CLI/CLI.hpp>
@@ -140,7 +141,7 @@ void AddVerbs(CLI::App& app, Options* options) {
 }
 
 int Usage(std::ostream& err, const std::string& message) {
-  err << "lastcallctl: " << message << "\nTry \"lastcallctl --help\".\n";
+  err << "lastcallctl: " << SafeText(message) << "\nTry \"lastcallctl --help\".\n";
   return kExitUsage;
 }
 
@@ -162,7 +163,7 @@ std::string Explain(const CLI::App& app, const CLI::ParseError& error) {
   // Of a verb that is known: an option that it does not have, or one word too many.
   const std::vector<std::string> extra = app.remaining(true);
   if (!app.get_subcommands().empty() && !extra.empty()) {
-    const std::string quoted = "\"" + Printable(extra.front()) + "\"";
+    const std::string quoted = "\"" + SafeText(extra.front()) + "\"";
     return extra.front().starts_with('-')
                ? "there is no option " + quoted + NearestOption(app, extra)
                : "\"" + app.get_subcommands().front()->get_name() + "\" does not take " + quoted;
@@ -173,7 +174,7 @@ std::string Explain(const CLI::App& app, const CLI::ParseError& error) {
   if (!verb_missing) return error.what();
   const std::vector<std::string> rest = app.remaining();
   if (rest.empty()) return "a verb is missing";
-  const std::string quoted = "\"" + Printable(rest.front()) + "\"";
+  const std::string quoted = "\"" + SafeText(rest.front()) + "\"";
   if (rest.front().starts_with('-')) return "there is no option " + quoted + NearestOption(app, rest);
   std::vector<std::string> known;
   for (const CLI::App* verb : app.get_subcommands({})) known.push_back(verb->get_name());

@@ -49,7 +49,7 @@ bool IsStopping(const Status& status) {
 }  // namespace
 
 std::vector<std::string> ProgressLines(Status status, const Look& look) {
-  MakePrintable(&status);
+  MakeSafe(&status);
   const std::vector<Server> busy = Busy(status);
   std::vector<std::string> lines{Paint(ColourOf(status.stage()), status.stage(), look) + "  " +
                                  TimeLeft(status) + (busy.empty() ? ", nothing in flight" : "")};
@@ -69,7 +69,7 @@ std::vector<std::string> ProgressLines(Status status, const Look& look) {
 }
 
 std::string ProgressLine(Status status) {
-  MakePrintable(&status);
+  MakeSafe(&status);
   double total = 0;
   std::string each;
   for (const Server& server : Busy(status)) {

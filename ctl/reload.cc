@@ -1,5 +1,7 @@
 #include "reload.h"
 
+#include <lastcall/base/safe_text.h>
+
 #include "json_output.h"
 #include "render.h"
 
@@ -18,14 +20,14 @@ Colour ColourOfSign(const std::string& sign) {
 std::string Render(const ReloadReply& reply, const Look& look) {
   std::string text;
   for (const admin::v1::ConfigChange& change : reply.changes()) {
-    const std::string line = Printable(change.what()) +
-                             (change.detail().empty() ? "" : ": " + Printable(change.detail()));
-    text += Paint(ColourOfSign(change.sign()), Printable(change.sign()), look) + " " + line + "\n";
+    const std::string line =
+        SafeText(change.what()) + (change.detail().empty() ? "" : ": " + SafeText(change.detail()));
+    text += Paint(ColourOfSign(change.sign()), SafeText(change.sign()), look) + " " + line + "\n";
   }
   for (const admin::v1::ProcessOutcome& outcome : reply.processes()) {
-    text += "process " + Printable(outcome.process()) + ": ";
+    text += "process " + SafeText(outcome.process()) + ": ";
     if (!outcome.failure().empty()) {
-      text += Paint(Colour::kRed, "not changed", look) + ": " + Printable(outcome.failure());
+      text += Paint(Colour::kRed, "not changed", look) + ": " + SafeText(outcome.failure());
     } else if (outcome.incarnation() == 0) {
       text += "removed";
     } else {

@@ -237,7 +237,7 @@ std::string DescribeDraining(const admin::v1::Draining& draining) {
 }
 
 std::string RenderStatus(Status status, const Look& look) {
-  MakePrintable(&status);
+  MakeSafe(&status);
   std::string text = Headline(status, look);
   if (status.has_plan()) text += PlanLines(status.plan(), look);
   text += status.config_file().empty() ? "  no configuration file"
@@ -248,12 +248,12 @@ std::string RenderStatus(Status status, const Look& look) {
 }
 
 std::string RenderServers(Status status, const Look& look) {
-  MakePrintable(&status);
+  MakeSafe(&status);
   return ServerTable(status, look) + ServerNotes(status, look) + StaleNotes(status);
 }
 
 std::string RenderServer(Server server, const Look& look) {
-  MakePrintable(&server);
+  MakeSafe(&server);
   const TextTable::Cell health = HealthCell(server);
   std::string text = Paint(Colour::kBold, server.name(), look) + ": " +
                      Paint(health.colour, health.text, look) + ", " +
@@ -269,7 +269,7 @@ std::string RenderServer(Server server, const Look& look) {
 }
 
 std::string RenderPlan(Plan plan, const Look& look) {
-  MakePrintable(&plan);
+  MakeSafe(&plan);
   return PlanLines(plan, look);
 }
 
@@ -281,7 +281,7 @@ std::string RenderShutdownReply(const admin::v1::ShutdownReply& reply, bool dry_
 }
 
 std::string RenderVersion(admin::v1::Version version, const std::string& own_version) {
-  MakePrintable(&version);
+  MakeSafe(&version);
   return "lastcallctl  " + own_version + "\nlastcalld    " + version.lastcall() +
          "\ngRPC         " + version.grpc() + "\nprotobuf     " + version.protobuf() +
          "\ncompiler     " + version.compiler() + "\nplugin ABI   " +

@@ -113,7 +113,7 @@ std::string Processes(const Receipt& receipt, const Look& look) {
 }  // namespace
 
 std::string RenderReceipt(Receipt receipt, const Look& look) {
-  MakePrintable(&receipt);
+  MakeSafe(&receipt);
   std::string headline = receipt.subject() + ": " + receipt.outcome();
   if (receipt.exit_code() != 0) headline += "; exit code " + std::to_string(receipt.exit_code());
   std::string text;

@@ -1,5 +1,7 @@
 #include "session.h"
 
+#include <lastcall/base/safe_text.h>
+
 namespace lastcall {
 namespace {
 
@@ -33,7 +35,9 @@ Result<AdminClient> Session::Connect() {
 int Session::Fail(const Error& error) { return Fail(ExitCodeFor(error.code), error.message); }
 
 int Session::Fail(ExitCode code, const std::string& message) {
-  world_.err << "lastcallctl: " << Printable(message) << "\n";
+  // One line for each mistake, and none that could pass for another program's.
+  constexpr std::string_view kBegin = "lastcallctl: ";
+  world_.err << kBegin << SafeLines(message, std::string::npos, kBegin) << "\n";
   return code;
 }
 

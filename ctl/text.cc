@@ -1,6 +1,7 @@
 #include "text.h"
 
 #include <lastcall/base/clock.h>
+#include <lastcall/base/safe_text.h>
 
 #include <algorithm>
 #include <cmath>
@@ -71,20 +72,7 @@ std::vector<std::string> Wrap(std::string_view text, size_t width) {
   return lines;
 }
 
-std::string Printable(std::string_view text) {
-  std::string out;
-  for (size_t i = 0; i < text.size(); ++i) {
-    const auto byte = static_cast<unsigned char>(text[i]);
-    // U+0080 to U+009F, which some terminals take for escape sequences, are C2 80 to C2 9F.
-    const bool c1 =
-        byte == 0xC2 && i + 1 < text.size() && static_cast<unsigned char>(text[i + 1]) < 0xA0;
-    if (c1) ++i;
-    out += c1 || byte < 0x20 || byte == 0x7F ? '?' : text[i];
-  }
-  return out;
-}
-
-void MakePrintable(google::protobuf::Message* message) {
+void MakeSafe(google::protobuf::Message* message) {
   using google::protobuf::FieldDescriptor;
   const auto* reflection = message->GetReflection();
   std::vector<const FieldDescriptor*> fields;
@@ -93,15 +81,15 @@ void MakePrintable(google::protobuf::Message* message) {
     const int count = field->is_repeated() ? reflection->FieldSize(*message, field) : 1;
     for (int i = 0; i < count; ++i) {
       if (field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE) {
-        MakePrintable(field->is_repeated() ? reflection->MutableRepeatedMessage(message, field, i)
-                                           : reflection->MutableMessage(message, field));
+        MakeSafe(field->is_repeated() ? reflection->MutableRepeatedMessage(message, field, i)
+                                      : reflection->MutableMessage(message, field));
       } else if (field->cpp_type() != FieldDescriptor::CPPTYPE_STRING) {
         break;
       } else if (field->is_repeated()) {
         reflection->SetRepeatedString(message, field, i,
-                                      Printable(reflection->GetRepeatedString(*message, field, i)));
+                                      SafeText(reflection->GetRepeatedString(*message, field, i)));
       } else {
-        reflection->SetString(message, field, Printable(reflection->GetString(*message, field)));
+        reflection->SetString(message, field, SafeText(reflection->GetString(*message, field)));
       }
     }
   }

@@ -26,10 +26,8 @@ std::string CutMiddle(std::string_view text, size_t width);
 // Lines of at most `width` columns, broken at blanks; a longer word is cut in the middle.
 std::vector<std::string> Wrap(std::string_view text, size_t width);
 
-// Control characters become '?': a reason or the name of a command must not steer the terminal.
-std::string Printable(std::string_view text);
-// The same for every string in `message`.
-void MakePrintable(google::protobuf::Message* message);
+// Makes every string in `message` safe to show; see lastcall/base/safe_text.h.
+void MakeSafe(google::protobuf::Message* message);
 
 // "4.2s", "850ms", "1m30s": what is left or was taken.
 std::string Brief(double seconds);

@@ -1,6 +1,7 @@
 #include "verbs.h"
 
 #include <lastcall/base/json.h>
+#include <lastcall/base/safe_text.h>
 #include <lastcall/base/spelling.h>
 
 #include "json_output.h"
@@ -100,7 +101,7 @@ int RunSetDraining(Session& session, bool draining) {
   const std::string_view now =
       draining ? "draining: its clients are asked to leave, and served until they do"
                : "no longer draining";
-  session.out() << Printable(request.server()) << " is " << now
+  session.out() << SafeText(request.server()) << " is " << now
                 << (reply->changed() ? "" : " (it was so already)") << "\n";
   return kExitDone;
 }
@@ -138,8 +139,8 @@ int RunLogLevel(Session& session) {
     json.Key("previous").String(reply->previous()).EndObject();
     session.out() << WithKind("LogLevel", json.text()) << "\n";
   } else {
-    session.out() << "log level " << Printable(request.level()) << " (was "
-                  << Printable(reply->previous()) << ")\n";
+    session.out() << "log level " << SafeText(request.level()) << " (was "
+                  << SafeText(reply->previous()) << ")\n";
   }
   return kExitDone;
 }

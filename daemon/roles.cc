@@ -27,12 +27,21 @@ std::string Listed(const std::vector<Roles::Group>& groups) {
   return text;
 }
 
-// What whoever runs this machine has to type.
+// What whoever runs this machine has to do. `user` is empty where there is no such name, and
+// usermod could do nothing.
 std::string Remedy(const std::vector<Roles::Group>& groups, const std::string& user) {
   if (groups.empty()) return "";
   const auto there = std::find_if(groups.begin(), groups.end(),
                                   [](const Roles::Group& group) { return group.gid.has_value(); });
   const Roles::Group& group = there == groups.end() ? groups.front() : *there;
+  if (user.empty()) {
+    return ", or start it with the group " + group.name +
+           (group.gid ? ""
+                      : ", once \"groupadd --system " + group.name +
+                            "\" and a \"lastcallctl reload\" have made it known") +
+           ": a user without an entry in passwd has the groups that it is started with "
+           "(SupplementaryGroups= of its unit, --group-add of its container)";
+  }
   const std::string create = group.gid ? "" : "groupadd --system " + group.name + " && ";
   return ", or ask for \"" + create + "usermod -aG " + group.name + " " + user +
          "\" and log in again" +
@@ -59,8 +68,7 @@ Standing Roles::Of(const Peer& peer) const {
 }
 
 std::string Roles::Denial(uid_t uid, Role role, std::string_view verb) const {
-  const std::string name = UserName(uid);
-  const std::string user = name.empty() ? "#" + std::to_string(uid) : name;
+  const std::string user = UserName(uid);
   const std::string who = UserText(uid);
   const std::string changers = operators_.empty()
                                    ? "only root and the daemon's user may change anything"

@@ -56,17 +56,26 @@ TEST(RolesTest, ADenialNamesWhatIsMissing) {
       roles.Denial(kAlice, Role::kStranger, "drain"),
       "permission denied: uid 4000000000 is in no group that may speak to lastcalld: to look "
       "takes the group viewers, to change takes the group gone (not on this machine) or admins; "
-      "use sudo, or ask for \"usermod -aG viewers #4000000000\" and log in again");
+      "use sudo, or start it with the group viewers: a user without an entry in passwd has the "
+      "groups that it is started with (SupplementaryGroups= of its unit, --group-add of its "
+      "container)");
   EXPECT_EQ(roles.Denial(kAlice, Role::kObserver, "drain"),
             "permission denied: uid 4000000000 may look, but not drain: to change takes the group "
-            "gone (not on this machine) or admins; use sudo, or ask for \"usermod -aG admins "
-            "#4000000000\" and log in again");
+            "gone (not on this machine) or admins; use sudo, or start it with the group admins: a "
+            "user without an entry in passwd has the groups that it is started with "
+            "(SupplementaryGroups= of its unit, --group-add of its container)");
   EXPECT_EQ(
       Roles({}, {}, kOwn).Denial(kAlice, Role::kStranger, "drain"),
       "permission denied: uid 4000000000 is in no group that may speak to lastcalld: only root "
       "and the daemon's user may change anything; use sudo");
   EXPECT_THAT(Roles({{"gone", std::nullopt}}, {}, kOwn).Denial(kAlice, Role::kStranger, "drain"),
-              HasSubstr("\"groupadd --system gone && usermod -aG gone #4000000000\""));
+              HasSubstr("or start it with the group gone, once \"groupadd --system gone\" and a "
+                        "\"lastcallctl reload\" have made it known: a user without an entry"));
+  // One that has a name is a matter of a command.
+  const std::string daemon = UserName(1);
+  if (daemon.empty()) GTEST_SKIP() << "this machine has no user 1";
+  EXPECT_THAT(roles.Denial(1, Role::kStranger, "drain"),
+              HasSubstr("or ask for \"usermod -aG viewers " + daemon + "\" and log in again"));
 }
 
 // The kernel says of a socket pair's ends that they are ours.

@@ -157,6 +157,12 @@ TEST_F(VerbsTest, RefusalsSayWhatTheDaemonSaid) {
   EXPECT_EQ(err(), "lastcallctl: you are not in lastcall-admin\n");
 }
 
+TEST_F(VerbsTest, EachMistakeHasALine) {
+  StartDaemon().error = {Code::kInvalidArgument, "a.toml:1: one\na.toml:2: two \x1b[31m\u202e"};
+  EXPECT_EQ(Run({"drain", "public"}), kExitUsage);
+  EXPECT_EQ(err(), "lastcallctl: a.toml:1: one\nlastcallctl: a.toml:2: two \\x1b[31m\\u202e\n");
+}
+
 TEST_F(VerbsTest, ServersAllOrOne) {
   StartDaemon();
   EXPECT_EQ(Run({"servers"}), kExitDone);
