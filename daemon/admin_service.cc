@@ -2,7 +2,6 @@
 
 #include <grpcpp/grpcpp.h>
 
-#include <algorithm>
 #include <atomic>
 #include <future>
 #include <mutex>
@@ -11,6 +10,7 @@
 
 #include "lastcall/admin/v1/admin.grpc.pb.h"
 
+#include <lastcall/base/safe_text.h>
 #include <lastcall/plugin/plugin.h>
 #include <lastcall/rpc/call.h>
 #include <lastcall/rpc/peer_name.h>
@@ -31,14 +31,7 @@ constexpr int kStreamsOfOthers = 16;
 constexpr Duration kSilence = std::chrono::seconds(1);
 
 grpc::Status ToGrpc(const Error& error) {
-  return {static_cast<grpc::StatusCode>(error.code), error.message};
-}
-
-// What callers write goes to the log and to terminals.
-std::string Printable(std::string text) {
-  std::replace_if(
-      text.begin(), text.end(), [](unsigned char c) { return c < 0x20 || c == 0x7F; }, '?');
-  return text;
+  return {static_cast<grpc::StatusCode>(error.code), SafeLines(error.message)};
 }
 
 grpc::Status Stopped() { return {grpc::StatusCode::UNAVAILABLE, "lastcalld has stopped"}; }
@@ -107,9 +100,11 @@ class AdminServer::Service final : public admin::v1::Admin::Service {
                        admin::v1::ReloadReply* reply) override {
     const auto caller = Allow(*context, Role::kOperator, "restart");
     if (!caller) return caller.error();
-    const Cause by = Note(*caller, "restart " + request->process(), request->reason());
-    return Change([this, request = *request, by](
-                      auto answer) { backend_.BeginRestart(request, by, std::move(answer)); },
+    admin::v1::RestartRequest asked = *request;
+    asked.set_process(SafeText(asked.process(), kMaxSafeName));
+    const Cause by = Note(*caller, "restart " + asked.process(), asked.reason());
+    return Change([this, request = std::move(asked),
+                   by](auto answer) { backend_.BeginRestart(request, by, std::move(answer)); },
                   reply);
   }
 
@@ -118,12 +113,15 @@ class AdminServer::Service final : public admin::v1::Admin::Service {
     const std::string verb = request->draining() ? "drain" : "undrain";
     const auto caller = Allow(*context, Role::kOperator, verb);
     if (!caller) return caller.error();
-    const Cause by = Note(*caller, verb + " " + request->server(), request->reason());
+    admin::v1::SetDrainingRequest asked = *request;
+    asked.set_server(SafeText(asked.server(), kMaxSafeName));
+    const Cause by = Note(*caller, verb + " " + asked.server(), asked.reason());
     Result<bool> changed;
-    const grpc::Status asked = Ask<Result<bool>>(
-        [this, request = *request, by](auto answer) { answer(backend_.SetDraining(request, by)); },
-        &changed);
-    if (!asked.ok()) return asked;
+    const grpc::Status answered =
+        Ask<Result<bool>>([this, request = std::move(asked),
+                           by](auto answer) { answer(backend_.SetDraining(request, by)); },
+                          &changed);
+    if (!answered.ok()) return answered;
     if (!changed) return ToGrpc(changed.error());
     reply->set_changed(*changed);
     return grpc::Status::OK;
@@ -133,12 +131,11 @@ class AdminServer::Service final : public admin::v1::Admin::Service {
                            admin::v1::SetLogLevelReply* reply) override {
     const auto caller = Allow(*context, Role::kOperator, "set the log level");
     if (!caller) return caller.error();
-    const Cause by = Note(*caller, "log-level " + request->level(), "");
+    const std::string wanted = SafeText(request->level(), kMaxSafeName);
+    const Cause by = Note(*caller, "log-level " + wanted, "");
     Result<std::string> previous;
     const grpc::Status asked = Ask<Result<std::string>>(
-        [this, level = request->level(), by](auto answer) {
-          answer(backend_.SetLogLevel(level, by));
-        },
+        [this, level = wanted, by](auto answer) { answer(backend_.SetLogLevel(level, by)); },
         &previous);
     if (!asked.ok()) return asked;
     if (!previous) return ToGrpc(previous.error());
@@ -200,10 +197,10 @@ class AdminServer::Service final : public admin::v1::Admin::Service {
   // Every change is in the log with who asked, also one that comes to nothing. `what` is empty when it
   // changes nothing.
   Cause Note(const Caller& caller, const std::string& what, const std::string& reason) {
-    const std::string why = Printable(reason);
+    const std::string why = SafeText(reason);
     if (!what.empty()) {
-      log_(LogLevel::kInfo, "admin: " + Printable(what) + " asked by " + Describe(caller) +
-                                (why.empty() ? "" : ": " + why));
+      log_(LogLevel::kInfo,
+           "admin: " + what + " asked by " + Describe(caller) + (why.empty() ? "" : ": " + why));
     }
     return CauseOf(caller, why);
   }

@@ -5,6 +5,7 @@
 #include <set>
 #include <utility>
 
+#include <lastcall/base/safe_text.h>
 #include <lastcall/base/spelling.h>
 
 #include "daemon/config_files.h"
@@ -117,7 +118,7 @@ void ConfigLoader::ReadGroups(Section& section, std::string_view key,
   if (!texts) return;
   groups.clear();
   for (const LocatedText& group : *texts) {
-    if (group.text.empty() || HasControl(group.text)) {
+    if (group.text.empty() || !IsSafeText(group.text)) {
       problems_.Add(group.place, section.NameOf(key) + ": " + Quoted(group.text) +
                                      " is not a group; write its name, or remove it");
     }

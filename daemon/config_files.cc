@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <utility>
 
+#include <lastcall/base/safe_text.h>
 #include <lastcall/base/trust.h>
 #include <lastcall/base/unique_fd.h>
 
@@ -57,22 +58,23 @@ toml::table ParseText(const std::string& text, const std::string& file, Problems
   }
 }
 
-toml::table ParseFile(const std::string& file, Problems& problems) {
+// `name`: of the file, for messages.
+toml::table ParseFile(const std::string& path, const std::string& name, Problems& problems) {
   constexpr char kRemedy[] = "make it a file that the daemon's user may read";
-  const auto found = Trust(geteuid()).Find(file);
+  const auto found = Trust(geteuid()).Find(path);
   if (!found) {
-    problems.Add({file}, Explain(found.error(), kRemedy));
+    problems.Add({name}, Explain(found.error(), kRemedy));
     return {};
   }
   const auto text = ReadAll(found->Open());
   if (!text) {
-    problems.Add({file}, "cannot be read: " + ErrnoText(text.error()) + "; " + kRemedy);
+    problems.Add({name}, "cannot be read: " + ErrnoText(text.error()) + "; " + kRemedy);
     return {};
   }
-  return ParseText(*text, file, problems);
+  return ParseText(*text, name, problems);
 }
 
-// In lexical order; hidden files are left out, as in the shell's *.toml.
+// The paths, in lexical order; hidden files are left out, as in the shell's *.toml.
 tl::expected<std::vector<std::string>, ConfigProblem> FindDropIns(const fs::path& file) {
   const fs::path folder = file.parent_path() / (file.stem().string() + ".d");
   const auto trusted = Trust(geteuid()).FindFolder(folder);
@@ -118,13 +120,22 @@ void Merge(toml::table&& from, toml::table& into) {
 Checked<ConfigFiles> ReadConfigFiles(const std::string& file) {
   std::error_code error;
   const fs::path path = fs::absolute(file, error).lexically_normal();
-  ConfigFiles read{.root = {}, .files = {path}};
+  std::vector<std::string> paths{path};
   const auto drop_ins = FindDropIns(path);
-  if (drop_ins) read.files.insert(read.files.end(), drop_ins->begin(), drop_ins->end());
+  if (drop_ins) paths.insert(paths.end(), drop_ins->begin(), drop_ins->end());
+  ConfigFiles read;
+  // Whoever may put a file there may not write messages, nor end the processes that are told of it.
+  for (const std::string& each : paths) read.files.push_back(SafeText(each));
   Problems problems(read.files);
   if (!drop_ins) problems.Add(drop_ins.error().place, drop_ins.error().message);
-  for (const std::string& each : read.files) {
-    Merge(ParseFile(each, problems), read.root);
+  // Other paths begin with that of its folder.
+  if (!IsSafeText(paths.front())) {
+    problems.Add({read.files.front()},
+                 "its path has a character that is no text; rename the folder "
+                 "or the file");
+  }
+  for (size_t i = 0; i < paths.size(); ++i) {
+    Merge(ParseFile(paths[i], read.files[i], problems), read.root);
   }
   if (!problems.empty()) return tl::unexpected(problems.Sorted());
   return read;

@@ -4,13 +4,18 @@
 #include <tuple>
 #include <utility>
 
+#include <lastcall/base/safe_text.h>
+
 namespace lastcall {
 
+namespace {
+
+// The flaws of many files may be one problem.
+constexpr size_t kMaxProblem = 16 << 10;
+
+}  // namespace
+
 void Problems::Add(Place place, std::string message) {
-  // What is quoted comes from outside: one problem is one line, and no control character goes on to
-  // a terminal.
-  std::replace_if(
-      message.begin(), message.end(), [](unsigned char c) { return c < 0x20 || c == 0x7F; }, '?');
   problems_.push_back({std::move(place), std::move(message)});
 }
 
@@ -30,7 +35,9 @@ std::vector<ConfigProblem> Problems::Sorted() const {
   return sorted;
 }
 
-std::string Quoted(std::string_view text) { return '"' + std::string(text) + '"'; }
+std::string Quoted(std::string_view text) {
+  return '"' + SafeText(std::string(text), kMaxSafeName) + '"';
+}
 
 std::string Format(const Place& place) {
   std::string text = place.file;
@@ -41,7 +48,8 @@ std::string Format(const Place& place) {
 
 std::string Format(const ConfigProblem& problem) {
   const std::string place = Format(problem.place);
-  return (place.empty() ? "" : place + ": ") + problem.message;
+  // What is quoted comes from outside: one problem is one line.
+  return SafeText((place.empty() ? "" : place + ": ") + problem.message, kMaxProblem);
 }
 
 std::string Format(const std::vector<ConfigProblem>& problems) {

@@ -5,6 +5,7 @@
 #include <charconv>
 
 #include <lastcall/base/json.h>
+#include <lastcall/base/safe_text.h>
 #include <lastcall/base/spelling.h>
 
 namespace lastcall {
@@ -73,11 +74,6 @@ std::string_view TypeName(const toml::node& node) {
 std::string KeyText(std::string_view key) {
   const bool bare = !key.empty() && key.find_first_not_of(kBareLetters) == key.npos;
   return bare ? std::string(key) : JsonWriter().String(key).text();  // the escapes are the same
-}
-
-bool HasControl(std::string_view text) {
-  return std::any_of(text.begin(), text.end(),
-                     [](unsigned char c) { return c < 0x20 || c == 0x7F; });
 }
 
 std::string Section::NameOf(std::string_view key) const {
@@ -205,7 +201,7 @@ void Section::Text(std::string_view key, std::string& out) {
     ExpectedBut(key, "a text", *node, Assign(key, "\"…\""));
   } else if (text->get().empty()) {
     Refuse(key, "must not be empty; remove the key to have its default");
-  } else if (HasControl(text->get())) {
+  } else if (!IsSafeText(text->get())) {
     Refuse(key, Quoted(text->get()) + " has a control character; remove it");
   } else {
     out = text->get();

@@ -104,6 +104,5 @@ void Section::Choice(std::string_view key, const std::vector<std::pair<std::stri
 std::string_view TypeName(const toml::node& node);
 // "public", or "\"my server\"" when it needs quotes as a key.
 std::string KeyText(std::string_view key);
-bool HasControl(std::string_view text);
 
 }  // namespace lastcall

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <utility>
 
+#include <lastcall/base/safe_text.h>
 #include <lastcall/base/spelling.h>
 
 #include "daemon/config_problems.h"
@@ -98,7 +99,7 @@ class Flattener {
  private:
   void AddNode(const std::string& prefix, const std::string& key, const toml::node& node) {
     const std::string name = prefix + key;
-    if (key.empty() || key.find('.') != key.npos || HasControl(key)) {
+    if (key.empty() || key.find('.') != key.npos || !IsSafeText(key)) {
       Refuse(prefix + KeyText(key), node, "a key must not be empty or have a dot in it; rename it");
     } else if (const auto* table = node.as_table()) {
       Add(*table, name + ".");
@@ -206,6 +207,11 @@ Result<PluginSpec*> AddPlugin(std::string_view entry, bool by_name, const Config
   PluginSpec plugin;
   plugin.name = name;
   plugin.path = file.lexically_normal();
+  // It goes to the host and into messages.
+  if (!IsSafeText(plugin.path)) {
+    return bad(Quoted(plugin.path) +
+               " has a character that is no text; rename the folder or the file");
+  }
   plugin.config = PluginConfig("server." + KeyText(server.name) + ".config." + KeyText(name), {});
   return &server.plugins.emplace_back(std::move(plugin));
 }

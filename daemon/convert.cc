@@ -5,6 +5,8 @@
 #include <ctime>
 #include <limits>
 
+#include <lastcall/base/safe_text.h>
+
 namespace lastcall {
 namespace {
 
@@ -40,6 +42,15 @@ WallTime ParseWallTime(const std::string& text) {
          (fraction < 1 ? FromSeconds(fraction) : Duration::zero());
 }
 
+// What a process says of its calls is its plugins' and its clients' word.
+std::string NameIn(const std::string& name) { return SafeText(name, kMaxSafeName); }
+
+std::vector<std::string> Frames(const google::protobuf::RepeatedPtrField<std::string>& stack) {
+  std::vector<std::string> frames;
+  for (const std::string& frame : stack) frames.push_back(SafeText(frame));
+  return frames;
+}
+
 std::optional<Duration> Optional(bool has, double seconds) {
   return has ? std::optional(FromSeconds(seconds)) : std::nullopt;
 }
@@ -52,18 +63,20 @@ v1::Cause ToProto(const Cause& cause) {
   message.set_signal(cause.signal);
   message.set_pid(cause.pid);
   message.set_uid(cause.uid);
-  message.set_who(cause.who);
-  message.set_reason(cause.reason);
+  // An order is never refused for a word in it, whoever let that in.
+  Cause safe = MadeSafe(cause);
+  message.set_who(std::move(safe.who));
+  message.set_reason(std::move(safe.reason));
   return message;
 }
 
 Cause FromProto(const v1::Cause& message) {
-  return {.kind = Named(kCauses, message.kind()).value_or(Cause::Kind::kProgram),
-          .signal = message.signal(),
-          .pid = message.pid(),
-          .uid = message.uid(),
-          .who = message.who(),
-          .reason = message.reason()};
+  return MadeSafe({.kind = Named(kCauses, message.kind()).value_or(Cause::Kind::kProgram),
+                   .signal = message.signal(),
+                   .pid = message.pid(),
+                   .uid = message.uid(),
+                   .who = message.who(),
+                   .reason = message.reason()});
 }
 
 v1::Request ToProto(const Ledger::Entry& entry) {
@@ -133,11 +146,11 @@ v1::Receipt ToProto(const Receipt& receipt) {
 
 Receipt FromProto(const v1::Receipt& message) {
   Receipt receipt;
-  receipt.subject = message.subject();
+  receipt.subject = NameIn(message.subject());
   receipt.pid = message.pid();
   receipt.incarnation = message.incarnation();
   receipt.exit_code = message.exit_code();
-  receipt.failure = message.failure();
+  receipt.failure = SafeText(message.failure());
   receipt.began = ParseWallTime(message.began());
   receipt.took = FromSeconds(message.took_s());
   for (const v1::Request& request : message.requests()) {
@@ -152,13 +165,13 @@ Receipt FromProto(const v1::Receipt& message) {
   receipt.calls_finished = message.calls_finished();
   receipt.calls_cancelled = message.calls_cancelled();
   for (const v1::CallRecord& call : message.cancelled()) {
-    receipt.cancelled.push_back(
-        {call.server(), call.method(), call.peer(), FromSeconds(call.age_s()), call.told()});
+    receipt.cancelled.push_back({NameIn(call.server()), NameIn(call.method()), NameIn(call.peer()),
+                                 FromSeconds(call.age_s()), call.told()});
   }
   for (const v1::StuckRecord& stuck : message.stuck()) {
     receipt.stuck.push_back({stuck.what() == "plugin" ? Stuck::What::kPlugin : Stuck::What::kCall,
-                             stuck.name(), FromSeconds(stuck.age_s()),
-                             {stuck.stack().begin(), stuck.stack().end()}});
+                             SafeText(stuck.name()), FromSeconds(stuck.age_s()),
+                             Frames(stuck.stack())});
   }
   for (const v1::Receipt& process : message.processes()) {
     receipt.processes.push_back(FromProto(process));

@@ -9,6 +9,7 @@
 
 #include <boost/asio/post.hpp>
 
+#include <lastcall/base/safe_text.h>
 #include <lastcall/base/spelling.h>
 
 #include "daemon/check.h"
@@ -178,7 +179,7 @@ void Daemon::RunOne() {
   try {
     loop_.run_one();
   } catch (const std::exception& error) {
-    Say(LogLevel::kError, std::string("internal error: ") + error.what() + "; the daemon goes on");
+    Say(LogLevel::kError, "internal error: " + SafeText(error.what()) + "; the daemon goes on");
   }
 }
 

@@ -5,6 +5,8 @@
 #include <map>
 #include <utility>
 
+#include <lastcall/base/safe_text.h>
+
 #include "daemon/convert.h"
 #include "daemon/daemon.h"
 
@@ -36,8 +38,9 @@ void AddReport(const worker::v1::ServerReport& report, admin::v1::Server& server
   server.set_calls_total(server.calls_total() + static_cast<double>(report.calls_total()));
   server.set_connections(server.connections() + report.connections());
   for (const worker::v1::MethodReport& method : report.methods()) {
-    admin::v1::Method& count = methods[method.name()];
-    count.set_name(method.name());
+    const std::string name = SafeText(method.name(), kMaxSafeName);
+    admin::v1::Method& count = methods[name];
+    count.set_name(name);
     count.set_in_flight(count.in_flight() + method.in_flight());
     count.set_total(count.total() + static_cast<double>(method.total()));
   }

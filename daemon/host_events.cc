@@ -2,11 +2,20 @@
 
 #include <utility>
 
+#include <lastcall/base/safe_text.h>
+
 #include "daemon/convert.h"
 
 namespace lastcall {
 
 using worker::v1::FromHost;
+
+namespace {
+
+// A line for each key that a plugin did not read.
+constexpr size_t kMaxStartError = 16 << 10;
+
+}  // namespace
 
 void TellSupervisor(const FromHost& message, size_t member, uint32_t incarnation, Instant now,
                     Supervisor& supervisor) {
@@ -17,7 +26,7 @@ void TellSupervisor(const FromHost& message, size_t member, uint32_t incarnation
       return supervisor.OnStartFailed(
           member, incarnation,
           Error{message.start_failed().configuration() ? Code::kInvalidArgument : Code::kInternal,
-                message.start_failed().message()});
+                SafeLines(message.start_failed().message(), kMaxStartError)});
     case FromHost::kReport:
       return supervisor.OnStage(member, incarnation,
                                 StageNamed(message.report().stage()).value_or(Stage::kStarting));

@@ -18,6 +18,7 @@
 #include "daemon/plugin_message.h"
 #include "daemon/trusted_plugin.h"
 
+#include <lastcall/base/safe_text.h>
 #include <lastcall/host/host.h>
 #include <lastcall/signals/signals.h>
 
@@ -130,7 +131,8 @@ int main(int argc, char** argv) {
     if (!trial) return lastcall::Main();
     return lastcall::RunTrial(lastcall::Channel(lastcall::UniqueFd(lastcall::kControlFd)));
   } catch (const std::exception& error) {
-    std::fprintf(stderr, "lastcall-host: internal error: %s\n", error.what());
+    std::fprintf(stderr, "lastcall-host: internal error: %s\n",
+                 lastcall::SafeText(error.what()).c_str());
     return lastcall::kInternal;
   }
 }

@@ -8,6 +8,8 @@
 
 #include <boost/asio/post.hpp>
 
+#include <lastcall/base/safe_text.h>
+
 #include "daemon/convert.h"
 #include "daemon/host_events.h"
 #include "daemon/plugin_message.h"
@@ -259,13 +261,13 @@ void HostProcess::Handle(const FromHost& message) {
         surroundings_.supervisor().OnStartFailed(
             member_, incarnation_,
             Error{Code::kFailedPrecondition,
-                  "lastcall-host is version " + message.hello().version() +
+                  "lastcall-host is version " + SafeText(message.hello().version(), kMaxSafeName) +
                       ", lastcalld is " LASTCALL_VERSION "; install both from one build"});
         Kill();
       }
       return;
     case FromHost::kMaking:
-      making_ = message.making().what();
+      making_ = SafeText(message.making().what());
       return;
     case FromHost::kReport:
       report_ = message.report();

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <vector>
 
+#include <lastcall/base/safe_text.h>
+
 namespace lastcall {
 
 void LastWords::Add(std::string_view text) {
@@ -13,17 +15,16 @@ void LastWords::Add(std::string_view text) {
 std::string LastWords::Line() const {
   std::vector<std::string> lines(1);
   for (const char each : tail_) {
-    if (each == '\n') {
-      if (!lines.back().empty()) lines.emplace_back();
-    } else {
-      // Nothing that a terminal would obey.
-      lines.back() += static_cast<unsigned char>(each) < ' ' || each == 0x7f ? ' ' : each;
+    if (each != '\n') {
+      lines.back() += each;
+    } else if (!lines.back().empty()) {
+      lines.emplace_back();
     }
   }
   if (lines.back().empty()) lines.pop_back();
   std::string text;
   for (size_t i = lines.size() - std::min(lines.size(), kLines); i < lines.size(); ++i) {
-    text += (text.empty() ? "" : " | ") + lines[i];
+    text += (text.empty() ? "" : " | ") + SafeText(lines[i]);
   }
   if (text.size() <= kLength) return text;
   size_t from = text.size() - kLength;

@@ -62,7 +62,7 @@ class Form {
 
 LogQueue::Sink StderrSink(const std::string& name) {
   return [form = std::make_shared<Form>(name)](const LogQueue::Line& line) {
-    return LineWriter(STDERR_FILENO).Write(form->Head(line), line.text);
+    return LineWriter(STDERR_FILENO).Write(form->Head(line), InLog(line.text));
   };
 }
 
@@ -70,7 +70,10 @@ LogQueue::Sink JournalSink(const std::string& name) {
   const auto journal = std::make_shared<spdlog::sinks::systemd_sink_st>(name, true);
   journal->set_pattern("%n: %v");
   return [journal, form = std::make_shared<Form>(name)](const LogQueue::Line& line) {
-    journal->log(form->Message(line));
+    const std::string text = InLog(line.text);
+    auto message = form->Message(line);
+    message.payload = text;
+    journal->log(message);
     return true;
   };
 }

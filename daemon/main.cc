@@ -22,6 +22,7 @@
 #include "daemon/trial.h"
 #include "daemon/trust_check.h"
 
+#include <lastcall/base/safe_text.h>
 #include <lastcall/signals/signals.h>
 
 namespace lastcall {
@@ -131,7 +132,7 @@ int Main(int argc, char** argv) {
   if (check) --argc;
   const auto options = Parse(argc, argv);
   if (!options) {
-    std::cerr << "lastcalld: " << options.error() << "\n";
+    std::cerr << "lastcalld: " << SafeText(options.error()) << "\n";
     return kUsage;
   }
   if (options->help || options->version) {
@@ -178,7 +179,7 @@ int main(int argc, char** argv) {
   try {
     return lastcall::Main(argc, argv);
   } catch (const std::exception& error) {
-    std::cerr << "lastcalld: internal error: " << error.what() << "\n";
+    std::cerr << "lastcalld: internal error: " << lastcall::SafeText(error.what()) << "\n";
     return lastcall::kInternal;
   }
 }

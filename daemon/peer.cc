@@ -5,6 +5,8 @@
 
 #include <cerrno>
 
+#include <lastcall/base/safe_text.h>
+
 namespace lastcall {
 
 std::optional<Peer> PeerOf(int fd) {
@@ -32,7 +34,7 @@ std::string UserName(uid_t uid) {
   while (getpwuid_r(uid, &entry, buffer.data(), buffer.size(), &found) == ERANGE) {
     buffer.resize(buffer.size() * 2);
   }
-  return found == nullptr ? "" : found->pw_name;
+  return found == nullptr ? "" : SafeText(found->pw_name, kMaxSafeName);
 }
 
 std::string UserText(uid_t uid) {

@@ -11,6 +11,7 @@
 #include <boost/asio/post.hpp>
 
 #include <lastcall/base/clock.h>
+#include <lastcall/base/safe_text.h>
 #include <lastcall/supervisor/process.h>
 
 namespace lastcall {
@@ -90,6 +91,7 @@ struct ResumeCheck::Run : std::enable_shared_from_this<Run> {
     while (const size_t size = words_end.read_some(boost::asio::buffer(block), over)) Hear(size);
     words_end.cancel();
     while (words.ends_with('\n')) words.pop_back();
+    words = SafeLines(std::move(words));  // of whatever is in the place of lastcalld now
     const ExitStatus status{.code = info.si_code == CLD_EXITED ? info.si_status : 0,
                             .signal = info.si_code == CLD_EXITED ? 0 : info.si_status};
     if (auto tell = std::exchange(done, nullptr)) tell(Judge(status));

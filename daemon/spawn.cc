@@ -12,6 +12,8 @@
 #include <csignal>
 #include <string_view>
 
+#include <lastcall/base/safe_text.h>
+
 namespace lastcall {
 namespace {
 
@@ -79,13 +81,13 @@ Result<Child> Spawn(const Command& command) {
   const int error =
       posix_spawn(&child.pid, program.c_str(), actions.get(), attributes.get(),
                   Pointers(command.arguments).data(), Pointers(environment).data());
-  if (error != 0) return FailErrno("cannot start " + command.arguments.front(), error);
+  if (error != 0) return FailErrno("cannot start " + SafeText(command.arguments.front()), error);
   child.pidfd.Reset(static_cast<int>(syscall(SYS_pidfd_open, child.pid, 0)));
   if (!child.pidfd) {
     const int why = errno;
     kill(child.pid, SIGKILL);
     waitpid(child.pid, nullptr, 0);
-    return FailErrno("cannot watch " + command.arguments.front(), why);
+    return FailErrno("cannot watch " + SafeText(command.arguments.front()), why);
   }
   return child;
 }

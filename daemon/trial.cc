@@ -19,6 +19,7 @@
 #include "daemon/spawn.h"
 #include "lastcall/worker/v1/worker.pb.h"
 
+#include <lastcall/base/safe_text.h>
 #include <lastcall/supervisor/supervisor.h>
 
 namespace lastcall {
@@ -178,18 +179,20 @@ void TrialChild::Handle(const FromHost& message) {
   spoke_ = true;
   due_ = After(std::chrono::steady_clock::now(), limit_);
   if (message.has_trying()) {
-    step_ = message.trying().step();
+    step_ = SafeText(message.trying().step());
     return;
   }
   const Subject& subject = subjects_[next_];
   if (!message.tried().problem().empty()) {
     result_.problems.push_back(
-        {subject.plugin->place, subject.name() + message.tried().problem()});
+        {subject.plugin->place, subject.name() + SafeText(message.tried().problem())});
   }
   for (const std::string& warning : message.tried().warnings()) {
-    result_.warnings.push_back(subject.name() + warning);
+    result_.warnings.push_back(subject.name() + SafeText(warning));
   }
-  for (const std::string& key : message.tried().unchecked()) result_.warnings.push_back(key);
+  for (const std::string& key : message.tried().unchecked()) {
+    result_.warnings.push_back(SafeText(key));
+  }
   step_.clear();
   said_ = 0;
   ++next_;

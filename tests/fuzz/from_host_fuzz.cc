@@ -12,6 +12,7 @@
 #include "tests/fuzz/packets.h"
 #include "tests/fuzz/target.h"
 
+#include <lastcall/base/safe_text.h>
 #include <lastcall/testing/fake_clock.h>
 #include <lastcall/testing/fake_process.h>
 #include <lastcall/testing/recording_observer.h>
@@ -27,7 +28,7 @@ class Scene {
   Scene()
       : supervisor_({.shutdown = {1s, 5s, 1s}, .ready = 10s, .settle = 1s, .keep = 2},
                     {Member("talks", talks_), Member("silent", silent_)}, clock_, observer_,
-                    [](LogLevel, std::string_view) {}) {
+                    [](LogLevel, std::string_view said) { ExpectSafe(std::string(said)); }) {
     supervisor_.Start();
     supervisor_.OnReady(1, 1);
   }
@@ -66,12 +67,18 @@ class Scene {
     if (observer_.receipts().size() != 1) std::abort();
     const Receipt& receipt = observer_.receipts()[0];
     // As it goes to admins, and into its file.
-    (void)receipt.ToJson();
-    (void)receipt.Outcome();
-    (void)ToProto(receipt).SerializeAsString();
+    ExpectSafe(receipt.ToJson());
+    ExpectSafe(receipt.Outcome());
+    v1::Receipt received;
+    if (!received.ParseFromString(ToProto(receipt).SerializeAsString())) std::abort();
   }
 
  private:
+  // Whatever it says of itself, it is lines of safe text.
+  static void ExpectSafe(const std::string& text) {
+    if (SafeLines(text) != text) std::abort();
+  }
+
   static Supervisor::Member Member(const std::string& name, FakeProcess& process) {
     return {name, RestartPolicy::kAlways, {name + " server"},
             [&process](size_t, uint32_t incarnation) { return process.Make(incarnation); }};

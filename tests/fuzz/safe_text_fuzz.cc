@@ -1,5 +1,5 @@
-// Any bytes as text from outside, by any limit: what comes out is safe, fits, stays as it is from there
-// on, and is what protobuf and JSON take. The first byte is the limit.
+// Any bytes as text from outside, by any limit: what comes out is safe, fits, stays as it is from
+// there on, and is what protobuf and JSON take. The first byte is the limit.
 #include <algorithm>
 #include <cstdlib>
 #include <string>

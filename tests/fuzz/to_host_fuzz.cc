@@ -12,6 +12,7 @@
 #include "tests/fuzz/packets.h"
 #include "tests/fuzz/target.h"
 
+#include <lastcall/base/safe_text.h>
 #include <lastcall/lifecycle/lifecycle.h>
 #include <lastcall/testing/fake_clock.h>
 
@@ -69,7 +70,10 @@ class HostLife {
     Receipt receipt;
     lifecycle_.Complete(receipt);
     const v1::Receipt sent = ToProto(receipt);
-    (void)FromProto(sent).ToJson();
+    const std::string json = FromProto(sent).ToJson();
+    if (!IsSafeText(json)) std::abort();
+    v1::Receipt received;
+    if (!received.ParseFromString(sent.SerializeAsString())) std::abort();
   }
 
  private:

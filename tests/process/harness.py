@@ -125,7 +125,7 @@ def environment_of(pid):
     """The variables that a process was started with."""
     with open(f"/proc/{pid}/environ", "rb") as environ:
         entries = environ.read().split(b"\0")
-    return dict(entry.decode().partition("=")[::2] for entry in entries if entry)
+    return dict(os.fsdecode(entry).partition("=")[::2] for entry in entries if entry)
 
 
 def run(*command, **kwargs):

@@ -29,8 +29,9 @@ def integer(value, prefix):
 
 
 def header(name, value):
-    """A literal that nobody keeps."""
-    return b"\0" + integer(len(name), 7) + name.encode() + integer(len(value), 7) + value.encode()
+    """A literal that nobody keeps; text, or any bytes."""
+    name, value = (each if isinstance(each, bytes) else each.encode() for each in (name, value))
+    return b"\0" + integer(len(name), 7) + name + integer(len(value), 7) + value
 
 
 def request(method, more=b""):

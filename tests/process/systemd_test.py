@@ -185,7 +185,7 @@ class SocketTest(unittest.TestCase):
 
     def listening(self, path=None):
         passed = socket.socket(socket.AF_UNIX if path else socket.AF_INET)
-        passed.bind(str(path) if path else ("127.0.0.1", 0))
+        passed.bind(os.fsencode(path) if path else ("127.0.0.1", 0))
         passed.listen(100)
         self.addCleanup(passed.close)
         return passed
@@ -209,6 +209,13 @@ class SocketTest(unittest.TestCase):
         daemon.program.write_text(f'#!/bin/sh\nexport LISTEN_PID=$$\nexec {BIN}/lastcalld "$@"\n')
         daemon.program.chmod(0o755)
         return daemon
+
+    def test_names_that_are_no_text(self):
+        sockets = [(os.fsdecode(b"o\xff"), self.listening()),
+                   ("web", self.listening(self.folder / os.fsdecode(b"w\xff.sock")))]
+        with self.daemon(sockets, ["systemd:web"]) as daemon:
+            self.assertEqual(daemon.server().listen, [f"unix:{self.folder}/w\\xff.sock"])
+            self.assertIn('systemd passed socket "o\\xff", which', daemon.log())
 
     def test_found_by_name_and_not_by_place(self):
         path = self.folder / "web.sock"

@@ -1,6 +1,7 @@
 """TLS and mutual TLS, with certificates made on the spot: who is served, who is not, and renewal."""
 
 import pathlib
+import signal
 import subprocess
 import tempfile
 import unittest
@@ -28,11 +29,11 @@ class Authority:
     def openssl(self, *args):
         subprocess.run(["openssl", *map(str, args)], check=True, capture_output=True)
 
-    def issue(self, name):
+    def issue(self, name, subjects=b"DNS:localhost,IP:127.0.0.1"):
         """(certificate, key): for localhost."""
         certificate, key = self.folder / f"{name}.pem", self.folder / f"{name}.key"
         request, names = self.folder / f"{name}.csr", self.folder / "names"
-        names.write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
+        names.write_bytes(b"subjectAltName=" + subjects + b"\n")
         self.openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
                      "-subj", f"/CN={name}", "-keyout", key, "-out", request)
         self.openssl("x509", "-req", "-in", request, "-CA", self.certificate, "-CAkey", self.key,
@@ -108,6 +109,22 @@ class TlsTest(unittest.TestCase):
             self.assertEqual(call.code(), grpc.StatusCode.UNAVAILABLE)
             (cancelled,) = daemon.receipt()["cancelled"]
             self.assertRegex(cancelled["peer"], "^ipv4:.* (localhost|alice)")
+
+    def test_a_peer_whose_name_steers_terminals(self):
+        config = {"shutdown": {"grace": "200ms"}}
+        client = self.authority.issue("eve", b"URI:spiffe://shop/\x9b31m")
+        with self.daemon(client_ca=self.authority.certificate, config=config) as daemon:
+            echo = echo_pb2_grpc.EchoStub(self.channel(daemon, client=client))
+            call = echo.Slow.future(SlowRequest(delay_ms=60_000), timeout=60)
+            daemon.await_calls(1)
+            daemon.signal(signal.SIGUSR1)
+            daemon.wait_log("from ipv4:")
+            daemon.process.terminate()
+            self.assertEqual(daemon.wait(), 3)
+            self.assertEqual(call.code(), grpc.StatusCode.UNAVAILABLE)
+            (cancelled,) = daemon.receipt()["cancelled"]
+            self.assertRegex(cancelled["peer"], r"^ipv4:.* spiffe://shop/\\u009b31m$")
+            self.assertNotIn("\u009b", daemon.log())
 
     def test_a_renewed_certificate_is_a_reload(self):
         with self.daemon() as daemon:

@@ -92,12 +92,15 @@ const Bad kBadTcp[] = {
     {"ipv4:127.0.0.1:1",
      "\"ipv4:127.0.0.1:1\" begins with a scheme; write it without: \"127.0.0.1:1\""},
     {"systemd:",
-     "\"systemd:\" needs the name of a socket, as FileDescriptorName= of its unit has it; write for "
+     "\"systemd:\" needs the name of a socket, as FileDescriptorName= of its unit has it; write "
+     "for "
      "example \"systemd:web\""},
     {"systemd:a:b",
      "\"systemd:a:b\" needs the name of a socket, as FileDescriptorName= of its unit has it; write "
      "for example \"systemd:web\""},
-    {"a\n:1", "\"a\n:1\" has a control character; remove it"},
+    {"a\n:1", "\"a\\n:1\" has a control character; remove it"},
+    {"unix:/a\xff", "\"unix:/a\\xff\" has a control character; remove it"},
+    {"unix:/a\u202e", "\"unix:/a\\u202e\" has a control character; remove it"},
 };
 INSTANTIATE_TEST_SUITE_P(Tcp, BadAddressTest, testing::ValuesIn(kBadTcp));
 

@@ -9,6 +9,7 @@
 #include <deque>
 #include <thread>
 
+#include "lastcall/base/safe_text.h"
 #include "lastcall/event/latch.h"
 #include "lastcall/rpc/call.h"
 
@@ -160,6 +161,36 @@ TEST_F(CallRegistryTest, MethodNamesThatPeersInventAreBounded) {
   const auto known = Begin(context, "/invented/7");
   EXPECT_EQ(calls_.Calls(1)[0].method, "/invented/7");
   End(*known);
+}
+
+TEST_F(CallRegistryTest, MethodNamesThatAreNoTextAreMadeSafe) {
+  const FakeContext one, two;
+  const auto a = Begin(one, "/a/\xff\n"), b = Begin(two, std::string(5000, 'x').c_str());
+  clock_.Advance(1s);
+  const auto calls = calls_.Calls(2);
+  const auto methods = calls_.methods();
+  EXPECT_EQ(methods[0].method, "/a/\\xff\\n");
+  EXPECT_EQ(methods[1].method.size(), kMaxSafeName);
+  for (const CallInfo& call : calls) EXPECT_TRUE(IsSafeText(call.method)) << call.method;
+  End(*a);
+  End(*b);
+  // The same again, for which nothing new is kept.
+  End(*Begin(one, "/a/\xff\n"));
+  EXPECT_EQ(calls_.methods().size(), 2u);
+  EXPECT_EQ(calls_.methods()[0].total, 2u);
+}
+
+TEST_F(CallRegistryTest, RegisteredMethodsKeepTheirNamesWhateverIsInvented) {
+  calls_.AddMethod(kMethod);
+  EXPECT_TRUE(calls_.methods().empty()) << "nobody has called it";
+  const FakeContext context;
+  for (int i = 0; i < 1500; ++i) End(*Begin(context, ("/invented/" + std::to_string(i)).c_str()));
+  End(*Begin(context));
+  const auto methods = calls_.methods();
+  EXPECT_EQ(methods.size(), 1002u);
+  EXPECT_EQ(std::count_if(methods.begin(), methods.end(),
+                          [](const auto& each) { return each.method == kMethod; }),
+            1);
 }
 
 TEST_F(CallRegistryTest, IdleIsToldOnceWatched) {

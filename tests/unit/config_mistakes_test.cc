@@ -45,7 +45,7 @@ const Mistake kGeneral[] = {
     {"EmptyText", "state_dir = \"\"\n", "",
      "m.toml:1: state_dir: must not be empty; remove the key to have its default"},
     {"ControlCharacterInText", "plugin_dir = \"a\\u0000b\"\n", "",
-     "m.toml:1: plugin_dir: \"a?b\" has a control character; remove it"},
+     "m.toml:1: plugin_dir: \"a\\x00b\" has a control character; remove it"},
     {"ValueForSection", "shutdown = \"5s\"\n", "",
      "m.toml:1: shutdown: expected a table, found a text; write it as a section of its own, "
      "[shutdown]"},

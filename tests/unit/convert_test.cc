@@ -111,6 +111,46 @@ TEST(ConvertTest, EveryKindOfCauseAndEveryStageAndHappeningComesBack) {
 }
 
 // Hello refuses another build, yet what cannot be read must not stop a receipt.
+// Whoever let the word in.
+TEST(ConvertTest, NoOrderAndNoReportIsRefusedForAWord) {
+  constexpr char kComm[] = "останов\xd0", kReason[] = "x\n\x1b[31m\xff\u202e";
+  const Request request{.cause = {.kind = Cause::Kind::kSignal, .who = kComm, .reason = kReason}};
+  worker::v1::ToHost sent, order;
+  *sent.mutable_stop() = ToProto(Plan(), {{request, true}});
+  ASSERT_TRUE(order.ParseFromString(sent.SerializeAsString()));
+  const Cause cause = RequestsOf(order.stop()).at(0).request.cause;
+  EXPECT_EQ(cause.who, "останов\\xd0");
+  EXPECT_EQ(cause.reason, "x\\n\\x1b[31m\\xff\\u202e");
+
+  worker::v1::FromHost told, report;
+  told.mutable_report()->add_servers()->add_methods()->set_name("/a/\xff");
+  EXPECT_TRUE(report.ParseFromString(told.SerializeAsString()));
+  told.mutable_start_failed()->set_message(kReason);
+  EXPECT_TRUE(report.ParseFromString(told.SerializeAsString()));
+}
+
+TEST(ConvertTest, AReceiptIsOfSafeText) {
+  constexpr char kWords[] = "\u009b31m\u202e\nadmin: drain";
+  v1::Receipt told;
+  told.set_subject(kWords);
+  told.set_failure(kWords);
+  told.add_requests()->mutable_cause()->set_who(kWords);
+  v1::CallRecord& call = *told.add_cancelled();
+  call.set_server(kWords);
+  call.set_method(kWords);
+  call.set_peer(kWords);
+  v1::StuckRecord& stuck = *told.add_stuck();
+  stuck.set_name(kWords);
+  stuck.add_stack(kWords);
+  const Receipt receipt = FromProto(told);
+  for (const std::string& text :
+       {receipt.subject, receipt.failure, receipt.requests[0].request.cause.who,
+        receipt.cancelled[0].server, receipt.cancelled[0].method, receipt.cancelled[0].peer,
+        receipt.stuck[0].name, receipt.stuck[0].stack[0]}) {
+    EXPECT_EQ(text, "\\u009b31m\\u202e\\nadmin: drain");
+  }
+}
+
 TEST(ConvertTest, UnknownWordsBecomeTheMostHarmless) {
   v1::Receipt message;
   message.add_stages()->set_stage("party");

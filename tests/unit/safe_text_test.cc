@@ -42,12 +42,12 @@ TEST(SafeTextTest, WhatReordersTextOrBreaksLinesIsWrittenAsEscapes) {
 
 TEST(SafeTextTest, BytesThatAreNoUtf8AreWrittenOneByOne) {
   EXPECT_EQ(SafeText("/a/\xff"), "/a/\\xff");
-  EXPECT_EQ(SafeText("останов\xd0"), "останов\\xd0");            // cut off
-  EXPECT_EQ(SafeText("\xE2\x82z"), "\\xe2\\x82z");               // cut off
-  EXPECT_EQ(SafeText("\x80"), "\\x80");                          // a continuation by itself
+  EXPECT_EQ(SafeText("останов\xd0"), "останов\\xd0");  // cut off
+  EXPECT_EQ(SafeText("\xE2\x82z"), "\\xe2\\x82z");     // cut off
+  EXPECT_EQ(SafeText("\x80"), "\\x80");                // a continuation by itself
   EXPECT_EQ(SafeText("\xC0\xAF\xE0\x80\xAF"), "\\xc0\\xaf\\xe0\\x80\\xaf");  // longer than needed
   EXPECT_EQ(SafeText("\xF0\x8F\xBF\xBF"), "\\xf0\\x8f\\xbf\\xbf");
-  EXPECT_EQ(SafeText("\xED\xA0\x80"), "\\xed\\xa0\\x80");          // half a surrogate pair
+  EXPECT_EQ(SafeText("\xED\xA0\x80"), "\\xed\\xa0\\x80");           // half a surrogate pair
   EXPECT_EQ(SafeText("\xF4\x90\x80\x80"), "\\xf4\\x90\\x80\\x80");  // beyond U+10FFFF
   EXPECT_EQ(SafeText("\xF8\x88\x80\x80\x80"), "\\xf8\\x88\\x80\\x80\\x80");
 }
@@ -71,8 +71,9 @@ TEST(SafeTextTest, LinesStayLines) {
 
 // Any bytes, by any limit.
 TEST(SafeTextTest, HoldsForWhateverComes) {
-  const std::vector<std::string> pieces = {"a", "\\", "\n", "\x1b", "\x7f", "\xff", "\xc3", "\xa9", "\u009b",
-                                           "\u202e", "\u2028", "é", "€", "😀", "\xed\xa0", "…"};
+  const std::vector<std::string> pieces = {"a",    "\\",   "\n",       "\x1b",   "\x7f",   "\xff",
+                                           "\xc3", "\xa9", "\u009b",   "\u202e", "\u2028", "é",
+                                           "€",    "😀",    "\xed\xa0", "…"};
   std::mt19937 random(1);
   for (int round = 0; round < 20'000; ++round) {
     std::string text;
@@ -111,7 +112,8 @@ TEST(SafeTextTest, TellsEveryCharacter) {
               static_cast<char>(0x80 | (code & 0x3F))};
     } else {
       text = {static_cast<char>(0xF0 | code >> 18), static_cast<char>(0x80 | (code >> 12 & 0x3F)),
-              static_cast<char>(0x80 | (code >> 6 & 0x3F)), static_cast<char>(0x80 | (code & 0x3F))};
+              static_cast<char>(0x80 | (code >> 6 & 0x3F)),
+              static_cast<char>(0x80 | (code & 0x3F))};
     }
     const Utf8Character front = FrontCharacter(text);
     ASSERT_EQ(front.length, text.size());

@@ -7,8 +7,10 @@
 #include <unistd.h>
 
 #include <array>
+#include <cstdlib>
 #include <filesystem>
 
+#include "lastcall/base/safe_text.h"
 #include "temp_folder.h"
 
 namespace lastcall {
@@ -175,6 +177,21 @@ TEST_F(TrustTest, RemediesCanBePasted) {
   const auto found = trust_.Find(folder_ / "it's here/file");
   ASSERT_FALSE(found);
   EXPECT_EQ(found.error().flaws.at(0).remedy, "chmod go-w '" + folder_.path() + "/it'\\''s here'");
+}
+
+TEST_F(TrustTest, NamesThatAreNoTextAreShownAndCanBePastedToo) {
+  const std::string name = "a\n\xff'\\x9b\u202e";
+  folder_.Write(name + "/file", "");
+  Chmod(name, 0777);
+  const auto found = trust_.Find(folder_ / (name + "/file"));
+  ASSERT_FALSE(found);
+  const Flaw& flaw = found.error().flaws.at(0);
+  EXPECT_EQ(flaw.path, folder_.path() + "/a\\n\\xff'\\x9b\\u202e");
+  EXPECT_TRUE(IsSafeText(found.error().error.message));
+  folder_.Write("remedy", flaw.remedy);
+  ASSERT_EQ(std::system(("LC_ALL=C.UTF-8 bash " + std::string(folder_ / "remedy")).c_str()), 0)
+      << flaw.remedy;
+  EXPECT_TRUE(trust_.Find(folder_ / (name + "/file")));
 }
 
 }  // namespace

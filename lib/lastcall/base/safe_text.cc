@@ -43,7 +43,7 @@ std::string Written(std::string_view rest, size_t limit, const std::string& line
   std::string safe;
   size_t may_be_cut = 0;  // the longest part that has room for an ellipsis behind it
   while (!rest.empty()) {
-    if (kEllipsis.size() <= limit && safe.size() <= limit - kEllipsis.size()) may_be_cut = safe.size();
+    if (safe.size() + kEllipsis.size() <= limit) may_be_cut = safe.size();
     if (rest.front() == '\n') {
       safe += line_break;
       rest.remove_prefix(1);

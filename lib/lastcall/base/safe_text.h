@@ -29,11 +29,11 @@ constexpr bool IsUnsafeCharacter(char32_t code) {
 // Whether `text` is UTF-8 without unsafe characters.
 bool IsSafeText(std::string_view text);
 
-// `text` as it is where it is safe and no longer than `limit`, which costs one look at it. Otherwise
-// unsafe characters are written as \n, \r, \t, \x1b or \u202e, and bytes that are not UTF-8 as \xff;
-// what does not fit goes, at the end of a character, and "…" says so. Never more work than `limit`
-// takes. To do it twice is to do it once: a backslash stays as it is, so that a text which holds the
-// four characters \xff looks like one with that byte.
+// `text` as it is where it is safe and no longer than `limit`, which costs one look at it.
+// Otherwise unsafe characters are written as \n, \r, \t, \x1b or \u202e, and bytes that are not
+// UTF-8 as \xff; what does not fit goes, at the end of a character, and "…" says so. Never more
+// work than `limit` takes. To do it twice is to do it once: a backslash stays as it is, so that a
+// text which holds the four characters \xff looks like one with that byte.
 std::string SafeText(std::string text, size_t limit = kMaxSafeText);
 
 // The same for a text of several lines: its line breaks stay, with `indent` behind each, so that no

@@ -8,6 +8,7 @@
 #include <system_error>
 #include <vector>
 
+#include <lastcall/base/safe_text.h>
 #include <lastcall/base/trust_text.h>
 
 namespace lastcall {
@@ -54,7 +55,7 @@ std::optional<Flaw> FindReaders(const std::string& path) {
   const bool group = (status.st_mode & S_IRGRP) != 0 && !IsOurs(status.st_gid) &&
                      MayGetTo(real, status.st_gid);
   if (!everybody && !group) return std::nullopt;
-  return Flaw{real,
+  return Flaw{SafeText(real),
               "may be read by " +
                   (everybody ? "everybody" : "the group " + GroupName(status.st_gid)) + " (" +
                   ModeText(status.st_mode) + ")",

@@ -11,6 +11,7 @@
 #include <deque>
 #include <utility>
 
+#include <lastcall/base/safe_text.h>
 #include <lastcall/base/trust_text.h>
 
 namespace lastcall {
@@ -61,8 +62,8 @@ tl::unexpected<Distrust> Walk::Broken(const std::string& path, int error) const 
   const Code code = error == ENOENT   ? Code::kNotFound
                     : error == EACCES ? Code::kPermissionDenied
                                       : Code::kInvalidArgument;
-  return tl::unexpected(
-      Distrust{.error = {code, path + ": cannot be read: " + ErrnoText(error)}, .flaws = {}});
+  return tl::unexpected(Distrust{
+      .error = {code, SafeText(path) + ": cannot be read: " + ErrnoText(error)}, .flaws = {}});
 }
 
 // What is ahead begins with the names of `path`.
@@ -79,6 +80,7 @@ void Walk::Push(const std::string& path) {
 
 // Links may lead to the same folder again.
 void Walk::Add(Flaw flaw) {
+  flaw.path = SafeText(std::move(flaw.path));
   const auto same = [&](const Flaw& one) { return one.path == flaw.path && one.what == flaw.what; };
   if (std::none_of(flaws_.begin(), flaws_.end(), same)) flaws_.push_back(std::move(flaw));
 }
@@ -155,9 +157,10 @@ tl::expected<TrustedFile, Distrust> Walk::Run(const std::string& path) {
   if (fstat(behind_.back().fd.get(), &status) != 0) return Broken(path, errno);
   if (folder_ != S_ISDIR(status.st_mode)) return Broken(path, folder_ ? ENOTDIR : EISDIR);
   if (!flaws_.empty()) {
-    return tl::unexpected(Distrust{
-        .error = {Code::kFailedPrecondition, path + " is not trusted: " + Describe(flaws_)},
-        .flaws = std::move(flaws_)});
+    return tl::unexpected(
+        Distrust{.error = {Code::kFailedPrecondition,
+                           SafeText(path) + " is not trusted: " + Describe(flaws_)},
+                 .flaws = std::move(flaws_)});
   }
   const std::string real = PathOf("");
   Step end = std::move(behind_.back());

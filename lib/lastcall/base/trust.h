@@ -18,7 +18,7 @@ namespace lastcall {
 
 // What is wrong with one file, folder or link on the way.
 struct Flaw {
-  std::string path;
+  std::string path;    // made safe
   std::string what;    // "belongs to alice (uid 1000)", "may be written by everybody (mode 0777)"
   std::string remedy;  // a command: "chmod go-w /opt/shop"
 };

@@ -15,6 +15,7 @@
 
 #include "lastcall/base/log.h"
 #include "lastcall/base/log_queue.h"
+#include "lastcall/base/safe_text.h"
 
 namespace lastcall {
 
@@ -119,7 +120,7 @@ struct Subscription::Entry : std::enable_shared_from_this<Entry> {
   static void SayThrown(const std::string& what) {
     try {
       LogQueue::Stderr()(LogLevel::kWarning,
-                         "lastcall: an executor threw, and what it was given is dropped: " + what);
+                         "lastcall: an executor threw, and what it was given is dropped: " + SafeText(what));
     } catch (const std::system_error&) {
       // No thread is left.
     }

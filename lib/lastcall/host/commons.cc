@@ -45,16 +45,9 @@ std::vector<pid_t> Threads() {
 
 std::string FolderOf(pid_t thread) { return "/proc/self/task/" + std::to_string(thread); }
 
-std::string NameOf(pid_t thread) {
-  std::ifstream comm(FolderOf(thread) + "/comm");
-  std::string name;
-  std::getline(comm, name);
-  return name;
-}
-
 // Those of the table that the thread does not block; a thread that has just ended blocks all.
 std::vector<int> OpenIn(pid_t thread) {
-  if (NameOf(thread) == kSignalReaderThread) return {};
+  if (CommandOf(thread) == kSignalReaderThread) return {};
   std::ifstream status(FolderOf(thread) + "/status");
   constexpr std::string_view kKey = "SigBlk:";
   for (std::string line; std::getline(status, line);) {
@@ -167,8 +160,9 @@ void Commons::CompareMasks(const std::string& who) {
       Say(who, what + " in the thread that made it; they were blocked again");
       continue;
     }
-    Say(who, what + " in thread " + std::to_string(thread) + " (" + NameOf(thread) +
-                 "), where that signal ends the process without its stages; leave the mask as it is");
+    Say(who,
+        what + " in thread " + std::to_string(thread) + " (" + CommandOf(thread) +
+            "), where that signal ends the process without its stages; leave the mask as it is");
   }
 }
 

@@ -39,6 +39,7 @@ void Host::Shutdown(std::string reason, std::optional<Duration> delay,
 }
 
 void Host::RequestStop(Request request) {
+  request.cause = MadeSafe(std::move(request.cause));
   Date(request, loop_->clock());
   loop_->Post([loop = loop_.get(), request = std::move(request)] { loop->OnRequest(request); });
 }

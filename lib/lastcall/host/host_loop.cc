@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "lastcall/base/safe_text.h"
 #include "lastcall/host/stack.h"
 
 namespace lastcall {
@@ -77,7 +78,7 @@ void HostLoop::Run(const std::function<void()>& event) {
   try {
     event();
   } catch (const std::exception& error) {
-    Say(LogLevel::kError, std::string("internal error: ") + error.what() + "; the process goes on");
+    Say(LogLevel::kError, "internal error: " + SafeText(error.what()) + "; the process goes on");
   }
 }
 

@@ -5,6 +5,8 @@
 #include <mutex>
 #include <utility>
 
+#include "lastcall/base/safe_text.h"
+
 namespace lastcall {
 
 class Site::Context final : public PluginHost {
@@ -19,7 +21,7 @@ class Site::Context final : public PluginHost {
   Termination termination() const override { return surroundings_.termination; }
 
   void Log(LogLevel level, std::string_view message) override {
-    surroundings_.log(level, "plugin " + source_.name + ": " + std::string(message));
+    surroundings_.log(level, "plugin " + source_.name + ": " + SafeText(std::string(message)));
   }
 
   void SetServing(std::string_view service, bool serving) override {
@@ -54,7 +56,7 @@ class Site::Context final : public PluginHost {
  private:
   void Apply(std::string_view service, bool serving) {
     if (server_->SetServiceServing(service, serving)) return;
-    Log(LogLevel::kWarning, "sets the health of \"" + std::string(service) +
+    Log(LogLevel::kWarning, "sets the health of \"" + SafeText(std::string(service), kMaxSafeName) +
                                 "\", which is no service of server " + server_name_);
   }
 
@@ -62,7 +64,8 @@ class Site::Context final : public PluginHost {
   void RefuseHealth(std::string_view service) {
     if (health_refused_.exchange(true)) return;
     surroundings_.log(LogLevel::kWarning,
-                      who() + " sets the health of \"" + std::string(service) +
+                      who() + " sets the health of \"" +
+                          SafeText(std::string(service), kMaxSafeName) +
                           "\" to SERVING during a shutdown; it is not, and stays as it is. Ask "
                           "PluginHost::termination() before setting it");
   }

@@ -14,11 +14,11 @@
 #include <csignal>
 #include <cstdlib>
 #include <ctime>
-#include <fstream>
 #include <memory>
 #include <mutex>
 
 #include "lastcall/host/symbols.h"
+#include "lastcall/lifecycle/cause.h"
 
 namespace lastcall {
 namespace {
@@ -147,10 +147,7 @@ std::vector<ThreadStack> AllStacks() {
   while (const dirent* entry = readdir(tasks.get())) {
     const pid_t id = std::atoi(entry->d_name);
     if (id <= 0 || id == self) continue;
-    std::ifstream comm("/proc/self/task/" + std::to_string(id) + "/comm");
-    ThreadStack stack{id, {}, StackOf(id)};
-    std::getline(comm, stack.name);
-    stacks.push_back(std::move(stack));
+    stacks.push_back({id, CommandOf(id), StackOf(id)});
   }
   return stacks;
 }

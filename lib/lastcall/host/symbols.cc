@@ -13,10 +13,14 @@
 #include <string_view>
 #include <utility>
 
+#include "lastcall/base/safe_text.h"
 #include "lastcall/base/unique_fd.h"
 
 namespace lastcall {
 namespace {
+
+// Of a demangled name; templates make long ones.
+constexpr size_t kMostOfName = 1024;
 
 struct Symbol {
   std::string name;
@@ -57,7 +61,7 @@ std::string Demangle(const std::string& name) {
   int status = 0;
   const std::unique_ptr<char, void (*)(void*)> text(
       abi::__cxa_demangle(name.c_str(), nullptr, nullptr, &status), &std::free);
-  return status == 0 ? text.get() : name;
+  return SafeText(status == 0 ? text.get() : name, kMostOfName);
 }
 
 std::string Hex(uint64_t value) {
@@ -87,7 +91,7 @@ Place Locate(void* address, uint64_t back) {
     symbol.offset += back;
   }
   if (symbol.name.empty()) symbol.offset = relative;
-  return {std::string(file), std::move(symbol)};
+  return {SafeText(std::string(file), kMaxSafeName), std::move(symbol)};
 }
 
 // "prices.so+0x1234", or an address alone.

@@ -1,9 +1,11 @@
 #include "lastcall/lifecycle/cause.h"
 
-#include <algorithm>
 #include <csignal>
 #include <cstring>
 #include <fstream>
+#include <utility>
+
+#include "lastcall/base/safe_text.h"
 
 namespace lastcall {
 
@@ -19,6 +21,12 @@ std::string_view Name(Cause::Kind kind) {
   return "program";
 }
 
+Cause MadeSafe(Cause cause) {
+  cause.who = SafeText(std::move(cause.who), kMaxSafeName);
+  cause.reason = SafeText(std::move(cause.reason));
+  return cause;
+}
+
 std::string SignalName(int signal) {
   const char* name = sigabbrev_np(signal);
   return name != nullptr ? std::string("SIG") + name : "signal " + std::to_string(signal);
@@ -27,11 +35,12 @@ std::string SignalName(int signal) {
 std::string CommandOf(pid_t pid) {
   std::ifstream comm("/proc/" + std::to_string(pid) + "/comm");
   std::string command;
-  std::getline(comm, command);
-  // A process chooses its name by itself: it must not steer whoever reads it.
-  std::replace_if(
-      command.begin(), command.end(), [](unsigned char c) { return c < 0x20 || c == 0x7F; }, '?');
-  return command;
+  // All of it. Unlike an iterator, getline does not throw when the process ends meanwhile.
+  std::getline(comm, command, '\0');
+  if (command.ends_with('\n')) command.pop_back();
+  // A process chooses its name by itself, and the kernel cuts it after 15 bytes, be that in the
+  // middle of a character.
+  return SafeText(std::move(command), kMaxSafeName);
 }
 
 std::string Describe(const Cause& cause) {

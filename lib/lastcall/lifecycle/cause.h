@@ -24,10 +24,13 @@ struct Cause {
   pid_t pid = 0;   // of the sender or caller; 0: unknown, or the kernel
   uid_t uid = 0;
   std::string who = {};     // command, plugin or process
-  std::string reason = {};  // as given
+  std::string reason = {};  // as given, made safe
 };
 
 std::string_view Name(Cause::Kind kind);
+
+// Its texts are of whoever asks.
+Cause MadeSafe(Cause cause);
 
 // For people: "SIGTERM from kill (pid 812, uid 0)", "plugin prices: out of licences".
 std::string Describe(const Cause& cause);
@@ -35,7 +38,8 @@ std::string Describe(const Cause& cause);
 // "SIGTERM".
 std::string SignalName(int signal);
 
-// The command of a living process, from /proc; empty when it is gone.
+// The command of a living process, or the name of a thread of this one, from /proc; empty when it
+// is gone.
 std::string CommandOf(pid_t pid);
 
 }  // namespace lastcall

@@ -24,7 +24,7 @@ Duration Budget::Total() const {
 
 Request RequestNow(Cause cause, const Clock& clock) {
   Request request;
-  request.cause = std::move(cause);
+  request.cause = MadeSafe(std::move(cause));
   Date(request, clock);
   return request;
 }

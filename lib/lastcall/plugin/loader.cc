@@ -14,11 +14,15 @@
 #include <utility>
 #include <vector>
 
+#include "lastcall/base/safe_text.h"
+
 namespace lastcall {
 namespace {
 
+// What its file says of itself, and the dynamic loader of it, is any text.
 tl::unexpected<Error> Refuse(const std::string& path, const std::string& why) {
-  return Fail(Code::kFailedPrecondition, "the plugin " + path + " was not loaded: " + why);
+  return Fail(Code::kFailedPrecondition,
+              SafeText("the plugin " + path + " was not loaded: " + why));
 }
 
 std::string Join(const std::vector<std::string>& lines) {
@@ -74,15 +78,16 @@ auto Guard(const std::string& subject, Run run) -> Result<decltype(run())> {
       return run();
     }
   } catch (const ConfigError& error) {
-    return Fail(Code::kInvalidArgument, subject + ": " + error.what());
+    return Fail(Code::kInvalidArgument, subject + ": " + SafeText(error.what()));
   } catch (const std::exception& error) {
     // Not the configuration's fault: a database that is away now may be back at the next start.
-    return Fail(Code::kInternal, subject + ": " + error.what());
+    return Fail(Code::kInternal, subject + ": " + SafeText(error.what()));
   } catch (...) {
     const std::type_info* type = abi::__cxa_current_exception_type();
-    return Fail(Code::kInternal, subject + ": it threw " +
-                                     (type != nullptr ? Demangle(type->name()) : "something") +
-                                     ", which is no std::exception and says nothing");
+    return Fail(Code::kInternal,
+                subject + ": it threw " +
+                    (type != nullptr ? SafeText(Demangle(type->name())) : "something") +
+                    ", which is no std::exception and says nothing");
   }
 }
 
@@ -133,7 +138,7 @@ Result<PluginLibrary> PluginLibrary::Open(const std::string& path, const std::st
   if (library == nullptr) return Refuse(path, internal::ExplainLoadError(absolute, dlerror()));
   const Result<const PluginEntry*> entry = FindEntry(library, path);
   if (!entry) return tl::unexpected(entry.error());
-  if ((*entry)->version != nullptr) manifest->version = (*entry)->version;
+  if ((*entry)->version != nullptr) manifest->version = SafeText((*entry)->version, kMaxSafeName);
   return PluginLibrary(std::move(*manifest), *entry);
 }
 

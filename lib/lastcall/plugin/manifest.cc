@@ -5,6 +5,7 @@
 #include <map>
 #include <unordered_set>
 
+#include "lastcall/base/safe_text.h"
 #include "lastcall/plugin/manifest_note.h"
 
 namespace grpc {
@@ -25,9 +26,7 @@ class TextFields {
       text.remove_prefix(std::min(line.size() + 1, text.size()));
       const size_t equals = line.find('=');
       // Values go into logs.
-      const bool printable = std::none_of(line.begin(), line.end(),
-                                          [](unsigned char c) { return c < ' ' || c == 0x7f; });
-      if (equals == line.npos || !printable) {
+      if (equals == line.npos || !IsSafeText(line)) {
         Note("has a line that is not key=value");
       } else {
         values_.emplace(line.substr(0, equals), line.substr(equals + 1));

@@ -6,11 +6,13 @@
 #include <link.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <memory>
 #include <optional>
 
+#include "lastcall/base/safe_text.h"
 #include "lastcall/base/unique_fd.h"
 #include "lastcall/plugin/descriptor_names.h"
 #include "lastcall/plugin/manifest.h"
@@ -212,6 +214,12 @@ Result<> ManifestReader::TakeNote(std::string_view owner, uint32_t type, std::st
 Result<> ManifestReader::TakeDescriptors(std::string_view bytes) {
   const std::optional<DescriptorNames> names = ReadDescriptorNames(bytes);
   if (!names) return Damaged("the .proto files in its manifest cannot be read");
+  for (const auto* list :
+       {&names->files, &names->needed_files, &names->services, &names->symbols}) {
+    if (!std::all_of(list->begin(), list->end(), IsSafeText)) {
+      return Damaged("a name in the .proto files of its manifest is no text");
+    }
+  }
   manifest_.files = names->files;
   manifest_.needed_files = names->needed_files;
   manifest_.services = names->services;

@@ -11,6 +11,7 @@
 
 #include "lastcall/base/log_queue.h"
 #include "lastcall/event/end_in_time.h"
+#include "lastcall/base/safe_text.h"
 #include "lastcall/event/inbox.h"
 
 namespace lastcall {
@@ -42,7 +43,7 @@ class Program::Loop {
         observer_(options_.observer != nullptr ? *options_.observer : SilentObserver()),
         log_(LogQueue::Before(options_.log)),
         lifecycle_(options_.shutdown, clock_.Now()) {
-    receipt_.subject = options_.name;
+    receipt_.subject = SafeText(options_.name, kMaxSafeName);
     receipt_.pid = getpid();
     if (options_.signals) ReadSignals(*options_.signals);
     thread_ = std::thread([this] { Read(); });
@@ -370,6 +371,7 @@ Result<> Program::Shutdown(std::string reason, std::optional<Duration> delay,
 
 Result<> Program::RequestStop(Request request) {
   if (auto here = CheckProcess(); !here) return here;
+  request.cause = MadeSafe(std::move(request.cause));
   Date(request, loop_->clock());
   loop_->Announce(request);
   loop_->Post([loop = loop_.get(), request = std::move(request)] { loop->OnRequest(request); });
@@ -392,17 +394,20 @@ Result<> Program::Adopt(const Plan& plan, std::vector<Ledger::Entry> entries) {
 
 Work Program::Enter(std::string name, std::string peer) {
   if (!CheckProcess()) return {};
-  return loop_->work().Enter(kInFlight, std::move(name), std::move(peer), loop_->clock().Now());
+  return loop_->work().Enter(kInFlight, SafeText(std::move(name), kMaxSafeName),
+                             SafeText(std::move(peer), kMaxSafeName), loop_->clock().Now());
 }
 
 Work Program::Open(std::string name) {
   if (!CheckProcess()) return {};
-  return loop_->work().Enter(kPart, std::move(name), {}, loop_->clock().Now());
+  return loop_->work().Enter(kPart, SafeText(std::move(name), kMaxSafeName), {},
+                             loop_->clock().Now());
 }
 
 Work Program::Hold(std::string name) {
   if (!CheckProcess()) return {};
-  return loop_->work().Enter(kHold, std::move(name), {}, loop_->clock().Now());
+  return loop_->work().Enter(kHold, SafeText(std::move(name), kMaxSafeName), {},
+                             loop_->clock().Now());
 }
 
 Termination Program::termination() const { return loop_->termination(); }

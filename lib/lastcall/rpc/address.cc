@@ -11,6 +11,8 @@
 #include <filesystem>
 #include <optional>
 
+#include "lastcall/base/safe_text.h"
+
 namespace lastcall {
 namespace {
 
@@ -23,7 +25,9 @@ constexpr std::string_view kDigits = "0123456789";
 constexpr std::string_view kHostLetters =
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.-_";
 
-std::string Quoted(std::string_view text) { return '"' + std::string(text) + '"'; }
+std::string Quoted(std::string_view text) {
+  return '"' + SafeText(std::string(text), kMaxSafeName) + '"';
+}
 
 tl::unexpected<Error> Bad(std::string message) {
   return Fail(Code::kInvalidArgument, std::move(message));
@@ -42,11 +46,6 @@ std::string NormalIpv6(std::string_view host) {
   std::array<char, INET6_ADDRSTRLEN> buffer;
   inet_ntop(AF_INET6, &address, buffer.data(), buffer.size());
   return buffer.data() + std::string(host.substr(zone));
-}
-
-bool HasControl(std::string_view text) {
-  return std::any_of(text.begin(), text.end(),
-                     [](unsigned char c) { return c < 0x20 || c == 0x7F; });
 }
 
 std::optional<uint16_t> ParsePort(std::string_view text) {
@@ -248,7 +247,7 @@ Result<Address> Address::Parse(std::string_view text, std::string_view folder) {
         "an address must not be empty; write for example \"127.0.0.1:50051\" or "
         "\"unix:/run/shop.sock\"");
   }
-  if (HasControl(text)) return Bad(Quoted(text) + " has a control character; remove it");
+  if (!IsSafeText(text)) return Bad(Quoted(text) + " has a control character; remove it");
   if (text.starts_with(kUnix)) return ParseUnix(text, folder);
   if (text.starts_with("unix-abstract:")) return Abstract(text);
   if (text.starts_with(kSystemd)) return ParseSystemd(text);

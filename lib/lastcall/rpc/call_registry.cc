@@ -7,11 +7,13 @@
 #include <unordered_map>
 #include <utility>
 
+#include "lastcall/base/safe_text.h"
+
 namespace lastcall {
 namespace {
 
-// A peer can invent method names; what goes beyond this is counted together.
-constexpr size_t kMaxMethods = 1000;
+// Where clients invent names (a generic service, and whatever a callback server does not know), all
+// those beyond the first are counted together.
 constexpr char kOtherMethods[] = "(others)";
 // How late a sync handler's token may learn that its client is gone. gRPC tells sync handlers only
 // when they ask (ServerContext::IsCancelled).
@@ -39,7 +41,7 @@ std::string PeerOf(const grpc::ServerContextBase& context) {
   std::string peer = context.peer();
   const auto names = context.auth_context()->GetPeerIdentity();
   if (!names.empty()) peer += " " + std::string(names.front().data(), names.front().size());
-  return peer;
+  return SafeText(std::move(peer), kMaxSafeName);
 }
 
 }  // namespace
@@ -180,23 +182,40 @@ std::shared_ptr<LiveCall> CallRegistry::Begin(const grpc::ServerContextBase* con
 CallRegistry::Method& CallRegistry::MethodOf(const char* name) {
   {
     std::shared_lock lock(methods_mutex_);
-    const auto found = methods_.find(std::string_view(name));
-    if (found != methods_.end()) return *found->second;
+    if (Method* const known = Known(name)) return *known;
   }
+  const std::string invented = SafeText(name, kMaxSafeName);
   std::unique_lock lock(methods_mutex_);
-  const std::string key = methods_.size() < kMaxMethods ? name : kOtherMethods;
-  auto& method = methods_[key];
+  if (Method* const known = Known(invented)) return *known;
+  if (invented_ == kMaxInvented) return Insert(kOtherMethods);
+  ++invented_;
+  return Insert(invented);
+}
+
+CallRegistry::Method* CallRegistry::Known(std::string_view name) const {
+  const auto found = methods_.find(name);
+  return found == methods_.end() ? nullptr : found->second.get();
+}
+
+CallRegistry::Method& CallRegistry::Insert(const std::string& name) {
+  auto& method = methods_[name];
   if (method == nullptr) {
     method = std::make_unique<Method>();
-    method->name = key;
+    method->name = name;
   }
   return *method;
+}
+
+void CallRegistry::AddMethod(std::string_view name) {
+  std::unique_lock lock(methods_mutex_);
+  Insert(std::string(name));
 }
 
 std::vector<MethodCount> CallRegistry::methods() const {
   std::shared_lock lock(methods_mutex_);
   std::vector<MethodCount> counts;
   for (const auto& [name, method] : methods_) {
+    if (method->gate.entered() == 0) continue;
     counts.push_back({name, method->gate.in_flight(), method->gate.entered()});
   }
   return counts;

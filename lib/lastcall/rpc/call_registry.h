@@ -11,6 +11,7 @@
 #include <shared_mutex>
 #include <stop_token>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <lastcall/base/clock.h>
@@ -27,7 +28,7 @@ namespace lastcall {
 class CallRegistry;
 
 struct MethodCount {
-  std::string method;  // "/package.Service/Method"
+  std::string method;  // "/package.Service/Method", made safe
   int64_t in_flight = 0;
   uint64_t total = 0;
 };
@@ -100,11 +101,17 @@ class CallRegistry {
   // Order: after the last call has ended.
   ~CallRegistry();
 
+  // Methods of services that are registered go by their name however many others are invented.
+  // Order: before the first call.
+  void AddMethod(std::string_view name);
+
+  // Of names that nobody has added, the first kMaxInvented are told apart.
   std::shared_ptr<LiveCall> Begin(const grpc::ServerContextBase* context, const char* method);
 
   int64_t in_flight() const { return gate_.in_flight(); }
   uint64_t total() const { return gate_.entered(); }
   Instant last_began() const { return last_began_.load(std::memory_order_relaxed); }
+  // Those that were called.
   std::vector<MethodCount> methods() const;
   // Oldest first, `limit` at most.
   std::vector<CallInfo> Calls(size_t limit) const;
@@ -123,7 +130,11 @@ class CallRegistry {
     std::string name;
     Gate gate;
   };
+  static constexpr size_t kMaxInvented = 1000;
+
   Method& MethodOf(const char* name);
+  Method* Known(std::string_view name) const;  // null: it is not
+  Method& Insert(const std::string& name);
   // Every living call, oldest first.
   std::vector<std::shared_ptr<LiveCall>> Snapshot() const;
   void WatchClient(const LiveCall& call);
@@ -139,6 +150,7 @@ class CallRegistry {
 
   mutable std::shared_mutex methods_mutex_;
   std::map<std::string, std::unique_ptr<Method>, std::less<>> methods_;  // never shrinks
+  size_t invented_ = 0;                                                  // of them
 
   std::mutex watched_mutex_;
   std::condition_variable_any watched_changed_;

@@ -13,6 +13,7 @@
 #include <cstring>
 #include <vector>
 
+#include "lastcall/base/safe_text.h"
 #include "lastcall/rpc/host_lookup.h"
 #include "lastcall/rpc/port_holder.h"
 #include "lastcall/rpc/unix_path.h"
@@ -167,8 +168,8 @@ Listener::Listener(UniqueFd fd) : fd_(std::move(fd)) {
   }
   const auto& path = reinterpret_cast<const sockaddr_un&>(name).sun_path;
   const bool abstract = path[0] == '\0';
-  address_ = (abstract ? "unix-abstract:" : "unix:") +
-             std::string(path + abstract, strnlen(path + abstract, sizeof(path) - abstract));
+  const std::string name_in_it(path + abstract, strnlen(path + abstract, sizeof(path) - abstract));
+  address_ = (abstract ? "unix-abstract:" : "unix:") + SafeText(name_in_it);
 }
 
 Listener::Listener(Listener&& other) noexcept

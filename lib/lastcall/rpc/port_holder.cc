@@ -1,12 +1,13 @@
 #include "lastcall/rpc/port_holder.h"
 
-#include <algorithm>
 #include <charconv>
 #include <filesystem>
 #include <fstream>
 #include <set>
 #include <sstream>
 #include <string_view>
+
+#include "lastcall/lifecycle/cause.h"
 
 namespace lastcall {
 namespace {
@@ -56,13 +57,8 @@ pid_t PidOf(const fs::path& process) {
 
 std::string DescribeProcess(pid_t pid) {
   const std::string number = "pid " + std::to_string(pid);
-  std::ifstream comm("/proc/" + std::to_string(pid) + "/comm");
-  std::string name;
-  if (!std::getline(comm, name) || name.empty()) return number;
-  // A process chooses its name by itself: it must not steer whoever reads the message.
-  std::replace_if(
-      name.begin(), name.end(), [](unsigned char c) { return c < 0x20 || c >= 0x7F; }, '?');
-  return name + " (" + number + ")";
+  const std::string name = CommandOf(pid);
+  return name.empty() ? number : name + " (" + number + ")";
 }
 
 std::string HolderOfPort(uint16_t port) {

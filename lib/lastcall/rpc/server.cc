@@ -1,5 +1,6 @@
 #include "lastcall/rpc/server.h"
 
+#include <google/protobuf/descriptor.h>
 #include <grpc/grpc.h>
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/grpcpp.h>
@@ -136,6 +137,16 @@ class Refusals {
   std::atomic<std::chrono::steady_clock::duration> due_{std::chrono::steady_clock::duration::zero()};
 };
 
+// As protobuf knows them: a grpc::Service keeps its methods to itself. One without descriptors
+// (lite protobuf, another serialisation) has its methods counted like those that clients invent.
+void AddMethods(const std::string& service, CallRegistry& calls) {
+  const auto* pool = google::protobuf::DescriptorPool::generated_pool();
+  const google::protobuf::ServiceDescriptor* descriptor = pool->FindServiceByName(service);
+  for (int i = 0; descriptor != nullptr && i < descriptor->method_count(); ++i) {
+    calls.AddMethod("/" + service + "/" + descriptor->method(i)->name());
+  }
+}
+
 bool IsCallback(const grpc::Service* service) { return service->has_callback_methods(); }
 
 }  // namespace
@@ -228,7 +239,10 @@ Result<std::unique_ptr<Server>> Server::Build(ServerOptions options, const Clock
   std::erase_if(server->services_, [](const std::string& service) {
     return IsHousekeeping("/" + service + "/");
   });
-  for (const std::string& service : server->services_) grpc.health.AddService(service);
+  for (const std::string& service : server->services_) {
+    grpc.health.AddService(service);
+    AddMethods(service, server->calls_);
+  }
   grpc.health_service.Start();
   grpc.retirement = std::make_unique<Retirement>(
       *grpc.server, grpc.connections, goaway,

@@ -8,6 +8,8 @@
 #include <cstdlib>
 #include <utility>
 
+#include "lastcall/base/safe_text.h"
+
 namespace lastcall {
 namespace {
 
@@ -23,7 +25,7 @@ ActivationSockets::ActivationSockets() {
   char** names = nullptr;
   const int count = sd_listen_fds_with_names(1, &names);
   for (int i = 0; i < count; ++i) {
-    sockets_.emplace(names[i], UniqueFd(SD_LISTEN_FDS_START + i));
+    sockets_.emplace(SafeText(names[i], kMaxSafeName), UniqueFd(SD_LISTEN_FDS_START + i));
     std::free(names[i]);
   }
   std::free(names);

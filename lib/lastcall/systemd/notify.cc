@@ -3,11 +3,11 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdlib>
 #include <cstring>
 
+#include "lastcall/base/safe_text.h"
 #include "lastcall/base/unique_fd.h"
 
 namespace lastcall {
@@ -15,11 +15,8 @@ namespace {
 
 constexpr char kVariable[] = "NOTIFY_SOCKET";
 
-std::string OneLine(std::string_view text) {
-  std::string line(text);
-  std::replace(line.begin(), line.end(), '\n', ' ');
-  return line;
-}
+// A line break would begin another assignment, and systemd drops what is not UTF-8.
+std::string OneLine(std::string_view text) { return SafeText(std::string(text)); }
 
 }  // namespace
 

@@ -9,12 +9,16 @@
 #include <cstdlib>
 #include <future>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <thread>
 
 #include "rude.grpc.pb.h"
 
 namespace {
+
+// Not UTF-8, what a terminal obeys, and a line that looks like another one of the log.
+constexpr char kRubbish[] = "rubbish\xff\x1b[31m\xc2\x9b\nadmin: drain asked by root";
 
 void OnSignal(int) {}
 
@@ -40,6 +44,13 @@ void UnblockInThread() {
     for (;;) pause();
   }).detach();
   done.get_future().wait();
+}
+
+void Speak(const std::string& what, lastcall::PluginHost& host) {
+  if (what == "log rubbish") host.Log(lastcall::LogLevel::kInfo, kRubbish);
+  if (what == "throw rubbish") throw std::runtime_error(kRubbish);
+  if (what == "ask for rubbish") host.RequestShutdown(kRubbish);
+  if (what == "set rubbish") host.SetServing(kRubbish, true);
 }
 
 void Do(const std::string& what) {
@@ -76,6 +87,7 @@ class Rude final : public lastcall::Plugin, public lastcall::test::Rude::Service
   explicit Rude(lastcall::PluginHost& host) : in_stop_(host.config().Text("stop", "")) {
     Check(host.config());
     Do(host.config().Text("constructor", ""));
+    Speak(host.config().Text("speak", ""), host);
     if (host.config().Boolean("health", false)) {
       again_ = host.termination().OnReached(lastcall::Stage::kDelay, [&host] {
         host.SetServing(lastcall::test::Rude::service_full_name(), true);
@@ -83,7 +95,10 @@ class Rude final : public lastcall::Plugin, public lastcall::test::Rude::Service
       });
     }
   }
-  static void Check(const lastcall::PluginConfig& config) { Do(config.Text("check", "")); }
+  static void Check(const lastcall::PluginConfig& config) {
+    Do(config.Text("check", ""));
+    if (config.Text("check", "") == "throw rubbish") throw std::runtime_error(kRubbish);
+  }
 
   std::vector<grpc::Service*> Services() override { return {this}; }
   void Stop(lastcall::Deadline) noexcept override { Do(in_stop_); }
