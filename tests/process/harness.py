@@ -213,7 +213,7 @@ class Daemon:
                 self.ctl("--timeout", "30s", "wait", "serving", check=True)
             except Exception:
                 print(self.log())
-                self.__exit__()
+                self.__exit__(None)
                 raise
         return self
 
