@@ -1,32 +1,67 @@
 #include "daemon/changes.h"
 
 #include <openssl/evp.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
-#include <fstream>
+#include <cerrno>
 #include <set>
+#include <string_view>
 #include <variant>
 
 #include <lastcall/base/json.h>
+#include <lastcall/base/regular_file.h>
 
 namespace lastcall {
+namespace {
+
+// No plugin or program is larger: see ReadManifest.
+constexpr size_t kMostProgram = size_t{1} << 30;
+
+class Sha256 {
+ public:
+  Sha256() : context_(EVP_MD_CTX_new()) { EVP_DigestInit_ex(context_, EVP_sha256(), nullptr); }
+  ~Sha256() { EVP_MD_CTX_free(context_); }
+  Sha256(const Sha256&) = delete;
+  Sha256& operator=(const Sha256&) = delete;
+
+  void Add(std::string_view bytes) { EVP_DigestUpdate(context_, bytes.data(), bytes.size()); }
+  std::string Finish() {
+    std::string digest(EVP_MAX_MD_SIZE, '\0');
+    unsigned size = 0;
+    EVP_DigestFinal_ex(context_, reinterpret_cast<unsigned char*>(digest.data()), &size);
+    digest.resize(size);
+    return digest;
+  }
+
+ private:
+  EVP_MD_CTX* const context_;
+};
+
+}  // namespace
 
 std::string DigestOf(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
+  const auto file = OpenRegular(path);
   if (!file) return "missing";
-  EVP_MD_CTX* const context = EVP_MD_CTX_new();
-  EVP_DigestInit_ex(context, EVP_sha256(), nullptr);
+  Sha256 digest;
   std::array<char, 1 << 16> block;
-  while (file.read(block.data(), block.size()) || file.gcount() > 0) {
-    EVP_DigestUpdate(context, block.data(), static_cast<size_t>(file.gcount()));
+  // One that grows has an end all the same.
+  for (size_t left = kMostProgram; left > 0;) {
+    const ssize_t size = read(file->get(), block.data(), std::min(block.size(), left));
+    if (size < 0 && errno == EINTR) continue;
+    if (size < 0) return "missing";
+    if (size == 0) break;
+    digest.Add({block.data(), static_cast<size_t>(size)});
+    left -= static_cast<size_t>(size);
   }
-  std::string digest(EVP_MAX_MD_SIZE, '\0');
-  unsigned size = 0;
-  EVP_DigestFinal_ex(context, reinterpret_cast<unsigned char*>(digest.data()), &size);
-  EVP_MD_CTX_free(context);
-  digest.resize(size);
-  return digest;
+  return digest.Finish();
+}
+
+std::string DigestOfText(const std::string& text) {
+  Sha256 digest;
+  digest.Add(text);
+  return digest.Finish();
 }
 
 namespace {

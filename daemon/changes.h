@@ -21,6 +21,7 @@ Contents ContentsOf(const Config& config, const std::string& host_program);
 
 // SHA-256; "missing" where it cannot be read. Blocks: reads the file.
 std::string DigestOf(const std::string& path);
+std::string DigestOfText(const std::string& text);
 
 struct ConfigChange {
   char sign = '=';     // + new, - gone, ~ changed, = as it was

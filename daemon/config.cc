@@ -37,7 +37,7 @@ class ConfigLoader {
       : problems_(files.files),
         root_(files.root, "", problems_),
         processes_(root_.Table("process")),
-        folder_(fs::path(config.file).parent_path()),
+        folder_(files.folder),
         config_(config) {}
 
   std::vector<ConfigProblem> Run() {
@@ -231,6 +231,7 @@ Checked<Config> ConfigOf(const Checked<ConfigFiles>& files) {
   Config config;
   config.file = files->files.front();
   config.files = files->files;
+  config.from_pipe = files->pipe;
   AddOrigins(files->root, "", config.origins);
   auto problems = ConfigLoader(*files, config).Run();
   if (!problems.empty()) return tl::unexpected(std::move(problems));
@@ -240,6 +241,10 @@ Checked<Config> ConfigOf(const Checked<ConfigFiles>& files) {
 }  // namespace
 
 Checked<Config> LoadConfig(const std::string& file) { return ConfigOf(ReadConfigFiles(file)); }
+
+Checked<Config> LoadConfigFromPipe(int fd, const std::string& name) {
+  return ConfigOf(ReadConfigPipe(fd, name));
+}
 
 Checked<Config> ConfigFromText(const std::string& toml, const std::string& name) {
   return ConfigOf(ParseConfigText(toml, name));

@@ -56,6 +56,7 @@ struct ProcessConfig {
 struct Config {
   std::string file;                // absolute; empty with --plugin
   std::vector<std::string> files;  // that one and its drop-ins, in the order they were read
+  bool from_pipe = false;          // `file` cannot be read again
   std::string plugin_dir = "/usr/lib/lastcall/plugins";
   std::string state_dir = "/var/lib/lastcall";
   Budget shutdown;  // grace may be kForever, the others never are
@@ -85,6 +86,9 @@ std::string Format(const ConfigProblem& problem);
 // One line each, every one ended by a newline.
 std::string Format(const std::vector<ConfigProblem>& problems);
 
+// As one error, kInvalidArgument: a line each.
+Error AsError(const std::vector<ConfigProblem>& problems);
+
 template <class T>
 using Checked = tl::expected<T, std::vector<ConfigProblem>>;
 
@@ -93,6 +97,16 @@ using Checked = tl::expected<T, std::vector<ConfigProblem>>;
 // below the folder of `file`. Does not look at plugins or sockets. Blocks: reads files.
 // Fails: with every problem there is, sorted by place.
 Checked<Config> LoadConfig(const std::string& file);
+
+// The number in the name of one of this process's own descriptors ("/dev/stdin", or "/dev/fd/63",
+// as a shell's
+// <(…) is called), where that is a pipe, a terminal or a socket; empty: anything else.
+std::optional<int> PipeNamed(const std::string& path);
+
+// The same of a pipe that the daemon was started with; it has no drop-ins, and relative paths are
+// below the current folder. `name` is its place in problems. Blocks: until its writers have closed
+// it.
+Checked<Config> LoadConfigFromPipe(int fd, const std::string& name);
 
 // Reads what ToToml wrote; `name` is its place in problems. Fails: as LoadConfig.
 Checked<Config> ConfigFromText(const std::string& toml, const std::string& name);

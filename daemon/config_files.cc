@@ -1,17 +1,19 @@
 #include "daemon/config_files.h"
 
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
-#include <cerrno>
+#include <charconv>
 #include <filesystem>
 #include <utility>
 
+#include <lastcall/base/regular_file.h>
 #include <lastcall/base/safe_text.h>
 #include <lastcall/base/trust.h>
-#include <lastcall/base/unique_fd.h>
 
+#include "daemon/config_depth.h"
 #include "daemon/config_problems.h"
 
 namespace lastcall {
@@ -19,31 +21,29 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// The content, or errno.
-tl::expected<std::string, int> ReadAll(const UniqueFd& fd) {
-  if (!fd) return tl::unexpected(errno);
-  std::string text;
-  std::array<char, 16384> buffer;
-  while (true) {
-    const ssize_t size = read(fd.get(), buffer.data(), buffer.size());
-    if (size > 0) text.append(buffer.data(), size);
-    if (size == 0) return text;
-    if (size < 0 && errno != EINTR) return tl::unexpected(errno);
-  }
+// Of the main file and its drop-ins together: some twenty thousand servers.
+constexpr size_t kMostText = 4 << 20;
+constexpr size_t kMostDropIns = 1000;
+
+// `whole` is of a file that cannot be had: "PATH: why". Without the path, which has its place.
+std::string Explain(const Error& error, const std::string& path, const std::string& remedy) {
+  const std::string prefix = SafeText(path) + ": ";
+  const bool named = error.message.starts_with(prefix);
+  return error.message.substr(named ? prefix.size() : 0) + "; " + remedy;
 }
 
-// What is wrong with a file that cannot be had.
-std::string Explain(const Distrust& distrust, const std::string& remedy) {
+std::string Explain(const Distrust& distrust, const std::string& path, const std::string& missing,
+                    const std::string& remedy) {
   if (!distrust.flaws.empty()) return "is not trusted: " + Describe(distrust.flaws);
-  const bool missing = distrust.error.code == Code::kNotFound;
-  const std::string& whole = distrust.error.message;  // "PATH: cannot be read: …"
-  return whole.substr(whole.find(": cannot be read") + 2) + "; " +
-         (missing ? "name another file with --config, or run plugins without a file with --plugin"
-                  : remedy);
+  return Explain(distrust.error, path, distrust.error.code == Code::kNotFound ? missing : remedy);
 }
 
 // Empty when there was a problem.
 toml::table ParseText(const std::string& text, const std::string& file, Problems& problems) {
+  if (const auto deep = FindTooDeep(text)) {
+    problems.Add({file, deep->line, deep->column}, deep->what);
+    return {};
+  }
   try {
     return toml::parse(text, file);
   } catch (const toml::parse_error& error) {
@@ -58,31 +58,63 @@ toml::table ParseText(const std::string& text, const std::string& file, Problems
   }
 }
 
-// `name`: of the file, for messages.
-toml::table ParseFile(const std::string& path, const std::string& name, Problems& problems) {
-  constexpr char kRemedy[] = "make it a file that the daemon's user may read";
-  const auto found = Trust(geteuid()).Find(path);
-  if (!found) {
-    problems.Add({name}, Explain(found.error(), kRemedy));
+// The files of one configuration, read one after another.
+class FileReader {
+ public:
+  explicit FileReader(Problems& problems) : problems_(problems) {}
+
+  // Of the file at `path`, whose absence has a remedy of its own; `file`: its name in messages. Empty
+  // when there was a problem.
+  toml::table Read(const std::string& path, const std::string& file, const std::string& missing) {
+    const auto found = trust_.Find(path);
+    if (!found) return Refuse(file, Explain(found.error(), path, missing, kRemedy));
+    const auto fd = found->Open();
+    if (!fd) return Refuse(file, Explain(fd.error(), found->path(), kRemedy));
+    return Parse(fd->get(), file);
+  }
+  toml::table Parse(int fd, const std::string& file) {
+    const auto text = ReadUpTo(left_, fd, file);
+    if (!text && text.error().code == Code::kOutOfRange) {
+      const bool first = left_ == kMostText;
+      return Refuse(file, "is larger than " + FormatSize(kMostText) +
+                              (first ? "" : ", together with the files before it") +
+                              "; no configuration needs so much");
+    }
+    if (!text) return Refuse(file, Explain(text.error(), file, kRemedy));
+    left_ -= text->size();
+    return ParseText(*text, file, problems_);
+  }
+
+ private:
+  static constexpr char kRemedy[] = "make it a file that the daemon's user may read";
+
+  toml::table Refuse(const std::string& file, std::string why) {
+    problems_.Add({file}, std::move(why));
     return {};
   }
-  const auto text = ReadAll(found->Open());
-  if (!text) {
-    problems.Add({name}, "cannot be read: " + ErrnoText(text.error()) + "; " + kRemedy);
-    return {};
-  }
-  return ParseText(*text, name, problems);
+
+  Problems& problems_;
+  const Trust trust_{geteuid()};
+  size_t left_ = kMostText;
+};
+
+const dev_t kNull = makedev(1, 3);  // /dev/null
+
+// A link to /dev/null is how a drop-in that somebody else installs is left out, as with systemd's.
+bool IsMasked(const fs::path& file) {
+  struct stat status {};
+  return stat(file.c_str(), &status) == 0 && S_ISCHR(status.st_mode) && status.st_rdev == kNull;
 }
 
 // The paths, in lexical order; hidden files are left out, as in the shell's *.toml.
 tl::expected<std::vector<std::string>, ConfigProblem> FindDropIns(const fs::path& file) {
+  constexpr char kRemedy[] = "make it a folder that the daemon's user may read, or remove it";
   const fs::path folder = file.parent_path() / (file.stem().string() + ".d");
   const auto trusted = Trust(geteuid()).FindFolder(folder);
   if (!trusted) {
     if (trusted.error().error.code == Code::kNotFound) return std::vector<std::string>();
-    return tl::unexpected(ConfigProblem{
-        {folder}, Explain(trusted.error(), "make it a folder that the daemon's user may read, or "
-                                           "remove it")});
+    return tl::unexpected(
+        ConfigProblem{{folder}, Explain(trusted.error(), folder, kRemedy, kRemedy)});
   }
   std::vector<std::string> found;
   std::error_code error;
@@ -90,13 +122,16 @@ tl::expected<std::vector<std::string>, ConfigProblem> FindDropIns(const fs::path
   for (; !error && each != fs::directory_iterator(); each.increment(error)) {
     const fs::path name = each->path().filename();
     const bool hidden = name.string().starts_with('.');
-    if (!hidden && name.extension() == ".toml") found.push_back(folder / name);
+    if (hidden || name.extension() != ".toml" || IsMasked(each->path())) continue;
+    found.push_back(folder / name);
+    if (found.size() > kMostDropIns) {
+      return tl::unexpected(ConfigProblem{
+          {folder}, "has more than " + std::to_string(kMostDropIns) + " drop-ins; join some"});
+    }
   }
   if (error) {
     return tl::unexpected(
-        ConfigProblem{{folder},
-                      "cannot be read: " + ErrnoText(error.value()) +
-                          "; make it a folder that the daemon's user may read, or remove it"});
+        ConfigProblem{{folder}, "cannot be read: " + ErrnoText(error.value()) + "; " + kRemedy});
   }
   std::sort(found.begin(), found.end());
   return found;
@@ -117,6 +152,22 @@ void Merge(toml::table&& from, toml::table& into) {
 
 }  // namespace
 
+std::optional<int> PipeNamed(const std::string& path) {
+  int fd = -1;
+  if (path == "/dev/stdin") fd = STDIN_FILENO;
+  for (const std::string_view folder : {"/dev/fd/", "/proc/self/fd/"}) {
+    if (!path.starts_with(folder)) continue;
+    const char* const end = path.data() + path.size();
+    const auto [rest, error] = std::from_chars(path.data() + folder.size(), end, fd);
+    if (error != std::errc() || rest != end) return std::nullopt;
+  }
+  struct stat status {};
+  if (fd < 0 || fstat(fd, &status) != 0) return std::nullopt;
+  const bool null = S_ISCHR(status.st_mode) && status.st_rdev == kNull;
+  const bool pipe = S_ISFIFO(status.st_mode) || S_ISSOCK(status.st_mode) || S_ISCHR(status.st_mode);
+  return pipe && !null ? std::optional(fd) : std::nullopt;
+}
+
 Checked<ConfigFiles> ReadConfigFiles(const std::string& file) {
   std::error_code error;
   const fs::path path = fs::absolute(file, error).lexically_normal();
@@ -134,15 +185,29 @@ Checked<ConfigFiles> ReadConfigFiles(const std::string& file) {
                  "its path has a character that is no text; rename the folder "
                  "or the file");
   }
+  FileReader reader(problems);
   for (size_t i = 0; i < paths.size(); ++i) {
-    Merge(ParseFile(paths[i], read.files[i], problems), read.root);
+    Merge(reader.Read(paths[i], read.files[i],
+                      i == 0 ? "name another file with --config, or run plugins without a file "
+                               "with --plugin"
+                             : "it is a link to nothing: remove it, or restore what it leads to"),
+          read.root);
   }
   if (!problems.empty()) return tl::unexpected(problems.Sorted());
   return read;
 }
 
+Checked<ConfigFiles> ReadConfigPipe(int fd, const std::string& name) {
+  std::error_code error;
+  ConfigFiles read{.root = {}, .files = {name}, .folder = fs::current_path(error), .pipe = true};
+  Problems problems(read.files);
+  read.root = FileReader(problems).Parse(fd, name);
+  if (!problems.empty()) return tl::unexpected(problems.Sorted());
+  return read;
+}
+
 Checked<ConfigFiles> ParseConfigText(const std::string& text, const std::string& name) {
-  ConfigFiles read{.root = {}, .files = {name}};
+  ConfigFiles read{.root = {}, .files = {name}, .folder = fs::path(name).parent_path()};
   Problems problems(read.files);
   read.root = ParseText(text, name, problems);
   if (!problems.empty()) return tl::unexpected(problems.Sorted());

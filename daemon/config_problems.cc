@@ -7,6 +7,20 @@
 #include <lastcall/base/safe_text.h>
 
 namespace lastcall {
+namespace {
+
+ConfigProblem More(size_t count) {
+  return {{}, "and " + std::to_string(count) + " more problems; is it the right file?"};
+}
+
+}  // namespace
+
+void KeepFirst(std::vector<ConfigProblem>& problems) {
+  if (problems.size() <= kMostProblems) return;
+  const size_t more = problems.size() - kMostProblems;
+  problems.resize(kMostProblems);
+  problems.push_back(More(more));
+}
 
 namespace {
 
@@ -16,6 +30,8 @@ constexpr size_t kMaxProblem = 16 << 10;
 }  // namespace
 
 void Problems::Add(Place place, std::string message) {
+  ++found_;
+  if (problems_.size() == kMostProblems) return;
   problems_.push_back({std::move(place), std::move(message)});
 }
 
@@ -32,6 +48,7 @@ std::vector<ConfigProblem> Problems::Sorted() const {
   std::vector<ConfigProblem> sorted = problems_;
   std::stable_sort(sorted.begin(), sorted.end(),
                    [this](const auto& a, const auto& b) { return Before(a.place, b.place); });
+  if (found_ > sorted.size()) sorted.push_back(More(found_ - sorted.size()));
   return sorted;
 }
 
@@ -56,6 +73,12 @@ std::string Format(const std::vector<ConfigProblem>& problems) {
   std::string text;
   for (const ConfigProblem& problem : problems) text += Format(problem) + "\n";
   return text;
+}
+
+Error AsError(const std::vector<ConfigProblem>& problems) {
+  std::string text = Format(problems);
+  if (!text.empty()) text.pop_back();
+  return {Code::kInvalidArgument, std::move(text)};
 }
 
 }  // namespace lastcall

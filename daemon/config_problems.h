@@ -9,6 +9,13 @@
 
 namespace lastcall {
 
+// More than that nobody reads, and four megabytes of mistakes are forty of messages.
+inline constexpr size_t kMostProblems = 1000;
+
+// What is beyond them becomes one that has their number.
+void KeepFirst(std::vector<ConfigProblem>& problems);
+
+// Those beyond kMostProblems are counted alone.
 class Problems {
  public:
   // `files` in the order in which they were read: problems are sorted by it.
@@ -27,6 +34,7 @@ class Problems {
 
   std::vector<std::string> files_;
   std::vector<ConfigProblem> problems_;
+  size_t found_ = 0;  // those that are not kept too
 };
 
 // As a message shows what was written.

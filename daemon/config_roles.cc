@@ -2,6 +2,8 @@
 
 #include <unistd.h>
 
+#include <lastcall/base/group.h>
+
 #include "daemon/config_problems.h"
 
 namespace lastcall {

@@ -12,26 +12,24 @@
 #include <lastcall/base/safe_text.h>
 #include <lastcall/base/spelling.h>
 
-#include "daemon/check.h"
-#include "daemon/config_roles.h"
 #include "daemon/convert.h"
 #include "daemon/receipt_file.h"
-#include "daemon/task_limit.h"
 
 namespace lastcall {
 namespace {
+
+// How long a file system may take to take the receipt.
+constexpr auto kReceiptPatience = std::chrono::seconds(2);
 
 // How often watchers see the calls in flight while stopping.
 constexpr auto kRefresh = std::chrono::milliseconds(200);
 // How far a stop without end is promised to systemd at a time.
 constexpr auto kPromise = std::chrono::seconds(30);
-// How long a file system has to take the receipt.
-constexpr auto kReceiptGrace = std::chrono::seconds(1);
 // How long everything may take that comes after the receipt is known: its file, the last answers of
 // the admin socket, and closing that.
 constexpr auto kLastWords = std::chrono::seconds(6);
-// What comes after the last instant: killing what is left, and the last answers.
-constexpr auto kAfterwards = std::chrono::seconds(3);
+// What comes after the last instant: killing what is left, keeping the receipt, and the last answers.
+constexpr auto kAfterwards = std::chrono::seconds(5);
 
 std::optional<Duration> Given(bool has, double seconds) {
   return has ? std::optional(FromSeconds(seconds)) : std::nullopt;
@@ -39,31 +37,27 @@ std::optional<Duration> Given(bool has, double seconds) {
 
 }  // namespace
 
-Daemon::Daemon(Config config, Self self, std::string host_program, Logger& logger)
-    : config_(std::move(config)),
+Daemon::Daemon(Prepared prepared, Self self, std::string host_program, Logger& logger)
+    : config_(std::move(prepared.config)),
+      contents_(std::move(prepared.contents)),
+      roles_(std::move(prepared.roles)),
+      warnings_(std::move(prepared.warnings)),
       self_(std::move(self)),
       host_program_(std::move(host_program)),
       logger_(logger),
       log_(logger.log()),
-      started_(clock_.Now()) {}
+      started_(clock_.Now()),
+      reading_([this](Callback run) { Post(std::move(run)); }, kReaders, 1),
+      trials_([this](Callback run) { Post(std::move(run)); }, kTrials) {}
 
 Daemon::~Daemon() = default;
 
-Result<> Daemon::Bind() {
+Result<> Daemon::Bind(const HostNames& names) {
   if (auto claimed = ClaimAdminSocket(); !claimed) return claimed;
-  auto sockets = binder_.Bind(config_, {});
+  auto sockets = binder_.Bind(config_, {}, names);
   if (!sockets) return tl::unexpected(sockets.error());
   sockets_ = std::move(*sockets);
-  for (const std::string& warning : TlsWarnings(config_, clock_.Wall())) {
-    Say(LogLevel::kWarning, warning);
-  }
-  for (const std::string& warning : GroupWarnings(config_)) Say(LogLevel::kWarning, warning);
-  if (const std::string warning = TaskWarning(config_, FindTaskLimit()); !warning.empty()) {
-    Say(LogLevel::kWarning, warning);
-  }
-  if (const std::string warning = ReceiptWarning(config_.state_dir); !warning.empty()) {
-    Say(LogLevel::kWarning, warning);
-  }
+  for (const std::string& warning : warnings_) Say(LogLevel::kWarning, warning);
   for (const std::string& name : binder_.passed().Unused()) {
     Say(LogLevel::kWarning, "systemd passed socket \"" + name + "\", which no server listens on; "
                             "write listen = [\"systemd:" + name + "\"]");
@@ -107,7 +101,6 @@ Supervisor::Options Daemon::SupervisorOptions(const Config& config) const {
 }
 
 void Daemon::MakeSupervisor() {
-  contents_ = ContentsOf(config_, host_program_);
   std::vector<Supervisor::Member> members;
   for (const ProcessConfig& process : config_.processes) {
     members.push_back(MemberOf(config_, process.name, sockets_));
@@ -165,12 +158,16 @@ int Daemon::Run() {
   signals_.reset();
   // What has a path is removed first, for gRPC's end has no bound of its own. The supervisor shares
   // the listening sockets.
-  candidate_.reset();
+  attempt_.reset();
   supervisor_.reset();
   sockets_.clear();
   admin_socket_.reset();
-  end_in_time_.Arm(After(clock_.Now(), kAdminGrace), exit_code_);
+  const Instant by = After(clock_.Now(), kAdminGrace);
+  end_in_time_.Arm(by, exit_code_);
   admin_ = nullptr;
+  // Threads that hang would go on while what they use is destroyed: then nothing is.
+  trials_.WaitIdle(by);
+  if (reading_.running() + trials_.running() > 0) _exit(exit_code_);
   return exit_code_;
 }
 
@@ -183,8 +180,15 @@ void Daemon::RunOne() {
   }
 }
 
+void Daemon::Tick() {
+  supervisor_->OnTick();
+  reading_.OnTick(clock_.Now());
+  trials_.OnTick(clock_.Now());
+}
+
 void Daemon::ArmTimer() {
-  const Instant next = supervisor_->next_instant();
+  const Instant next =
+      std::min({supervisor_->next_instant(), reading_.next_instant(), trials_.next_instant()});
   if (next == armed_) return;
   armed_ = next;
   timer_.cancel();
@@ -194,7 +198,7 @@ void Daemon::ArmTimer() {
     if (error) return;
     armed_ = kNever;
     // Behind everything that has happened already: after a pause of this process both are due.
-    Post([this] { supervisor_->OnTick(); });
+    Post([this] { Tick(); });
   });
 }
 
@@ -220,9 +224,9 @@ void Daemon::StageEntered(Stage stage) {
       break;
   }
   if (IsStopping(stage)) {
-    // A reload waits for them.
-    trials_.Hurry();
-    names_.Hurry();
+    const Error error{Code::kFailedPrecondition, "a shutdown is under way"};
+    reading_.Cancel(error);
+    trials_.Cancel(error);
   }
   if (IsStopping(stage) && stage != Stage::kStopped) {
     BeginRefresh();
@@ -300,22 +304,23 @@ void Daemon::Finished(const Receipt& receipt) {
   Say(receipt.exit_code == 0 ? LogLevel::kInfo : LogLevel::kWarning, receipt.Outcome());
   Say(LogLevel::kInfo, "receipt: " + receipt.ToJson());
   systemd_.Status(receipt.Outcome());
-  BeginKeepReceipt(receipt);
+  // Whoever is told the receipt may look for the file, so that one is first; not for longer than a
+  // file system has to answer.
+  reading_.Begin<Result<>>(
+      After(clock_.Now(), kReceiptPatience),
+      [folder = config_.state_dir, text = receipt.ToJson() + "\n"](const std::stop_token&) {
+        return WriteReceipt(folder, text);
+      },
+      [this, receipt](const Result<Result<>>& kept) {
+        Conclude(receipt, kept ? *kept
+                               : Fail(kept.error().code, "cannot keep the receipt in " +
+                                                             config_.state_dir + ": " +
+                                                             kept.error().message));
+      });
 }
 
-// Whoever is told the receipt may look for the file, so that one is first; not for longer than a
-// file system has to answer.
-void Daemon::BeginKeepReceipt(const Receipt& receipt) {
-  receipt_file_.BeginWrite(config_.state_dir, receipt.ToJson() + "\n", kReceiptGrace,
-                           [this, receipt](const Result<>& kept) {
-                             if (!kept) {
-                               Say(LogLevel::kWarning, kept.error().message + "; it is in the log");
-                             }
-                             Conclude(receipt);
-                           });
-}
-
-void Daemon::Conclude(const Receipt& receipt) {
+void Daemon::Conclude(const Receipt& receipt, const Result<>& kept) {
+  if (!kept) Say(LogLevel::kWarning, kept.error().message + "; it is in the log");
   refresh_.cancel();
   admin::v1::ReceiptEvent event;
   *event.mutable_receipt() = ToProto(receipt);

@@ -20,32 +20,34 @@
 #include "daemon/listening_sockets.h"
 #include "daemon/logging.h"
 #include "daemon/name_lookup.h"
-#include "daemon/receipt_file.h"
+#include "daemon/preparation.h"
 #include "daemon/reexec.h"
 #include "daemon/resume_check.h"
-#include "daemon/trials.h"
+#include "daemon/trial.h"
 #include "daemon/wall_clock_watch.h"
 #include "daemon/watch_hub.h"
 
 #include <lastcall/event/end_in_time.h>
+#include <lastcall/event/offload.h>
 #include <lastcall/signals/signals.h>
 #include <lastcall/supervisor/supervisor.h>
 #include <lastcall/systemd/notify.h>
 
 namespace lastcall {
 
-// Everything runs in the thread of Run, but for the admin's calls and the signals, which post to it.
-// What it tells of itself is in daemon_status.cc, how it reloads in daemon_reload.cc, how it executes
-// another build of itself in daemon_reexec.cc, how it keeps its admin socket in daemon_admin.cc.
+// Everything runs in the thread of Run, but for the admin's calls and the signals, which post to
+// it. What it tells of itself is in daemon_status.cc, how it reloads in daemon_reload.cc, what it
+// reads before in daemon_prepare.cc, how it executes another build of itself in daemon_reexec.cc,
+// how it keeps its admin socket in daemon_admin.cc.
 class Daemon final : private SupervisorObserver, private AdminBackend, private HostSurroundings {
  public:
-  // `host_program`: lastcall-host.
-  Daemon(Config config, Self self, std::string host_program, Logger& logger);
+  // `host_program`: lastcall-host. `prepared`: without problems.
+  Daemon(Prepared prepared, Self self, std::string host_program, Logger& logger);
   ~Daemon() override;
 
-  // Binds every socket, the admin's first: a second daemon is refused there. Fails: as
-  // Listener::Bind, with the server's name.
-  Result<> Bind();
+  // Binds every socket, the admin's first: a second daemon is refused there. `names`: every host
+  // that SocketBinder::Unknown has. Fails: as Listener::Bind, with the server's name.
+  Result<> Bind(const HostNames& names);
   // Instead: goes on where another build of it was. Order: the configuration is ConfigIn(state).
   void Resume(const state::v1::State& state);
   // Blocks: until stopped. Returns the exit code.
@@ -54,14 +56,21 @@ class Daemon final : private SupervisorObserver, private AdminBackend, private H
  private:
   // How long admin callers have to read their last answer.
   static constexpr std::chrono::seconds kAdminGrace{1};
+  // Threads that read, those that hang included: that many are needed then alone.
+  static constexpr size_t kReaders = 16;
+  static constexpr size_t kTrials = 4;
 
   // A configuration that could take the place of the current one.
   struct Candidate {
-    Config config;
-    Contents contents;
+    Prepared prepared;
     Changes changes;
     HostNames names;
     Sockets sockets;
+  };
+  // A reload in progress.
+  struct Attempt {
+    Cause by;
+    std::optional<Candidate> candidate;  // empty: it is being prepared
   };
   // A reload that found another lastcalld on disk, on its way to it.
   struct Handover {
@@ -124,10 +133,10 @@ class Daemon final : private SupervisorObserver, private AdminBackend, private H
   void RunOne();
   void ArmTimer();
   void BeginRefresh();
+  void Tick();
   void PromiseEnd();
   void Publish();
-  void BeginKeepReceipt(const Receipt& receipt);
-  void Conclude(const Receipt& receipt);
+  void Conclude(const Receipt& receipt, const Result<>& kept);
   void EndAdmin();
   std::string Summary() const;
   void Say(LogLevel level, const std::string& message) { log_(level, message); }
@@ -146,20 +155,34 @@ class Daemon final : private SupervisorObserver, private AdminBackend, private H
   void WatchClock();
   void AwaitClock();
 
-  Result<Candidate> Prepare() const;
-  void NamesKnown(const Cause& by, const HostNames& names);
-  void BeginTrial(const Candidate& candidate, std::function<void(const TrialResult&)> done);
+  using AnotherBuild = std::optional<UniqueFd>;
+
+  std::optional<Error> OnTheWayOut() const;
+  template <class T>
+  void BeginReading(std::shared_ptr<Step> step, std::function<T()> read,
+                    std::function<void(Result<T>)> done);
+  void BeginLook(std::function<void(Result<AnotherBuild>)> done);
+  void BeginPrepare(std::function<void(Result<Candidate>)> done);
+  Result<Candidate> Judge(Prepared prepared) const;
+  void BeginContents(std::function<void(Result<Contents>)> done);
+  void BeginNames(std::set<std::string> hosts, std::function<void(const HostNames&)> done);
+  void BeginTrial(const Candidate& candidate, std::function<void(const Result<TrialResult>&)> done);
+  void BeginDryRun(const std::function<void(Result<admin::v1::ReloadReply>)>& answer);
   void NextReload();
   void NextReloadIfFree();
-  void BeginChanges(const Cause& by);
+  void BuildKnown(Result<AnotherBuild> another);
+  void BeginChanges();
   void RefuseReload(const Error& error);
-  void ChangeOver(const Cause& by, const TrialResult& trial);
+  void ChangeOver(const TrialResult& trial);
+  void Restart(const admin::v1::RestartRequest& request, const Cause& by, const Contents& contents,
+               const std::function<void(Result<admin::v1::ReloadReply>)>& answer);
+  Error CheckRestart(const std::string& process) const;
   void ReloadOver(const std::vector<Supervisor::Outcome>& outcomes);
   void TakeEffect(const std::vector<Supervisor::Outcome>& outcomes);
 
   state::v1::State Save(std::vector<int>& descriptors) const;
   void SaveConfig(state::v1::State& state) const;
-  void BeginHandover(const Cause& by, UniqueFd binary);
+  void BeginHandover(UniqueFd binary);
   void HandoverFailed(const Error& error);
   void Leave();
   bool LeavesNow() const;
@@ -173,6 +196,8 @@ class Daemon final : private SupervisorObserver, private AdminBackend, private H
 
   Config config_;
   Contents contents_;  // of what runs
+  Roles roles_;
+  std::vector<std::string> warnings_;  // of the start
   const Self self_;
   const std::string host_program_;
   Logger& logger_;
@@ -200,16 +225,17 @@ class Daemon final : private SupervisorObserver, private AdminBackend, private H
   boost::asio::steady_timer admin_retry_{loop_};
   bool admin_lost_ = false;  // it could not be made again, and that was said
   Sockets sockets_;
-  ReceiptFile receipt_file_{loop_};
   LingeringConnections lingering_{loop_};
   std::optional<Supervisor> supervisor_;
-  std::optional<Candidate> candidate_;   // a reload is under way
+  std::optional<Attempt> attempt_;       // a reload is in progress
   std::vector<ReloadCaller> reloading_;  // who waits for it
   std::vector<ReloadCaller> waiting_;    // for the one after it
   std::optional<Handover> handover_;     // another build takes over
   ContinuedReload continued_;
-  Trials trials_{loop_};
-  NameLookup names_{loop_};
+  // What takes time. Trials end children when nobody wants their answer any more, and are waited
+  // for a little; the rest may hang with a file system or a name service, and is left.
+  Offload reading_;
+  Offload trials_;
   std::unique_ptr<AdminServer> admin_;
   std::optional<SignalReader> signals_;
   int exit_code_ = 0;

@@ -1,7 +1,6 @@
 // How the daemon keeps its admin socket: claims it, notices when it is taken away, makes it again.
 #include <fcntl.h>
 
-#include "daemon/config_roles.h"
 #include "daemon/daemon.h"
 
 namespace lastcall {
@@ -23,7 +22,7 @@ Result<> Daemon::StartAdmin() {
   admin_ = nullptr;
   auto socket = admin_socket_->Share();
   if (!socket) return tl::unexpected(socket.error());
-  auto admin = AdminServer::Start(std::move(*socket), RolesOf(config_), *this, hub_, clock_, log_);
+  auto admin = AdminServer::Start(std::move(*socket), roles_, *this, hub_, clock_, log_);
   if (!admin) return tl::unexpected(admin.error());
   admin_ = std::move(*admin);
   if (admin_changes_.is_open()) return {};

@@ -1,6 +1,9 @@
 // How the daemon executes its own new binary in place, and goes on there.
+#include <unistd.h>
+
 #include <utility>
 
+#include "daemon/config_roles.h"
 #include "daemon/convert.h"
 #include "daemon/daemon.h"
 #include "daemon/saved_state.h"
@@ -10,6 +13,15 @@ namespace {
 
 int64_t ToUnix(WallTime time) { return time.time_since_epoch().count(); }
 WallTime FromUnix(int64_t nanoseconds) { return WallTime(Duration(nanoseconds)); }
+
+template <class Saved>
+std::vector<Roles::Group> GroupsIn(const Saved& saved) {
+  std::vector<Roles::Group> groups;
+  for (const state::v1::Group& one : saved) {
+    groups.push_back({one.name(), one.has_gid() ? std::optional<gid_t>(one.gid()) : std::nullopt});
+  }
+  return groups;
+}
 
 }  // namespace
 
@@ -89,6 +101,15 @@ void Daemon::SaveConfig(state::v1::State& state) const {
     tls.set_begins_unix_ns(ToUnix(server.tls_pem->begins));
     tls.set_expires_unix_ns(ToUnix(server.tls_pem->expires));
   }
+  const auto save = [](const std::vector<Roles::Group>& groups, auto& saved) {
+    for (const Roles::Group& group : groups) {
+      state::v1::Group& one = *saved.Add();
+      one.set_name(group.name);
+      if (group.gid) one.set_gid(*group.gid);
+    }
+  };
+  save(roles_.operators(), *state.mutable_roles()->mutable_operators());
+  save(roles_.observers(), *state.mutable_roles()->mutable_observers());
   for (const auto& [process, parts] : contents_) {
     state::v1::Contents& contents = *state.add_contents();
     contents.set_process(process);
@@ -122,6 +143,9 @@ Result<Config> ConfigIn(const state::v1::State& state) {
 void Daemon::Resume(const state::v1::State& state) {
   started_ = InstantOf(state.started_ns());
   logger_.queue().AddDropped(state.log_lines_dropped());
+  roles_ = state.has_roles() ? Roles(GroupsIn(state.roles().operators()),
+                                     GroupsIn(state.roles().observers()), geteuid())
+                             : RolesOf(config_);
   for (const state::v1::Contents& contents : state.contents()) {
     contents_[contents.process()] = {contents.parts().begin(), contents.parts().end()};
   }
@@ -167,10 +191,11 @@ void Daemon::Resume(const state::v1::State& state) {
 }
 
 // Another lastcalld is there: everything else is for that one to decide.
-void Daemon::BeginHandover(const Cause& by, UniqueFd binary) {
+void Daemon::BeginHandover(UniqueFd binary) {
   handover_.emplace(loop_);
-  handover_->by = by;
+  handover_->by = attempt_->by;
   handover_->binary = std::move(binary);
+  attempt_.reset();
   std::vector<int> descriptors;
   const auto state = Pack(Save(descriptors));
   if (!state) return HandoverFailed(state.error());
@@ -206,7 +231,8 @@ void Daemon::Leave() {
   }
   handover_->reload = static_cast<uint64_t>(ToNumber(clock_.Now()));
   continued_ = {.reload = handover_->reload, .by = handover_->by};
-  trials_.Hurry();  // those of dry runs
+  reading_.Cancel(*OnTheWayOut());
+  trials_.Cancel(*OnTheWayOut());
   // First of all, so that whoever comes again waits for the new build.
   admin_->BeginRetire(false, [this] {
     Post([this] {
@@ -232,7 +258,7 @@ void Daemon::SendOn(const std::function<void(Result<admin::v1::ReloadReply>)>& a
 }
 
 bool Daemon::LeavesNow() const {
-  return handover_ && handover_->admin_gone && trials_.idle();
+  return handover_ && handover_->admin_gone && reading_.waiting() + trials_.waiting() == 0;
 }
 
 // Returns only when nothing has come of it.
@@ -240,6 +266,7 @@ void Daemon::Reexecute() {
   // What they have said already is heard here; what comes now waits for the new build.
   signals_.reset();
   loop_.poll();
+  trials_.WaitIdle(After(clock_.Now(), kAdminGrace));  // they reap their children
   if (supervisor_->stage() == Stage::kServing && !over_) {
     admin_ = nullptr;
     std::vector<int> descriptors;

@@ -4,11 +4,8 @@
 
 #include <lastcall/base/spelling.h>
 
-#include "daemon/check.h"
-#include "daemon/config_roles.h"
 #include "daemon/convert.h"
 #include "daemon/daemon.h"
-#include "daemon/trust_check.h"
 
 namespace lastcall {
 namespace {
@@ -32,12 +29,6 @@ void AddOutcomes(const std::vector<Supervisor::Outcome>& outcomes,
   }
 }
 
-Error AsError(const std::vector<ConfigProblem>& problems) {
-  std::string text = Format(problems);
-  if (!text.empty()) text.pop_back();
-  return {Code::kInvalidArgument, std::move(text)};
-}
-
 bool AllDone(const std::vector<Supervisor::Outcome>& outcomes, const Changes& changes) {
   for (const Supervisor::Outcome& outcome : outcomes) {
     if (!outcome.failure.empty()) return false;
@@ -55,26 +46,6 @@ void Daemon::ReloadRequested(const Cause& by) {
   BeginReload(request, by, [](const Result<admin::v1::ReloadReply>&) {});
 }
 
-// Reads and compares; nothing changes.
-Result<Daemon::Candidate> Daemon::Prepare() const {
-  Candidate candidate;
-  if (config_.file.empty()) {
-    candidate.config = config_;  // --plugin: its files may have changed all the same
-  } else {
-    auto config = LoadConfig(config_.file);
-    if (!config) return tl::unexpected(AsError(config.error()));
-    candidate.config = std::move(*config);
-  }
-  auto problems = CheckTrust(candidate.config, host_program_);
-  for (ConfigProblem& one : CheckPlugins(candidate.config)) problems.push_back(std::move(one));
-  for (ConfigProblem& one : ReadCertificates(candidate.config)) problems.push_back(one);
-  for (ConfigProblem& one : OutOfReach(config_, candidate.config)) problems.push_back(one);
-  if (!problems.empty()) return tl::unexpected(AsError(problems));
-  candidate.contents = ContentsOf(candidate.config, host_program_);
-  candidate.changes = Compare(config_, contents_, candidate.config, candidate.contents);
-  return candidate;
-}
-
 void Daemon::BeginReload(const admin::v1::ReloadRequest& request, const Cause& by,
                          std::function<void(Result<admin::v1::ReloadReply>)> answer) {
   if (supervisor_->stage() != Stage::kServing) {
@@ -84,21 +55,37 @@ void Daemon::BeginReload(const admin::v1::ReloadRequest& request, const Cause& b
   }
   if (request.continues() != 0) return BeginContinued(request.continues(), std::move(answer));
   if (handover_ && handover_->reload != 0) return SendOn(answer);
-  if (request.dry_run()) {
-    const auto candidate = Prepare();
-    if (!candidate) return answer(tl::unexpected(candidate.error()));
-    admin::v1::ReloadReply reply;
-    const auto another = OpenAnotherBuild(self_.program);
-    if (another && *another) AddOwnChange(reply);
-    AddChanges(candidate->changes, reply);
-    return BeginTrial(*candidate, [reply, answer](const TrialResult& trial) {
-      if (!trial.problems.empty()) return answer(tl::unexpected(AsError(trial.problems)));
-      if (trial.failures.empty()) return answer(reply);
-      answer(Fail(Code::kInternal, "plugins could not be tried: " + trial.failures.front()));
-    });
+  if (config_.from_pipe) {
+    const Error error{Code::kInvalidArgument,
+                      config_.file +
+                          ": the configuration came through a pipe, which can be read "
+                          "once; restart the daemon, and give it a file to reload"};
+    Say(LogLevel::kError, "reload refused, nothing has changed: " + error.message);
+    return answer(tl::unexpected(error));
   }
+  if (request.dry_run()) return BeginDryRun(answer);
   waiting_.push_back({by, request.wait(), std::move(answer)});
-  if (!candidate_ && !handover_) NextReload();
+  NextReloadIfFree();
+}
+
+void Daemon::BeginDryRun(const std::function<void(Result<admin::v1::ReloadReply>)>& answer) {
+  BeginLook([this, answer](const Result<AnotherBuild>& another) {
+    if (!another && another.error().code != Code::kNotFound) {
+      return answer(tl::unexpected(another.error()));
+    }
+    admin::v1::ReloadReply reply;
+    if (another && *another) AddOwnChange(reply);
+    BeginPrepare([this, answer, reply](Result<Candidate> candidate) mutable {
+      if (!candidate) return answer(tl::unexpected(candidate.error()));
+      AddChanges(candidate->changes, reply);
+      BeginTrial(*candidate, [reply, answer](const Result<TrialResult>& trial) {
+        if (!trial) return answer(tl::unexpected(trial.error()));
+        if (!trial->problems.empty()) return answer(tl::unexpected(AsError(trial->problems)));
+        if (trial->failures.empty()) return answer(reply);
+        answer(Fail(Code::kInternal, "plugins could not be tried: " + trial->failures.front()));
+      });
+    });
+  });
 }
 
 // For everybody who waits: what they want is what is on disk now.
@@ -110,58 +97,46 @@ void Daemon::NextReload() {
     return;
   }
   reloading_ = std::exchange(waiting_, {});
-  const Cause by = reloading_.front().by;
+  attempt_.emplace(Attempt{.by = reloading_.front().by, .candidate = {}});
   // The admin service has said so of its callers.
-  if (by.kind != Cause::Kind::kAdmin) Say(LogLevel::kInfo, "reload asked by " + Describe(by));
-  auto another = OpenAnotherBuild(self_.program);
-  if (!another && another.error().code == Code::kFailedPrecondition) {
-    return RefuseReload(another.error());
+  if (attempt_->by.kind != Cause::Kind::kAdmin) {
+    Say(LogLevel::kInfo, "reload asked by " + Describe(attempt_->by));
   }
-  if (!another) Say(LogLevel::kWarning, another.error().message + "; the build that runs goes on");
-  if (another && *another) return BeginHandover(by, std::move(**another));
-  BeginChanges(by);
+  BeginLook([this](Result<AnotherBuild> another) { BuildKnown(std::move(another)); });
 }
 
-void Daemon::BeginChanges(const Cause& by) {
-  auto candidate = Prepare();
-  if (!candidate) return RefuseReload(candidate.error());
-  candidate_ = std::move(*candidate);
-  names_.Begin(SocketBinder::Unknown(candidate_->config, sockets_), candidate_->config.ready,
-               [this, by](const HostNames& names) { NamesKnown(by, names); });
+void Daemon::BuildKnown(Result<AnotherBuild> another) {
+  if (const auto error = OnTheWayOut()) return RefuseReload(*error);
+  const bool gone = !another && another.error().code == Code::kNotFound;
+  if (!another && !gone) return RefuseReload(another.error());
+  if (gone) Say(LogLevel::kWarning, another.error().message + "; the build that runs goes on");
+  if (another && *another) return BeginHandover(std::move(**another));
+  BeginChanges();
 }
 
-void Daemon::NamesKnown(const Cause& by, const HostNames& names) {
-  if (supervisor_->stage() != Stage::kServing) {
-    return RefuseReload({Code::kFailedPrecondition, "a shutdown is under way"});
-  }
-  candidate_->names = names;
-  BeginTrial(*candidate_, [this, by](const TrialResult& trial) { ChangeOver(by, trial); });
-}
-
-// Plugins of the processes that are to start may not live through it: they are tried elsewhere.
-void Daemon::BeginTrial(const Candidate& candidate,
-                        std::function<void(const TrialResult&)> done) {
-  std::vector<std::string> processes = candidate.changes.added;
-  processes.insert(processes.end(), candidate.changes.replaced.begin(),
-                   candidate.changes.replaced.end());
-  trials_.Begin(candidate.config, std::move(processes), host_program_,
-                [this, done = std::move(done)](const TrialResult& trial) {
-                  for (const std::string& warning : trial.warnings) {
-                    Say(LogLevel::kWarning, warning);
-                  }
-                  done(trial);
-                });
+void Daemon::BeginChanges() {
+  BeginPrepare([this](Result<Candidate> candidate) {
+    if (!candidate) return RefuseReload(candidate.error());
+    attempt_->candidate = std::move(*candidate);
+    BeginNames(SocketBinder::Unknown(attempt_->candidate->prepared.config, sockets_),
+               [this](const HostNames& names) {
+                 attempt_->candidate->names = names;
+                 BeginTrial(*attempt_->candidate, [this](const Result<TrialResult>& trial) {
+                   trial ? ChangeOver(*trial) : RefuseReload(trial.error());
+                 });
+               });
+  });
 }
 
 void Daemon::RefuseReload(const Error& error) {
-  candidate_.reset();
+  attempt_.reset();
   Say(LogLevel::kError, "reload refused, nothing has changed: " + error.message);
   for (ReloadCaller& caller : std::exchange(reloading_, {})) caller.answer(tl::unexpected(error));
   if (!waiting_.empty()) Post([this] { NextReloadIfFree(); });
 }
 
 // From the configuration that runs to the candidate, which was found good.
-void Daemon::ChangeOver(const Cause& by, const TrialResult& trial) {
+void Daemon::ChangeOver(const TrialResult& trial) {
   if (supervisor_->stage() != Stage::kServing) {
     return RefuseReload({Code::kFailedPrecondition, "a shutdown is under way"});
   }
@@ -170,33 +145,29 @@ void Daemon::ChangeOver(const Cause& by, const TrialResult& trial) {
   for (const std::string& failure : trial.failures) {
     Say(LogLevel::kWarning, "plugins could not be tried: " + failure);
   }
-  auto sockets = binder_.Bind(candidate_->config, sockets_, candidate_->names);
+  Candidate& candidate = *attempt_->candidate;
+  const Config& config = candidate.prepared.config;
+  auto sockets = binder_.Bind(config, sockets_, candidate.names);
   // Whatever it was, the daemon is there: kUnavailable would say that it is not.
   if (!sockets) return RefuseReload({Code::kInvalidArgument, sockets.error().message});
-  candidate_->sockets = std::move(*sockets);
-  for (const std::string& warning : TlsWarnings(candidate_->config, clock_.Wall())) {
-    Say(LogLevel::kWarning, warning);
-  }
-  for (const std::string& warning : GroupWarnings(candidate_->config)) {
-    Say(LogLevel::kWarning, warning);
-  }
+  candidate.sockets = std::move(*sockets);
+  for (const std::string& warning : candidate.prepared.warnings) Say(LogLevel::kWarning, warning);
   systemd_.Reloading("reloading");
 
   using Kind = Supervisor::Change::Kind;
   std::vector<Supervisor::Change> changes;
   const auto add = [&](Kind kind, const std::vector<std::string>& names) {
     for (const std::string& name : names) {
-      changes.push_back({kind, kind == Kind::kRemove
-                                   ? Supervisor::Member{.name = name}
-                                   : MemberOf(candidate_->config, name, candidate_->sockets)});
+      changes.push_back({kind, kind == Kind::kRemove ? Supervisor::Member{.name = name}
+                                                     : MemberOf(config, name, candidate.sockets)});
     }
   };
-  add(Kind::kAdd, candidate_->changes.added);
-  add(Kind::kReplace, candidate_->changes.replaced);
-  add(Kind::kRemove, candidate_->changes.removed);
+  add(Kind::kAdd, candidate.changes.added);
+  add(Kind::kReplace, candidate.changes.replaced);
+  add(Kind::kRemove, candidate.changes.removed);
   admin::v1::ReloadReply begun;
-  AddChanges(candidate_->changes, begun);
-  for (const ConfigChange& change : candidate_->changes.list) {
+  AddChanges(candidate.changes, begun);
+  for (const ConfigChange& change : candidate.changes.list) {
     Say(LogLevel::kInfo, std::string("reload: ") + change.sign + " " + change.what +
                              (change.detail.empty() ? "" : ": " + change.detail));
   }
@@ -205,7 +176,7 @@ void Daemon::ChangeOver(const Cause& by, const TrialResult& trial) {
   }
   std::erase_if(reloading_, [](const ReloadCaller& caller) { return !caller.wait; });
   const auto begin = supervisor_->BeginChanges(
-      std::move(changes), by,
+      std::move(changes), attempt_->by,
       [this](const std::vector<Supervisor::Outcome>& outcomes) { ReloadOver(outcomes); });
   if (!begin) RefuseReload(begin.error());
 }
@@ -219,7 +190,7 @@ void Daemon::AddOwnChange(admin::v1::ReloadReply& reply) {
 
 void Daemon::ReloadOver(const std::vector<Supervisor::Outcome>& outcomes) {
   admin::v1::ReloadReply reply;
-  AddChanges(candidate_->changes, reply);
+  AddChanges(attempt_->candidate->changes, reply);
   AddOutcomes(outcomes, reply);
   TakeEffect(outcomes);
   if (supervisor_->stage() == Stage::kServing) systemd_.Ready(Summary());
@@ -230,24 +201,26 @@ void Daemon::ReloadOver(const std::vector<Supervisor::Outcome>& outcomes) {
 }
 
 void Daemon::NextReloadIfFree() {
-  if (!candidate_ && !handover_ && !waiting_.empty()) NextReload();
+  if (!attempt_ && !handover_ && !waiting_.empty()) NextReload();
 }
 
 // What was changed becomes the configuration that runs. Where something failed, that is the old one
 // with the processes that were changed before.
 void Daemon::TakeEffect(const std::vector<Supervisor::Outcome>& outcomes) {
-  Candidate candidate = std::move(*candidate_);
-  candidate_.reset();
+  Candidate candidate = std::move(*attempt_->candidate);
+  attempt_.reset();
+  Prepared& prepared = candidate.prepared;
   if (AllDone(outcomes, candidate.changes)) {
-    if (config_.log_level != candidate.config.log_level) {
+    if (config_.log_level != prepared.config.log_level) {
       const Cause by{.kind = Cause::Kind::kProgram, .who = "reload"};
-      (void)SetLogLevel(candidate.config.log_level, by);
+      (void)SetLogLevel(prepared.config.log_level, by);
     }
-    config_ = std::move(candidate.config);
-    contents_ = std::move(candidate.contents);
+    config_ = std::move(prepared.config);
+    contents_ = std::move(prepared.contents);
+    roles_ = std::move(prepared.roles);
     sockets_ = std::move(candidate.sockets);
     supervisor_->SetOptions(SupervisorOptions(config_));
-    admin_->SetRoles(RolesOf(config_));
+    admin_->SetRoles(roles_);
     for (const ProcessConfig& process : config_.processes) {
       supervisor_->SetMember(MemberOf(config_, process.name, sockets_));
     }
@@ -264,16 +237,16 @@ void Daemon::TakeEffect(const std::vector<Supervisor::Outcome>& outcomes) {
     std::erase_if(config_.servers, of_it);
     std::erase_if(config_.processes, named);
     contents_.erase(outcome.process);
-    for (const ServerConfig& server : candidate.config.servers) {
+    for (const ServerConfig& server : prepared.config.servers) {
       if (!of_it(server)) continue;
       std::erase_if(config_.servers, [&](const auto& one) { return one.name == server.name; });
       config_.servers.push_back(server);
       sockets_[server.name] = candidate.sockets.at(server.name);
     }
-    for (const ProcessConfig& process : candidate.config.processes) {
+    for (const ProcessConfig& process : prepared.config.processes) {
       if (!named(process)) continue;
       config_.processes.push_back(process);
-      contents_[process.name] = candidate.contents.at(process.name);
+      contents_[process.name] = prepared.contents.at(process.name);
     }
   }
   // Nobody is behind the sockets of a server that went with a process that was changed.
@@ -283,28 +256,50 @@ void Daemon::TakeEffect(const std::vector<Supervisor::Outcome>& outcomes) {
   });
 }
 
-void Daemon::BeginRestart(const admin::v1::RestartRequest& request, const Cause& by,
-                          std::function<void(Result<admin::v1::ReloadReply>)> answer) {
+// Why it cannot begin now; kOk: it can.
+Error Daemon::CheckRestart(const std::string& process) const {
   std::vector<std::string> names;
   for (const ProcessConfig& one : config_.processes) names.push_back(one.name);
-  if (std::find(names.begin(), names.end(), request.process()) == names.end()) {
-    return answer(Fail(Code::kNotFound, "no process \"" + request.process() + "\"; " +
-                                            SpellingHint(request.process(), names)));
+  if (std::find(names.begin(), names.end(), process) == names.end()) {
+    return {Code::kNotFound, "no process \"" + process + "\"; " + SpellingHint(process, names)};
   }
   if (handover_) {
-    return answer(Fail(Code::kFailedPrecondition,
-                       "lastcalld is being replaced by another build; ask again in a moment"));
+    return {Code::kFailedPrecondition,
+            "lastcalld is being replaced by another build; ask again in a moment"};
+  }
+  return {Code::kOk, ""};
+}
+
+// What is in the files is read first: what comes there later is a change that a reload must find.
+void Daemon::BeginRestart(const admin::v1::RestartRequest& request, const Cause& by,
+                          std::function<void(Result<admin::v1::ReloadReply>)> answer) {
+  if (const Error error = CheckRestart(request.process()); error.code != Code::kOk) {
+    return answer(tl::unexpected(error));
+  }
+  BeginContents([this, request, by, answer = std::move(answer)](const Result<Contents>& contents) {
+    if (!contents && contents.error().code == Code::kFailedPrecondition) {
+      return answer(tl::unexpected(contents.error()));
+    }
+    // Where it is not known it is restarted all the same: the next reload finds out what there is.
+    Restart(request, by, contents.value_or(Contents()), answer);
+  });
+}
+
+void Daemon::Restart(const admin::v1::RestartRequest& request, const Cause& by,
+                     const Contents& contents,
+                     const std::function<void(Result<admin::v1::ReloadReply>)>& answer) {
+  if (const Error error = CheckRestart(request.process()); error.code != Code::kOk) {
+    return answer(tl::unexpected(error));
   }
   const bool wait = request.wait();
-  // As it is when its turn comes: a reload may be under way, which then knows better what is in the
-  // files than is known now.
-  const Contents contents = candidate_ ? Contents() : ContentsOf(config_, host_program_);
+  // As it is when its turn comes: a reload in progress knows better what is in the files.
+  const Contents known = attempt_ ? Contents() : contents;
   const auto begin = supervisor_->BeginChanges(
       {{Supervisor::Change::Kind::kReplace, {.name = request.process()}}}, by,
-      [this, wait, answer, contents](const std::vector<Supervisor::Outcome>& outcomes) {
+      [this, wait, answer, known](const std::vector<Supervisor::Outcome>& outcomes) {
         for (const Supervisor::Outcome& outcome : outcomes) {
-          const auto now = contents.find(outcome.process);
-          const bool loaded = now != contents.end() && contents_.contains(outcome.process);
+          const auto now = known.find(outcome.process);
+          const bool loaded = now != known.end() && contents_.contains(outcome.process);
           if (loaded && outcome.failure.empty()) contents_[outcome.process] = now->second;
         }
         admin::v1::ReloadReply reply;

@@ -11,16 +11,17 @@
 
 #include "daemon/check.h"
 #include "daemon/config.h"
-#include "daemon/config_roles.h"
 #include "daemon/convert.h"
 #include "daemon/daemon.h"
 #include "daemon/grpc_log.h"
 #include "daemon/logging.h"
 #include "daemon/options.h"
 #include "daemon/own_program.h"
+#include "daemon/preliminaries.h"
+#include "daemon/preparation.h"
+#include "daemon/receipt_file.h"
 #include "daemon/task_limit.h"
 #include "daemon/trial.h"
-#include "daemon/trust_check.h"
 
 #include <lastcall/base/safe_text.h>
 #include <lastcall/signals/signals.h>
@@ -31,6 +32,11 @@ namespace {
 constexpr int kUsage = 64;
 constexpr int kCannotBind = 69;
 constexpr int kInternal = 70;
+
+// How long a start that was told to stop may take to read what it was about to; told again, none.
+constexpr std::chrono::seconds kStartPatience{3};
+// How long the children that try plugins may take to end.
+constexpr std::chrono::seconds kTrialsEnd{1};
 
 // Connections are descriptors; the soft limit is a default for programs that use select(2).
 void RaiseDescriptorLimit() {
@@ -65,19 +71,32 @@ std::string HostProgram() {
   return self.parent_path().parent_path() / "libexec/lastcall/lastcall-host";
 }
 
+// A pipe is read where it is one of this process's own descriptors: whoever started it has put it
+// there.
+Checked<Config> LoadFile(const std::string& file) {
+  const auto pipe = PipeNamed(file);
+  return pipe ? LoadConfigFromPipe(*pipe, file) : LoadConfig(file);
+}
+
 Checked<Config> Load(const Options& options) {
-  if (options.plugins.empty()) return LoadConfig(options.config);
+  if (options.plugins.empty()) return LoadFile(options.config);
   const auto runtime = MakeRuntimeDir();
   if (!runtime) return tl::unexpected(runtime.error());
   return DevelopmentConfig(options.plugins, options.listen, *runtime);
 }
 
-// What there is to know before the processes start. Empty: nothing is wrong.
-std::vector<ConfigProblem> Check(Config& config) {
-  auto problems = CheckTrust(config, HostProgram());
-  for (ConfigProblem& problem : CheckPlugins(config)) problems.push_back(std::move(problem));
-  for (ConfigProblem& problem : ReadCertificates(config)) problems.push_back(std::move(problem));
-  return problems;
+// What is read before anything starts; in a thread beside the one that hears signals.
+Prepared PrepareStart(const Options& options) {
+  Step step;
+  Prepared prepared =
+      Prepare([&options] { return Load(options); }, HostProgram(), SteadyClock().Wall(), step);
+  if (!prepared.problems.empty()) return prepared;
+  std::string tasks = TaskWarning(prepared.config, FindTaskLimit());
+  if (!tasks.empty()) prepared.warnings.push_back(std::move(tasks));
+  if (options.check) return prepared;
+  std::string warning = ReceiptWarning(prepared.config.state_dir);
+  if (!warning.empty()) prepared.warnings.push_back(std::move(warning));
+  return prepared;
 }
 
 // Takes the place of the build that ran in this process; see daemon/reexec.h. `check`: only finds out
@@ -89,13 +108,14 @@ int Resume(const Options& options, Self self, const state::v1::State& state, boo
     std::cerr << config.error().message << "\n";
     return kCannotResume;
   }
+  Prepared running;
+  running.config = std::move(*config);
   Logger logger("lastcalld", LogLevelNamed(state.log_level()).value_or(LogLevel::kInfo));
   const GrpcLog grpc_log(logger.log());
-  Daemon daemon(std::move(*config), std::move(self), HostProgram(), logger);
+  Daemon daemon(std::move(running), std::move(self), HostProgram(), logger);
   daemon.Resume(state);
   if (!check) return daemon.Run();
-  auto afresh = Load(options);
-  auto problems = afresh ? Check(*afresh) : afresh.error();
+  const auto problems = PrepareStart(options).problems;
   std::cerr << Format(problems) << std::flush;
   logger.queue().Flush();
   // What it took over is not its own: nothing is closed, removed or ended.
@@ -103,18 +123,8 @@ int Resume(const Options& options, Self self, const state::v1::State& state, boo
 }
 
 // What is left to know once everything was read: whether the plugins can be loaded, and what they say.
-int TryAndSummarize(const Config& config) {
-  UnblockSignals();  // a plugin may take its time, and Ctrl-C is to end it
-  std::vector<std::string> processes;
-  for (const ProcessConfig& process : config.processes) processes.push_back(process.name);
-  const TrialResult trial = TryPlugins(config, processes, HostProgram());
-  for (const std::string& warning : TlsWarnings(config, SteadyClock().Wall())) {
-    std::cerr << "warning: " << warning << "\n";
-  }
-  for (const std::string& warning : GroupWarnings(config)) std::cerr << "warning: " << warning << "\n";
-  if (const std::string warning = TaskWarning(config, FindTaskLimit()); !warning.empty()) {
-    std::cerr << "warning: " << warning << "\n";
-  }
+int Summarize(const Prepared& prepared, const TrialResult& trial) {
+  for (const std::string& warning : prepared.warnings) std::cerr << "warning: " << warning << "\n";
   for (const std::string& warning : trial.warnings) std::cerr << "warning: " << warning << "\n";
   for (const std::string& failure : trial.failures) {
     std::cerr << "lastcalld: plugins could not be tried: " << failure << "\n";
@@ -122,8 +132,48 @@ int TryAndSummarize(const Config& config) {
   std::cerr << Format(trial.problems);
   if (!trial.problems.empty()) return kBadConfiguration;
   if (!trial.failures.empty()) return kInternal;
-  std::cout << Summary(config);
+  std::cout << Summary(prepared.config);
   return 0;
+}
+
+int Check(Preliminaries& preliminaries, const Prepared& prepared) {
+  const auto trial =
+      preliminaries.Await<TrialResult>([config = prepared.config](const std::stop_token& stop) {
+        std::vector<std::string> processes;
+        for (const ProcessConfig& process : config.processes) processes.push_back(process.name);
+        return TryPlugins(config, processes, HostProgram(), stop);
+      });
+  if (!trial) {
+    preliminaries.AwaitItsEnd(kTrialsEnd);
+    preliminaries.EndByItsSignal();
+  }
+  return Summarize(prepared, *trial);
+}
+
+int Start(const Options& options, Self self) {
+  std::optional<Preliminaries> preliminaries(std::in_place,
+                                             options.check ? Duration::zero() : kStartPatience);
+  auto prepared = preliminaries->Await<Prepared>(
+      [options](const std::stop_token&) { return PrepareStart(options); });
+  if (!prepared && options.check) preliminaries->EndByItsSignal();
+  if (!prepared) preliminaries->Stop();
+  if (!prepared->problems.empty()) {
+    std::cerr << Format(prepared->problems);
+    return kBadConfiguration;
+  }
+  if (options.check) return Check(*preliminaries, *prepared);
+  const auto names =
+      preliminaries->Await<HostNames>([hosts = SocketBinder::Unknown(prepared->config, {})](
+                                          const std::stop_token&) { return LookUp(hosts); });
+  if (!names) preliminaries->Stop();
+  preliminaries.reset();  // what it has heard, and what comes now, waits for the daemon
+  Logger logger("lastcalld", LogLevelNamed(prepared->config.log_level).value_or(LogLevel::kInfo));
+  Daemon daemon(std::move(*prepared), std::move(self), HostProgram(), logger);
+  if (const auto bound = daemon.Bind(*names); !bound) {
+    logger.log()(LogLevel::kError, bound.error().message);
+    return kCannotBind;
+  }
+  return daemon.Run();
 }
 
 int Main(int argc, char** argv) {
@@ -149,25 +199,7 @@ int Main(int argc, char** argv) {
     std::cerr << "lastcalld: " << kResumeCheck << " is for lastcalld itself, in a reload; leave it out\n";
     return kUsage;
   }
-  auto config = Load(*options);
-  if (!config) {
-    std::cerr << Format(config.error());
-    return kBadConfiguration;
-  }
-  const auto problems = Check(*config);
-  if (!problems.empty()) {
-    std::cerr << Format(problems);
-    return kBadConfiguration;
-  }
-  if (options->check) return TryAndSummarize(*config);
-  Logger logger("lastcalld", LogLevelNamed(config->log_level).value_or(LogLevel::kInfo));
-  const GrpcLog grpc_log(logger.log());
-  Daemon daemon(std::move(*config), std::move(self), HostProgram(), logger);
-  if (const auto bound = daemon.Bind(); !bound) {
-    logger.log()(LogLevel::kError, bound.error().message);
-    return kCannotBind;
-  }
-  return daemon.Run();
+  return Start(*options, std::move(self));
 }
 
 }  // namespace

@@ -6,12 +6,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <mutex>
-#include <system_error>
-#include <thread>
-#include <utility>
-
-#include <boost/asio/post.hpp>
 
 #include <lastcall/base/unique_fd.h>
 
@@ -69,52 +63,6 @@ Result<> WriteReceipt(const std::string& state_dir, const std::string& text) {
   if (error == 0) return {};
   unlink(temporary.c_str());
   return fail(error);
-}
-
-// Shared with the thread, which may outlive the loop.
-struct ReceiptFile::Writing {
-  // In the loop; the first answer counts.
-  void Answer(const Result<>& result) {
-    if (const auto tell = std::exchange(done, nullptr)) tell(result);
-  }
-
-  std::function<void(const Result<>&)> done;  // the loop's alone
-  std::mutex mutex;
-  boost::asio::io_context* loop;  // null: it has gone; guarded by mutex
-};
-
-ReceiptFile::~ReceiptFile() {
-  if (writing_ == nullptr) return;
-  writing_->done = nullptr;
-  std::lock_guard lock(writing_->mutex);
-  writing_->loop = nullptr;
-}
-
-void ReceiptFile::BeginWrite(const std::string& state_dir, const std::string& text, Duration limit,
-                             std::function<void(const Result<>&)> done) {
-  writing_ = std::make_shared<Writing>();
-  writing_->done = std::move(done);
-  writing_->loop = &loop_;
-  const auto write = [writing = writing_, state_dir, text] {
-    const auto result = WriteReceipt(state_dir, text);
-    std::lock_guard lock(writing->mutex);
-    if (writing->loop == nullptr) return;
-    boost::asio::post(*writing->loop, [writing, result] { writing->Answer(result); });
-  };
-  patience_.expires_after(limit);
-  patience_.async_wait(
-      [writing = writing_, state_dir, limit](const boost::system::error_code& error) {
-        if (error) return;
-        writing->Answer(Fail(Code::kDeadlineExceeded,
-                             "cannot keep the receipt in " + state_dir +
-                                 "/receipt.json: its file system has not answered after " +
-                                 FormatDuration(limit)));
-      });
-  try {
-    std::thread(write).detach();
-  } catch (const std::system_error&) {
-    write();  // no thread is left; the process has a bound of its own here
-  }
 }
 
 }  // namespace lastcall

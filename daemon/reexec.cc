@@ -54,8 +54,9 @@ Result<std::optional<UniqueFd>> OpenAnotherBuild(const std::string& program) {
   // Nothing that others could change is executed, not even to prove itself.
   const auto found = Trust(geteuid()).Find(program);
   if (!found) return tl::unexpected(found.error().error);
-  UniqueFd fd = found->Open();
-  if (!fd) return FailErrno("cannot read " + program, errno);
+  auto opened = found->Open();
+  if (!opened) return tl::unexpected(opened.error());
+  UniqueFd fd = std::move(*opened);
   struct stat there {}, running {};
   if (fstat(fd.get(), &there) != 0 || stat(kRunning, &running) != 0) {
     return FailErrno("cannot look at " + program, errno);

@@ -1,9 +1,6 @@
 #include "daemon/roles.h"
 
-#include <grp.h>
-
 #include <algorithm>
-#include <cerrno>
 
 namespace lastcall {
 namespace {
@@ -81,16 +78,6 @@ std::string Roles::Denial(uid_t uid, Role role, std::string_view verb) const {
       observers_.empty() ? "" : "to look takes the group " + Listed(observers_) + ", ";
   return "permission denied: " + who + " is in no group that may speak to lastcalld: " + lookers +
          changers + "; use sudo" + Remedy(observers_.empty() ? operators_ : observers_, user);
-}
-
-std::optional<gid_t> GroupNamed(const std::string& name) {
-  std::vector<char> buffer(4096);
-  group entry{};
-  group* found = nullptr;
-  while (getgrnam_r(name.c_str(), &entry, buffer.data(), buffer.size(), &found) == ERANGE) {
-    buffer.resize(buffer.size() * 2);  // a group with many members
-  }
-  return found == nullptr ? std::nullopt : std::optional(found->gr_gid);
 }
 
 }  // namespace lastcall

@@ -38,6 +38,9 @@ class Roles {
   Roles(std::vector<Group> operators, std::vector<Group> observers, uid_t own)
       : operators_(std::move(operators)), observers_(std::move(observers)), own_(own) {}
 
+  const std::vector<Group>& operators() const { return operators_; }
+  const std::vector<Group>& observers() const { return observers_; }
+
   Standing Of(const Peer& peer) const;
   // Why this one, who has that role, may not do it, and how they could. Blocks: as UserText.
   std::string Denial(uid_t uid, Role role, std::string_view verb) const;
@@ -47,8 +50,5 @@ class Roles {
   std::vector<Group> observers_;
   uid_t own_;
 };
-
-// By name. Blocks: where groups are kept elsewhere, to ask.
-std::optional<gid_t> GroupNamed(const std::string& name);
 
 }  // namespace lastcall

@@ -266,20 +266,27 @@ std::vector<Subject> SubjectsOf(const Config& config, const std::string& process
 
 }  // namespace
 
+Duration LongestTrial(const Config& config) {
+  int64_t steps = 1;  // to start the child
+  // Of each both its steps, and another child for those behind it.
+  for (const ServerConfig& server : config.servers) steps += 3 * std::ssize(server.plugins);
+  return config.ready > kForever / steps ? kForever : config.ready * steps;
+}
+
 TrialResult TryPlugins(const Config& config, const std::vector<std::string>& processes,
                        const std::string& host_program, const std::stop_token& stop) {
   const UniqueFd stop_fd(eventfd(0, EFD_CLOEXEC));
   const std::stop_callback tell(stop, [&] { eventfd_write(stop_fd.get(), 1); });
   // Side by side: they take the longest time, not the sum.
   std::vector<TrialResult> results(processes.size());
-  std::vector<std::thread> threads;
+  std::vector<std::jthread> threads;
   for (size_t i = 0; i < processes.size(); ++i) {
     threads.emplace_back([&, i] {
       results[i] = TryProcess(SubjectsOf(config, processes[i]), config.ready, host_program,
                               stop_fd.get());
     });
   }
-  for (std::thread& thread : threads) thread.join();
+  threads.clear();
   TrialResult all;
   if (stop.stop_requested()) all.failures.push_back("there was no time for it");
   for (const TrialResult& one : results) Append(one, all);

@@ -23,4 +23,7 @@ struct TrialResult {
 TrialResult TryPlugins(const Config& config, const std::vector<std::string>& processes,
                        const std::string& host_program, const std::stop_token& stop = {});
 
+// The longest that it may take, where nothing hangs but plugins.
+Duration LongestTrial(const Config& config);
+
 }  // namespace lastcall

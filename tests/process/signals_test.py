@@ -32,6 +32,8 @@ class FirstMomentsTest(unittest.TestCase):
             if code == -signal.SIGTERM and not log:
                 return "before main"
             assert code == 0, f"after {ms} ms: exit code {code}\n{log}"
+            if "stopped before anything was started" in log:
+                return "reading"  # for longer than it has patience, on a busy machine
             assert daemon.receipt()["requests"][0]["cause"]["signal"] == "SIGTERM"
             return "serving" if "stage serving" in log else "starting"
 

@@ -1,5 +1,6 @@
 """TLS and mutual TLS, with certificates made on the spot: who is served, who is not, and renewal."""
 
+import os
 import pathlib
 import signal
 import subprocess
@@ -179,6 +180,10 @@ commonName = supplied
         _, other_key = self.authority.issue("other")
         nothing = self.authority.folder / "nothing"
         nothing.write_text("no PEM")
+        large = self.authority.folder / "large"
+        large.write_bytes(self.certificate.read_bytes() + b"\n" * (1 << 20))
+        fifo = self.authority.folder / "fifo"
+        os.mkfifo(fifo)
         encrypted = self.authority.folder / "encrypted.key"
         self.authority.openssl("pkey", "-in", self.key, "-aes256", "-passout", "pass:x",
                                "-out", encrypted)
@@ -187,6 +192,9 @@ commonName = supplied
                 ({"key": nothing}, "is no private key in PEM form"),
                 ({"key": encrypted}, "is encrypted; take the passphrase away"),
                 ({"certificate": nothing}, "is no certificate in PEM form"),
+                ({"certificate": large}, "is larger than 1 MiB; name the PEM file itself"),
+                ({"client_ca": fifo}, "fifo: is a named pipe (FIFO), not a regular file"),
+                ({"client_ca": "/dev/zero"}, "/dev/zero: is a device, not a regular file"),
                 ({"certificate": "/nowhere"}, "/nowhere: cannot be read: No such file"),
                 ({"client_ca": nothing}, "has no certificate in PEM form")):
             with self.subTest(text), self.daemon(wait=False, **tls) as daemon:

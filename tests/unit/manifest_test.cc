@@ -102,6 +102,8 @@ TEST_F(ManifestTest, SurvivesStripAndGcSectionsAndTellsWhatItNeeds) {
 TEST_F(ManifestTest, SaysWhatAFileIsInsteadOfAPlugin) {
   std::filesystem::create_directory(Path("folder"));
   ASSERT_EQ(mkfifo(Path("fifo").c_str(), 0600), 0);
+  folder_.Write("sparse", "");  // nothing of it is on the disk, nor is it read
+  ASSERT_EQ(truncate(Path("sparse").c_str(), off_t{1} << 40), 0);
   const struct {
     std::string path;
     std::string message;
@@ -110,6 +112,7 @@ TEST_F(ManifestTest, SaysWhatAFileIsInsteadOfAPlugin) {
        "cannot open the plugin " + Path("none.so") + ": No such file or directory"},
       {Path("folder"), Path("folder") + " is a folder, not a plugin"},
       {Path("fifo"), Path("fifo") + " is not a regular file, so it is not a plugin"},
+      {Path("sparse"), Path("sparse") + " is larger than 1 GiB; strip it"},
       {Write(""), "is not an ELF file; a plugin is a shared object made by lastcall_add_plugin()"},
       {kWrongPlugins / "foreign.so",
        "foreign.so is not a Lastcall plugin: it has no manifest; build it with "

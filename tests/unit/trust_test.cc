@@ -48,9 +48,10 @@ class TrustTest : public testing::Test {
     EXPECT_EQ(found.error().error.message, (folder_ / name) + " is not trusted: " + flaw.path +
                                                " " + flaw.what + ": run \"" + flaw.remedy + "\"");
   }
-  static std::string Read(const UniqueFd& fd) {
+  static std::string Read(const Result<UniqueFd>& fd) {
+    if (!fd) return fd.error().message;
     std::array<char, 64> text{};
-    const ssize_t size = read(fd.get(), text.data(), text.size());
+    const ssize_t size = read(fd->get(), text.data(), text.size());
     return size < 0 ? "unreadable" : std::string(text.data(), static_cast<size_t>(size));
   }
 
@@ -169,6 +170,19 @@ TEST_F(TrustTest, WhatIsNotThereIsNoFlaw) {
     EXPECT_EQ(found.error().error.message, one.path + ": cannot be read: " + one.why);
   }
   EXPECT_FALSE(trust_.FindFolder(folder_ / "a/b/file"));
+}
+
+// Nobody would have to write into it for ever.
+TEST_F(TrustTest, WhatIsNotAFileIsRefusedAndNotWaitedFor) {
+  ASSERT_EQ(mkfifo((folder_ / "fifo").c_str(), 0600), 0);
+  fs::create_symlink(folder_ / "fifo", folder_ / "link");
+  for (const std::string& path : {folder_ / "fifo", folder_ / "link"}) {
+    const auto found = trust_.Find(path);
+    ASSERT_FALSE(found);
+    EXPECT_EQ(found.error().error.code, Code::kInvalidArgument);
+    EXPECT_EQ(found.error().error.message, path + ": is a named pipe (FIFO), not a regular file");
+  }
+  EXPECT_FALSE(trust_.Find("/dev/zero"));
 }
 
 TEST_F(TrustTest, RemediesCanBePasted) {

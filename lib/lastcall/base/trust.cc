@@ -11,6 +11,7 @@
 #include <deque>
 #include <utility>
 
+#include <lastcall/base/regular_file.h>
 #include <lastcall/base/safe_text.h>
 #include <lastcall/base/trust_text.h>
 
@@ -156,6 +157,10 @@ tl::expected<TrustedFile, Distrust> Walk::Run(const std::string& path) {
   }
   if (fstat(behind_.back().fd.get(), &status) != 0) return Broken(path, errno);
   if (folder_ != S_ISDIR(status.st_mode)) return Broken(path, folder_ ? ENOTDIR : EISDIR);
+  if (const std::string what = NotRegular(status.st_mode); !folder_ && !what.empty()) {
+    return tl::unexpected(
+        Distrust{.error = {Code::kInvalidArgument, SafeText(path) + ": " + what}, .flaws = {}});
+  }
   if (!flaws_.empty()) {
     return tl::unexpected(
         Distrust{.error = {Code::kFailedPrecondition,
@@ -179,9 +184,8 @@ std::string Describe(const std::vector<Flaw>& flaws) {
   return text;
 }
 
-UniqueFd TrustedFile::Open() const {
-  return UniqueFd(
-      open(("/proc/self/fd/" + std::to_string(file_.get())).c_str(), O_RDONLY | O_CLOEXEC));
+Result<UniqueFd> TrustedFile::Open() const {
+  return OpenRegular("/proc/self/fd/" + std::to_string(file_.get()), path_);
 }
 
 std::string TrustedFile::Reach() const {

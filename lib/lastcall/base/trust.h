@@ -3,7 +3,7 @@
 //   const Trust trust(geteuid());
 //   auto key = trust.Find("/etc/lastcall/public.key");
 //   if (!key) return tl::unexpected(key.error().error);
-//   UniqueFd fd = key->Open();    // the very file that was looked at
+//   Result<UniqueFd> fd = key->Open();    // the very file that was looked at
 #pragma once
 
 #include <sys/types.h>
@@ -30,7 +30,7 @@ std::string Describe(const std::vector<Flaw>& flaws);
 // Why a file cannot be had. Without flaws it is missing, or this user may not look.
 struct Distrust {
   Error error;  // kFailedPrecondition with flaws; kNotFound, kPermissionDenied, kInvalidArgument
-                // without
+                // without, where the message is the path as it was given, ": ", and why
   std::vector<Flaw> flaws;
 };
 
@@ -47,8 +47,8 @@ class TrustedFile {
   const std::string& path() const { return path_; }
   // Of the file; no right to read it comes with that.
   int fd() const { return file_.get(); }
-  // For reading. Fails: empty, with errno.
-  UniqueFd Open() const;
+  // For reading. Fails: as OpenRegular, with path().
+  Result<UniqueFd> Open() const;
   // A path by the folder that was looked at, for those who take nothing but paths. Valid while this
   // lives. The name in it is looked up again, but no other user can change it there.
   std::string Reach() const;
@@ -75,7 +75,7 @@ class Trust {
  public:
   explicit Trust(uid_t user) : user_(user) {}
 
-  // Anything but a folder.
+  // A regular file: nothing else can be read, loaded or executed without waiting for somebody.
   tl::expected<TrustedFile, Distrust> Find(const std::string& path) const;
   // A folder whose entries are to be read: here the sticky bit does not help, for others could add
   // some.

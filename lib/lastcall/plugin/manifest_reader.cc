@@ -24,6 +24,7 @@ extern "C" __attribute__((visibility("hidden"))) const ElfW(Ehdr) __ehdr_start; 
 namespace lastcall {
 namespace {
 
+constexpr uint64_t kMaxFile = 1 << 30;
 constexpr size_t kMaxSegments = 256;
 constexpr uint64_t kMaxNotes = 16 << 20;
 constexpr size_t kMaxText = 4096;
@@ -108,6 +109,7 @@ Result<> ManifestReader::Open() {
   if (S_ISDIR(file.st_mode)) return Refuse("is a folder, not a plugin");
   if (!S_ISREG(file.st_mode)) return Refuse("is not a regular file, so it is not a plugin");
   file_size_ = static_cast<uint64_t>(file.st_size);
+  if (file_size_ > kMaxFile) return Refuse("is larger than 1 GiB; strip it");
 
   elf_version(EV_CURRENT);
   elf_.reset(elf_begin(fd_.get(), ELF_C_READ, nullptr));

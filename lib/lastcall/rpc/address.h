@@ -4,6 +4,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -21,6 +22,7 @@ inline constexpr size_t kMaxUnixPath = 107;
 // "0.0.0.0" is all of IPv4 alone and "[::]" all of IPv6 alone: what is written is what is bound.
 struct Address {
   enum class Kind { kTcp, kUnix, kSystemd };
+  static constexpr gid_t kNoGroup = static_cast<gid_t>(-1);
 
   Kind kind = Kind::kTcp;
   std::string host;  // as written, without brackets
@@ -28,6 +30,8 @@ struct Address {
   std::string path;    // absolute; of kSystemd, the name
   mode_t mode = 0666;  // of the unix socket; who may connect
   std::string group;   // empty: the daemon's
+  // The group's number, where it was looked up already; kNoGroup: this machine has no such group.
+  std::optional<gid_t> group_id = {};
   std::string text;    // as written
 
   // A relative unix path is below `folder`; without a folder it is refused.

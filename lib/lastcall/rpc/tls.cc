@@ -1,18 +1,16 @@
 #include "lastcall/rpc/tls.h"
 
-#include <fcntl.h>
 #include <openssl/bio.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/x509.h>
-#include <unistd.h>
 
-#include <array>
-#include <cerrno>
 #include <ctime>
 #include <memory>
 #include <utility>
 #include <vector>
+
+#include <lastcall/base/regular_file.h>
 
 namespace lastcall {
 namespace {
@@ -32,36 +30,24 @@ Bio BioOf(const std::string& pem) {
   return Bio(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
 }
 
+// A chain of certificates, or all authorities of a country, are far below it.
+constexpr size_t kMostPem = 1 << 20;
+
 Result<UniqueFd> OpenFile(const std::string& path, const Trust* trust) {
-  if (trust != nullptr) {
-    const auto found = trust->Find(path);
-    if (!found) return tl::unexpected(found.error().error);
-    UniqueFd fd = found->Open();
-    if (fd) return fd;
-  } else {
-    UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
-    if (fd) return fd;
-  }
-  const int error = errno;
-  const Code code = error == ENOENT    ? Code::kNotFound
-                    : error == EACCES ? Code::kPermissionDenied
-                                      : Code::kInvalidArgument;
-  return Fail(code, path + ": cannot be read: " + ErrnoText(error));
+  if (trust == nullptr) return OpenRegular(path);
+  const auto found = trust->Find(path);
+  if (!found) return tl::unexpected(found.error().error);
+  return found->Open();
 }
 
 Result<std::string> ReadFile(const std::string& path, const Trust* trust) {
   const auto fd = OpenFile(path, trust);
   if (!fd) return tl::unexpected(fd.error());
-  std::string text;
-  std::array<char, 16384> buffer;
-  while (true) {
-    const ssize_t size = read(fd->get(), buffer.data(), buffer.size());
-    if (size > 0) text.append(buffer.data(), static_cast<size_t>(size));
-    if (size == 0) return text;
-    if (size < 0 && errno != EINTR) {
-      return Fail(Code::kInvalidArgument, path + ": cannot be read: " + ErrnoText(errno));
-    }
+  auto text = ReadUpTo(kMostPem, fd->get(), path);
+  if (!text && text.error().code == Code::kOutOfRange) {
+    return Fail(Code::kInvalidArgument, text.error().message + "; name the PEM file itself");
   }
+  return text;
 }
 
 tl::unexpected<Error> Bad(const std::string& path, const std::string& why) {

@@ -1,7 +1,6 @@
 #include "lastcall/rpc/unix_path.h"
 
 #include <fcntl.h>
-#include <grp.h>
 #include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -15,8 +14,8 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <vector>
 
+#include "lastcall/base/group.h"
 #include "lastcall/rpc/port_holder.h"
 
 namespace lastcall {
@@ -92,20 +91,10 @@ std::string RandomSuffix() {
 
 Result<> PathBinder::FindGroup() {
   if (address_.group.empty()) return {};
-  std::vector<char> buffer(4096);
-  group entry{};
-  group* found = nullptr;
-  int error = 0;
-  while ((error = getgrnam_r(address_.group.c_str(), &entry, buffer.data(), buffer.size(),
-                             &found)) == ERANGE) {
-    buffer.resize(buffer.size() * 2);  // a group with many members
-  }
-  if (found == nullptr) {
-    return Refuse(Code::kInvalidArgument, "there is no group \"" + address_.group +
-                                              "\"; create it, or correct \"?group=\"");
-  }
-  group_ = found->gr_gid;
-  return {};
+  group_ = address_.group_id ? address_.group_id : GroupNamed(address_.group);
+  if (group_ && *group_ != Address::kNoGroup) return {};
+  return Refuse(Code::kInvalidArgument,
+                "there is no group \"" + address_.group + "\"; create it, or correct \"?group=\"");
 }
 
 Result<> PathBinder::OpenFolder() {
