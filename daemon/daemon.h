@@ -79,6 +79,7 @@ class Daemon final : private SupervisorObserver, private AdminBackend, private H
     Cause by;
     uint64_t reload = 0;  // what its callers ask the new build for
     UniqueFd binary;
+    Stamp stamp;  // of what proves itself
     std::optional<ResumeCheck> check;
     bool admin_gone = false;  // nothing stands in the way any more
     boost::asio::steady_timer admin_patience;

@@ -195,12 +195,12 @@ void Daemon::BeginHandover(UniqueFd binary) {
   handover_.emplace(loop_);
   handover_->by = attempt_->by;
   handover_->binary = std::move(binary);
+  handover_->stamp = StampOf(handover_->binary.get());
   attempt_.reset();
   std::vector<int> descriptors;
-  const auto state = Pack(Save(descriptors));
-  if (!state) return HandoverFailed(state.error());
+  state::v1::State state = Save(descriptors);
   Say(LogLevel::kInfo, self_.program + " is another build now; it is checked");
-  handover_->check.emplace(loop_, self_, handover_->binary.get(), state->get(), descriptors,
+  handover_->check.emplace(loop_, self_, handover_->binary.get(), std::move(state), descriptors,
                            config_.ready, [this](const Result<>& passed) {
                              handover_->check.reset();
                              passed ? Leave() : HandoverFailed(passed.error());
@@ -275,9 +275,15 @@ void Daemon::Reexecute() {
     logger_.queue().Flush();
     saved.set_log_lines_dropped(logger_.queue().Suspend());
     auto state = Pack(saved);
-    const Error error = state ? Execute(handover_->binary.get(), self_, state->get(), descriptors,
-                                        systemd_.address())
-                              : state.error();
+    // The kernel lets nobody write to a program while it runs, but to one that has ended.
+    const bool same = StampOf(handover_->binary.get()) == handover_->stamp;
+    Error error{Code::kAborted, self_.program + " was overwritten after it had proved itself; "
+                                                "install it by rename"};
+    if (!state) error = state.error();
+    if (state && same) {
+      error = Execute(handover_->binary.get(), self_, state->get(), descriptors,
+                      systemd_.address());
+    }
     logger_.queue().Resume();
     Say(LogLevel::kError, error.message + "; this build goes on");
     Continued(tl::unexpected(error));

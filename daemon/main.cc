@@ -101,7 +101,8 @@ Prepared PrepareStart(const Options& options) {
 
 // Takes the place of the build that ran in this process; see daemon/reexec.h. `check`: only finds out
 // whether that would do, in a child of it.
-int Resume(const Options& options, Self self, const state::v1::State& state, bool check) {
+int Resume(const Options& options, Self self, const Taken& taken, bool check) {
+  const state::v1::State& state = taken.state;
   prctl(PR_SET_NAME, "lastcalld");  // it was executed by the number of a descriptor
   auto config = ConfigIn(state);
   if (!config) {
@@ -118,6 +119,9 @@ int Resume(const Options& options, Self self, const state::v1::State& state, boo
   const auto problems = PrepareStart(options).problems;
   std::cerr << Format(problems) << std::flush;
   logger.queue().Flush();
+  if (problems.empty() && state.has_proof()) {
+    static_cast<void>(write(state.proof().fd(), taken.proof.data(), taken.proof.size()));
+  }
   // What it took over is not its own: nothing is closed, removed or ended.
   _exit(problems.empty() ? 0 : kBadConfiguration);
 }

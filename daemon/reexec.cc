@@ -11,6 +11,7 @@
 #include <filesystem>
 #include <string_view>
 
+#include <lastcall/base/regular_file.h>
 #include <lastcall/base/trust.h>
 
 #include "daemon/changes.h"
@@ -23,6 +24,9 @@ constexpr char kVariable[] = "LASTCALL_RESUME";
 constexpr char kMemfdName[] = "lastcalld-state";
 constexpr char kRunning[] = "/proc/self/exe";
 constexpr uint32_t kFormat = 1;
+constexpr size_t kMostState = size_t{1} << 30;
+// Changed when a build that proves itself means something else by it.
+constexpr char kWord[] = "lastcalld goes on from this state\n";
 
 bool WriteAll(int fd, std::string_view text) {
   while (!text.empty()) {
@@ -82,7 +86,21 @@ Result<UniqueFd> Pack(const state::v1::State& state) {
 
 std::string ResumeEntry(int state) { return std::string(kVariable) + "=" + std::to_string(state); }
 
-Result<std::optional<state::v1::State>> TakeState() {
+std::string ProofOf(int state) {
+  // Its offset is shared with whoever wrote it, and with those who read it before.
+  if (lseek(state, 0, SEEK_SET) != 0) return "";
+  const auto text = ReadUpTo(kMostState, state, kMemfdName);
+  return text ? DigestOfText(kWord + *text) : "";
+}
+
+Stamp StampOf(int file) {
+  struct stat status {};
+  fstat(file, &status);
+  constexpr int64_t kSecond = 1'000'000'000;
+  return {status.st_size, status.st_mtim.tv_sec * kSecond + status.st_mtim.tv_nsec};
+}
+
+Result<std::optional<Taken>> TakeState() {
   const char* const given = std::getenv(kVariable);
   if (given == nullptr) return std::nullopt;
   const std::string text = given;
@@ -94,8 +112,8 @@ Result<std::optional<state::v1::State>> TakeState() {
                   " is no state of lastcalld; it is not for you to set: unset it");
   }
   const UniqueFd fd(number);
-  state::v1::State state;
-  // Its offset is shared with whoever wrote it, and with those who read it before.
+  Taken taken{.state = {}, .proof = ProofOf(fd.get())};
+  state::v1::State& state = taken.state;
   if (lseek(fd.get(), 0, SEEK_SET) != 0 || !state.ParseFromFileDescriptor(fd.get())) {
     return Refuse("the state that lastcalld handed over cannot be read");
   }
@@ -107,7 +125,7 @@ Result<std::optional<state::v1::State>> TakeState() {
   }
   // What came along is not for the children of this one.
   close_range(STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC);
-  return state;
+  return taken;
 }
 
 Error Execute(int binary, const Self& self, int state, const std::vector<int>& descriptors,

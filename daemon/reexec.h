@@ -31,9 +31,25 @@ Result<std::optional<UniqueFd>> OpenAnotherBuild(const std::string& program);
 Result<UniqueFd> Pack(const state::v1::State& state);
 std::string ResumeEntry(int state);
 
+struct Taken {
+  state::v1::State state;
+  std::string proof;  // see ProofOf
+};
 // What an earlier life of this process handed on; empty: there was none. Takes it out of the
 // environment. Fails: kFailedPrecondition, it is too new for this build, or damaged.
-Result<std::optional<state::v1::State>> TakeState();
+Result<std::optional<Taken>> TakeState();
+
+// What only a build of lastcalld knows, and only of this state: a digest of its bytes, which have a
+// nonce in them, and of a word of ours. Empty: it cannot be read.
+std::string ProofOf(int state);
+
+// What of a file changes when its content does; by descriptor.
+struct Stamp {
+  int64_t size = 0;
+  int64_t modified_ns = 0;
+  bool operator==(const Stamp&) const = default;
+};
+Stamp StampOf(int file);
 
 // Becomes the program that was opened as `binary`; the descriptors stay open. Returns only when that
 // failed, and then nothing has changed.

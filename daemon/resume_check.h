@@ -1,5 +1,10 @@
-// A new build of lastcalld proves itself before it is executed: a child of it reads the state, takes
-// everything over that it can without touching it, checks the configuration, and ends.
+// A new build of lastcalld proves itself before it is executed: a child of it reads the state,
+// takes everything over, checks the configuration, says a word that only a build of lastcalld knows
+// about this state, and ends.
+//
+// It is given nothing that matters: in the place of every listening socket, control channel and
+// lock is a stand-in, a socket that leads nowhere. Whatever the file is, and whoever it leaves
+// behind, takes no connection and no message with it.
 #pragma once
 
 #include <boost/asio/io_context.hpp>
@@ -27,11 +32,12 @@ inline constexpr int kBadConfiguration = 78;
 class ResumeCheck {
  public:
   // Fails: kInvalidArgument, the new build refuses the configuration, with its words; kAborted, it
-  // cannot go on from here, with how it ended and its last words.
+  // cannot go on from here, with how it ended and its last words, or it said the wrong one.
   using Done = std::function<void(Result<>)>;
 
+  // `descriptors`: the numbers that stand in `state`.
   // `done` comes later, from the loop, within `limit`; not once this is destroyed.
-  ResumeCheck(boost::asio::io_context& loop, const Self& self, int binary, int state,
+  ResumeCheck(boost::asio::io_context& loop, const Self& self, int binary, state::v1::State state,
               const std::vector<int>& descriptors, Duration limit, Done done);
   ~ResumeCheck();
 

@@ -3,7 +3,9 @@
 import functools
 import os
 import pathlib
+import re
 import signal
+import socket
 import subprocess
 import tempfile
 import threading
@@ -235,6 +237,7 @@ class RefusedTest(unittest.TestCase):
             "oh no": 'fputs("oh no\\n", stderr); return 3;',
             "killed by SIGKILL": "raise(SIGKILL);",
             "longer than": "sleep(60);",
+            "did not say what a lastcalld says": "return 0;",
         }
         with Installed(reload={"ready": "4s" if SANITIZED else "2s"}) as daemon, \
                 Busy(daemon) as busy:
@@ -246,13 +249,67 @@ class RefusedTest(unittest.TestCase):
                 with self.subTest(words):
                     daemon.put(self.program(daemon, body))
                     self.refused(daemon, "cannot take over", words)
+            with self.subTest("a link to another program"):
+                daemon.program.unlink()
+                daemon.program.symlink_to("/bin/true")
+                self.refused(daemon, "cannot take over", "did not say what a lastcalld says")
+            with self.subTest("a wrong word"):
+                daemon.put(self.program(daemon, self.SAY.format("made up")))
+                self.refused(daemon, "cannot take over", "did not say what a lastcalld says")
         self.assertEqual(busy.failed, [])
+
+    # Into whatever it was given.
+    SAY = 'for (int fd = 3; fd < 1024; ++fd) if (write(fd, "{0}", sizeof("{0}") - 1) < 0) continue;'
+
+    def stray(self, daemon, body, after):
+        """Leaves a process of a session of its own behind, which does this; then ends like that."""
+        daemon.put(self.program(
+            daemon, f'if (fork() == 0) {{ setsid(); {body} for (;;) pause(); }} {after}'))
+
+    def test_who_stays_behind_has_nothing_of_the_daemons(self):
+        """Not a listening socket, which would take connections with it; not a control channel."""
+        listing = ('system("ls -l /proc/$PPID/fd > {0}/new"); rename("{0}/new", "{0}/stray");')
+        for after in ("sleep(60);", "return 0;", "return 3;"):
+            with self.subTest(after), \
+                    Installed(reload={"ready": "4s" if SANITIZED else "2s"}) as daemon:
+                host, port = daemon.address().rsplit(":", 1)
+                # The check ends when the listing is there, or does not end at all.
+                wait = f'while (access("{daemon.folder}/stray", 0) != 0) usleep(1000); '
+                self.stray(daemon, listing.format(daemon.folder), wait + after)
+                self.refused(daemon, "cannot take over")
+                theirs = set(re.findall(r"socket:\[\d+\]", (daemon.folder / "stray").read_text()))
+                ours = {os.readlink(each)
+                        for each in pathlib.Path(f"/proc/{daemon.pid}/fd").iterdir()
+                        if each.is_symlink()}
+                self.assertEqual(theirs & ours, set())
+                daemon.signal(signal.SIGTERM)
+                self.assertEqual(daemon.wait(), 0)
+                with self.assertRaises(ConnectionRefusedError):
+                    socket.create_connection((host, int(port))).close()
+
+    def test_who_stays_behind_and_never_ends_to_speak(self):
+        with Installed() as daemon:
+            self.stray(daemon, 'for (;;) if (write(1, "more ", 5) < 0) _exit(0);', "return 3;")
+            self.assertEqual(daemon.reload()[0], FAILED)
+            self.assertIn("which cannot take over: exit code 3", daemon.log())
+            self.assertEqual(daemon.status().stage, "serving")
+
+    def test_who_stays_behind_in_its_group_is_killed(self):
+        for after in ("sleep(60);", "return 3;"):
+            with self.subTest(after), \
+                    Installed(reload={"ready": "4s" if SANITIZED else "2s"}) as daemon:
+                daemon.put(self.program(
+                    daemon, 'if (fork() == 0) for (;;) pause(); ' + after))
+                before = set(daemon.processes())
+                self.refused(daemon, "cannot take over")
+                wait_until(lambda: set(daemon.processes()) == before, "it is gone")
 
     def program(self, daemon, body):
         """One that does this, whatever it is given."""
         source = daemon.folder / "program.c"
         source.write_text("#include <signal.h>\n#include <stdio.h>\n#include <sys/stat.h>\n"
-                          f"#include <unistd.h>\nint main(void) {{ {body} }}\n")
+                          "#include <stdlib.h>\n#include <fcntl.h>\n"
+                          f"#include <unistd.h>\nint main(int argc, char** argv) {{ {body} }}\n")
         done = run("cc", "-o", daemon.folder / "program", source)
         self.assertEqual(done.returncode, 0, done.stderr)
         return (daemon.folder / "program").read_bytes()
@@ -262,7 +319,7 @@ class RefusedTest(unittest.TestCase):
         with Installed() as daemon, Busy(daemon) as busy:
             watch = subprocess.Popen(daemon.ctl_command("watch"), stdout=subprocess.PIPE, text=True)
             self.assertIn("serving", watch.stdout.readline())
-            daemon.put(self.program(daemon, 'return chmod("/proc/self/exe", 0);'))
+            daemon.put(self.program(daemon, self.proves('chmod("/proc/self/exe", 0);')))
             self.refused(daemon, "cannot execute", "Permission denied")
             self.assertIn("this build goes on", daemon.log())
             self.assertEqual(daemon.slow(0).text(), "slept")
@@ -274,6 +331,17 @@ class RefusedTest(unittest.TestCase):
             daemon.signal(signal.SIGTERM)
             self.assertEqual(watch.wait(30), 0)
             watch.stdout.close()
+
+    def proves(self, body):
+        """Does this, and then proves itself as a real build does."""
+        return f'{body} execv("{BIN / "lastcalld"}", argv); return 1;'
+
+    def test_one_that_is_overwritten_after_its_proof(self):
+        with Installed() as daemon:
+            daemon.put(self.program(
+                daemon, self.proves('utimensat(AT_FDCWD, "/proc/self/exe", NULL, 0);')))
+            self.refused(daemon, "was overwritten after it had proved itself")
+            self.assertIn("this build goes on", daemon.log())
 
     def test_a_bad_configuration(self):
         with Installed() as daemon:

@@ -42,6 +42,13 @@ def threads(pid):
             if (entry / "comm").read_text(encoding="utf-8") != "signal-reader\n"]
 
 
+def sockets(pid):
+    """That a process has open, by their inodes."""
+    links = [os.readlink(each) for each in pathlib.Path(f"/proc/{pid}/fd").iterdir()
+             if each.is_symlink()]
+    return {each for each in links if each.startswith("socket:")}
+
+
 class ConductTest(unittest.TestCase):
     def test_a_polite_one_is_not_mentioned(self):
         with Daemon() as daemon:
@@ -272,6 +279,15 @@ class ReloadTest(unittest.TestCase):
             said = asked.communicate(timeout=PATIENCE)[1]
             self.assertIn("its Check has not returned after 2s", said)
             self.assertEqual(len(daemon.hosts()), 1)
+
+    def test_who_stays_behind_has_nothing_of_the_daemons(self):
+        """A session of its own is out of reach; what it took along leads nowhere."""
+        with self.serving(check="leave and hang", reload={"ready": "2s"}) as daemon:
+            before = set(daemon.processes())
+            self.assertIn("its Check has not returned after 2s", daemon.ctl("reload").stderr)
+            (stray,) = set(daemon.processes()) - before
+            self.assertEqual(sockets(stray) & sockets(daemon.pid), set())
+            os.kill(stray, signal.SIGKILL)
 
     def test_a_shutdown_does_not_wait_for_it(self):
         with self.serving(check="hang") as daemon:

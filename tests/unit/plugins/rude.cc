@@ -67,6 +67,11 @@ void Do(const std::string& what) {
   if (what == "fork" && fork() == 0) {
     for (;;) pause();
   }
+  if (what == "leave" && fork() == 0) {
+    setsid();
+    for (;;) pause();
+  }
+  if (what == "leave and hang") Do("leave"), Do("hang");
   while (what == "hang") pause();
   while (what == "chatter") std::fputs("rude: and another thing\n", stderr);
   // An empty report, for ever: what a host says to its supervisor.
