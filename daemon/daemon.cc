@@ -167,7 +167,10 @@ int Daemon::Run() {
   admin_ = nullptr;
   // Threads that hang would go on while what they use is destroyed: then nothing is.
   trials_.WaitIdle(by);
-  if (reading_.running() + trials_.running() > 0) _exit(exit_code_);
+  if (reading_.running() + trials_.running() > 0) {
+    logger_.queue().Flush();
+    _exit(exit_code_);
+  }
   return exit_code_;
 }
 
