@@ -178,6 +178,9 @@ std::string PlanLines(const Plan& plan, const Look& look) {
   for (const v1::Request& request : plan.requests()) {
     text += Paragraph(DescribeRequest(request), "  ", look);
   }
+  if (plan.requests_left_out() != 0) {
+    text += "  and " + Grouped(plan.requests_left_out()) + " more requests\n";
+  }
   return text;
 }
 

@@ -37,7 +37,11 @@ std::string Requests(const Receipt& receipt, const Look& look) {
     table.Add({{request.at()}, {asked}, {DescribeCause(request.cause())}});
   }
   if (table.empty()) return "";
-  return Heading("asked", look) + Indented(table.Render(Narrowed(look)));
+  std::string text = Heading("asked", look) + Indented(table.Render(Narrowed(look)));
+  if (receipt.requests_left_out() != 0) {
+    text += "  and " + Grouped(receipt.requests_left_out()) + " more requests\n";
+  }
+  return text;
 }
 
 std::string Stages(const Receipt& receipt, const Look& look) {

@@ -116,6 +116,7 @@ v1::Receipt ToProto(const Receipt& receipt) {
   message.set_began(FormatWallTime(receipt.began));
   message.set_took_s(ToSeconds(receipt.took));
   for (const auto& entry : receipt.requests) *message.add_requests() = ToProto(entry);
+  message.set_requests_left_out(receipt.requests_left_out);
   for (const StageRecord& record : receipt.stages) {
     v1::StageRecord& stage = *message.add_stages();
     stage.set_stage(std::string(Name(record.stage)));
@@ -156,6 +157,7 @@ Receipt FromProto(const v1::Receipt& message) {
   for (const v1::Request& request : message.requests()) {
     receipt.requests.push_back(FromProto(request));
   }
+  receipt.requests_left_out = message.requests_left_out();
   for (const v1::StageRecord& record : message.stages()) {
     receipt.stages.push_back(
         {StageNamed(record.stage()).value_or(Stage::kStopped), FromPlanned(record.planned_s()),
@@ -203,13 +205,15 @@ std::vector<Ledger::Entry> RequestsOf(const worker::v1::Stop& message) {
   return entries;
 }
 
-admin::v1::Plan ToAdmin(const Plan& plan, const std::vector<Ledger::Entry>& requests, Instant now) {
+admin::v1::Plan ToAdmin(const Ledger& ledger, Instant now) {
+  const Plan& plan = ledger.plan();
   admin::v1::Plan message;
   const auto from_now = [&](Instant instant) { return ToSeconds(instant - now); };
   if (plan.grace != kNever) message.set_grace_in_s(from_now(plan.grace));
   if (plan.cancel != kNever) message.set_cancel_in_s(from_now(plan.cancel));
   if (plan.end != kNever) message.set_end_in_s(from_now(plan.end));
-  for (const auto& entry : requests) *message.add_requests() = ToProto(entry);
+  for (const auto& entry : ledger.entries()) *message.add_requests() = ToProto(entry);
+  message.set_requests_left_out(ledger.left_out());
   return message;
 }
 

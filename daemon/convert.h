@@ -25,7 +25,7 @@ Plan PlanOf(const worker::v1::Stop& message);
 std::vector<Ledger::Entry> RequestsOf(const worker::v1::Stop& message);
 
 // Relative to `now`; what is never is left out.
-admin::v1::Plan ToAdmin(const Plan& plan, const std::vector<Ledger::Entry>& requests, Instant now);
+admin::v1::Plan ToAdmin(const Ledger& ledger, Instant now);
 
 // Nanoseconds since the clock's beginning.
 int64_t ToNumber(Instant instant);

@@ -364,12 +364,11 @@ admin::v1::ShutdownReply Daemon::Shutdown(const admin::v1::ShutdownRequest& aske
   if (asked.dry_run()) {
     Ledger trial = supervisor_->lifecycle().ledger();
     reply.set_moved(trial.Add(request, supervisor_->stage()));
-    *reply.mutable_plan() = ToAdmin(trial.plan(), trial.entries(), clock_.Now());
+    *reply.mutable_plan() = ToAdmin(trial, clock_.Now());
     return reply;
   }
   reply.set_moved(supervisor_->OnRequest(std::move(request)));
-  const Ledger& ledger = supervisor_->lifecycle().ledger();
-  *reply.mutable_plan() = ToAdmin(ledger.plan(), ledger.entries(), clock_.Now());
+  *reply.mutable_plan() = ToAdmin(supervisor_->lifecycle().ledger(), clock_.Now());
   return reply;
 }
 

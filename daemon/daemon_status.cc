@@ -87,7 +87,7 @@ admin::v1::Status Daemon::MakeStatus() {
   status.set_config_file(config_.file);
   status.set_log_level(std::string(Name(logger_.level())));
   const Ledger& ledger = supervisor_->lifecycle().ledger();
-  if (!ledger.empty()) *status.mutable_plan() = ToAdmin(ledger.plan(), ledger.entries(), now);
+  if (!ledger.empty()) *status.mutable_plan() = ToAdmin(ledger, now);
   for (const Supervisor::State& state : supervisor_->members()) {
     if (!state.removed || !state.retired.empty()) AddProcess(state, status);
   }

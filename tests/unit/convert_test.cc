@@ -175,7 +175,9 @@ TEST(ConvertTest, APlanComesBackToTheNanosecond) {
 
 TEST(ConvertTest, AnAdminSeesThePlanFromNowOnAndNotWhatIsNever) {
   const Instant now(100s);
-  const auto plan = ToAdmin({now - 1s, now + 2500ms, kNever}, {FullEntry()}, now);
+  Ledger ledger((Budget()));
+  ledger.Adopt({now - 1s, now + 2500ms, kNever}, {FullEntry()});
+  const auto plan = ToAdmin(ledger, now);
   EXPECT_DOUBLE_EQ(plan.grace_in_s(), -1);
   EXPECT_DOUBLE_EQ(plan.cancel_in_s(), 2.5);
   EXPECT_FALSE(plan.has_end_in_s());

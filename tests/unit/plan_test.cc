@@ -141,6 +141,25 @@ TEST(LedgerTest, RepeatingARequestRestartsNoClock) {
   EXPECT_EQ(ledger.plan(), PlanAt(105s, 125s, 128s));
 }
 
+// Everybody is told all of them.
+TEST(LedgerTest, RepeatingARequestForEverMakesNoLongList) {
+  Ledger ledger = Begun();
+  ledger.Add(RequestAt(101s, 1s), Stage::kDelay);
+  for (int i = 0; i < 10'000; ++i) ledger.Add(RequestAt(102s), Stage::kDelay);
+  EXPECT_EQ(ledger.entries().size(), Ledger::kMostEntries);
+  EXPECT_EQ(ledger.left_out(), 10'002 - Ledger::kMostEntries);
+  EXPECT_EQ(ledger.entries()[0].request.at, At(100s));
+  EXPECT_EQ(ledger.entries()[1].request.at, At(101s)) << "it moved the plan";
+  // And where each of them moves it, the newest and the first are kept.
+  for (int i = 1; i <= 1'000; ++i) {
+    EXPECT_TRUE(ledger.Add(RequestAt(102s - 1ms * i, 0s), Stage::kDelay));
+  }
+  EXPECT_EQ(ledger.entries().size(), Ledger::kMostEntries);
+  EXPECT_EQ(ledger.entries().front().request.at, At(100s));
+  EXPECT_EQ(ledger.entries().back().request.at, At(101s));
+  EXPECT_EQ(ledger.left_out(), 11'002 - Ledger::kMostEntries);
+}
+
 TEST(LedgerTest, ALongerRequestChangesNothing) {
   Ledger ledger = Begun();
   EXPECT_FALSE(ledger.Add(RequestAt(100s, 60s, 600s, 60s), Stage::kDelay));

@@ -63,6 +63,7 @@ bool Lifecycle::ran_out() const {
 
 void Lifecycle::Complete(Receipt& receipt) const {
   receipt.requests = ledger_.entries();
+  receipt.requests_left_out = ledger_.left_out();
   receipt.stages = records_;
   receipt.took = Duration::zero();
   for (const StageRecord& record : records_) receipt.took += record.took;

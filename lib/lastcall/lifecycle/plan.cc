@@ -77,6 +77,13 @@ bool Ledger::Add(Request request, Stage stage) {
   }
   const bool moved = plan_ != before;
   entries_.push_back({std::move(request), moved});
+  if (entries_.size() > kMostEntries) {
+    const auto second = entries_.begin() + 1;
+    const auto idle =
+        std::find_if(second, entries_.end() - 1, [](const Entry& entry) { return !entry.moved; });
+    entries_.erase(idle == entries_.end() - 1 ? second : idle);
+    ++left_out_;
+  }
   return moved;
 }
 

@@ -5,6 +5,8 @@
 // can bring an instant forward, never push it back, and nobody restarts a clock by asking twice.
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <vector>
 
@@ -67,6 +69,11 @@ class Ledger {
     bool moved = false;  // it brought at least one instant forward
   };
 
+  // Entries that are kept. Everybody is told all of them, so that somebody who asks in a loop must
+  // not make them many: the first stays, and of the others those that moved the plan before those
+  // that did not, and later ones before earlier ones.
+  static constexpr size_t kMostEntries = 100;
+
   explicit Ledger(Budget configured) : configured_(configured) {}
 
   // Enters the request and merges it. True: the plan moved.
@@ -78,6 +85,8 @@ class Ledger {
 
   bool empty() const { return entries_.empty(); }
   const std::vector<Entry>& entries() const { return entries_; }
+  // How many requests there were besides; the plan knows them all.
+  uint64_t left_out() const { return left_out_; }
   const Plan& plan() const { return plan_; }
   const Budget& configured() const { return configured_; }
 
@@ -85,6 +94,7 @@ class Ledger {
   Budget configured_;
   Plan plan_;
   std::vector<Entry> entries_;
+  uint64_t left_out_ = 0;
 };
 
 }  // namespace lastcall

@@ -72,6 +72,9 @@ void WriteFields(JsonWriter& json, const Receipt& receipt) {
   json.Key("began").String(FormatWallTime(receipt.began));
   Seconds(json, "took_s", receipt.took);
   WriteList(json, "requests", receipt.requests);
+  if (receipt.requests_left_out != 0) {
+    json.Key("requests_left_out").Integer(receipt.requests_left_out);
+  }
   WriteList(json, "stages", receipt.stages);
   json.Key("calls").BeginObject().Key("finished").Integer(receipt.calls_finished);
   json.Key("cancelled").Integer(receipt.calls_cancelled).EndObject();

@@ -54,6 +54,7 @@ struct Receipt {
   WallTime began{};
   Duration took = Duration::zero();
   std::vector<Ledger::Entry> requests;
+  uint64_t requests_left_out = 0;  // see Ledger::left_out
   std::vector<StageRecord> stages;
   uint64_t calls_finished = 0;  // between the first request and the end
   uint64_t calls_cancelled = 0;

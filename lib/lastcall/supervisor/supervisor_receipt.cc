@@ -71,6 +71,7 @@ Receipt Supervisor::MakeReceipt() {
   Receipt receipt{.subject = "lastcalld", .pid = getpid(), .began = began_};
   receipt.took = clock_.Now() - first_request_;
   receipt.requests = lifecycle_.ledger().entries();
+  receipt.requests_left_out = lifecycle_.ledger().left_out();
   receipt.stages = lifecycle_.records();
   for (State& state : members_) {
     ForEachLife(state, [&](Life& life) { AddTo(receipt, state.member.name, life); });
