@@ -247,8 +247,14 @@ class AdminServer::Service final : public admin::v1::Admin::Service {
 };
 
 AdminServer::AdminServer(Roles roles, const Clock& clock, Log log)
-    : log_(log), callers_(std::move(roles), clock, log) {}
-AdminServer::~AdminServer() = default;
+    : clock_(clock), log_(log), callers_(std::move(roles), clock, log) {}
+
+AdminServer::~AdminServer() {
+  for (const auto& acceptor : acceptors_) acceptor->BeginEnd(false);
+  for (const auto& acceptor : acceptors_) acceptor->AwaitEnd();
+  operators_ = nullptr;
+  others_ = nullptr;
+}
 
 Result<std::unique_ptr<AdminServer>> AdminServer::Start(Listener listener, Roles roles,
                                                         AdminBackend& backend, WatchHub& hub,
@@ -288,10 +294,12 @@ Result<std::unique_ptr<AdminServer>> AdminServer::Start(Listener listener, Roles
 void AdminServer::SetRoles(Roles roles) { callers_.SetRoles(std::move(roles)); }
 
 void AdminServer::Listen(Listener listener) {
-  if (acceptor_ != nullptr) acceptor_->LastCall();
+  // Whoever connected to the one before is still taken in, in its own thread.
+  if (!acceptors_.empty()) acceptors_.back()->BeginEnd(true);
+  std::erase_if(acceptors_, [](const auto& acceptor) { return acceptor->ended(); });
   std::vector<Listener> listeners;
   listeners.push_back(std::move(listener));
-  acceptor_ = std::make_unique<Acceptor>(
+  acceptors_.push_back(std::make_unique<Acceptor>(
       std::move(listeners),
       Acceptor::Callbacks{
           .accepted =
@@ -302,25 +310,29 @@ void AdminServer::Listen(Listener listener) {
                 server.Take(std::move(connection), admitted->name);
               },
           .has_room = [] { return true; },
-          .warn = [log = log_](const std::string& what) {
-            log(LogLevel::kWarning, "admin: " + what);
-          }});
-  acceptor_->Resume();
+          .warn =
+              [log = log_](const std::string& what) { log(LogLevel::kWarning, "admin: " + what); }},
+      clock_));
+  acceptors_.back()->Resume();
 }
 
 void AdminServer::BeginRetire(bool last_call, std::function<void()> retired) {
-  if (last_call) acceptor_->LastCall();
-  acceptor_->Pause();
-  acceptor_ = nullptr;
+  // Whoever is told below to come again must not be taken in here.
+  if (!last_call) acceptors_.back()->Pause();
+  acceptors_.back()->BeginEnd(last_call);
+  const auto closed = [this] {
+    for (const auto& acceptor : acceptors_) acceptor->AwaitEnd();
+  };
   auto left = std::make_shared<std::atomic<int>>(2);
   for (Server* server : {operators_.get(), others_.get()}) {
-    server->BeginRetire({}, [left, retired] {
+    server->BeginRetire({.closed = closed}, [left, retired] {
       if (--*left == 0) retired();
     });
   }
 }
 
 void AdminServer::Cancel() {
+  for (const auto& acceptor : acceptors_) acceptor->BeginEnd(false);
   operators_->Cancel();
   others_->Cancel();
 }

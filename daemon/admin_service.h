@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "daemon/admin_callers.h"
 #include "daemon/roles.h"
@@ -54,12 +55,13 @@ class AdminServer {
 
   // Of connections from now on.
   void SetRoles(Roles roles);
-  // From this one instead; connections stay. Blocks: for the moment that an accept takes.
+  // From this one instead, where the path leads to it now; connections stay.
   void Listen(Listener listener);
 
   // Lets the callers that are there get their answers; with `last_call` also those that wait in the
-  // socket's queue, who are otherwise left to whoever listens next. `retired` runs in a thread of
-  // its own.
+  // socket's queue, as far as a moment goes, who are otherwise left to whoever listens next.
+  // `retired` runs in a thread of its own. Blocks: without `last_call`, while a connection is taken
+  // in.
   void BeginRetire(bool last_call, std::function<void()> retired);
   // Ends those that do not read theirs.
   void Cancel();
@@ -68,13 +70,15 @@ class AdminServer {
   class Service;
   AdminServer(Roles roles, const Clock& clock, Log log);
 
+  const Clock& clock_;
   const Log log_;
   AdminCallers callers_;
   std::unique_ptr<Service> for_operators_;
   std::unique_ptr<Service> for_others_;
   std::unique_ptr<Server> operators_;
   std::unique_ptr<Server> others_;
-  std::unique_ptr<Acceptor> acceptor_;  // feeds both
+  // Feed both. All but the last have a path no more and take who came before.
+  std::vector<std::unique_ptr<Acceptor>> acceptors_;
 };
 
 }  // namespace lastcall

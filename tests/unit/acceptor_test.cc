@@ -10,8 +10,11 @@
 
 #include <atomic>
 #include <chrono>
+#include <functional>
 #include <string>
 #include <thread>
+
+#include <lastcall/testing/fake_clock.h>
 
 #include "await_asleep.h"
 #include "lastcall/event/inbox.h"
@@ -53,6 +56,12 @@ class Port {
     return UniqueFd(accept4(fd_.get(), nullptr, nullptr, SOCK_CLOEXEC));
   }
   void ShutDown() { shutdown(fd_.get(), SHUT_RD); }
+  // From here on only those listen who have a copy.
+  void Close() { fd_.Reset(); }
+  bool AnybodyListens() {
+    const UniqueFd client(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    return connect(client.get(), Address(), sizeof(address_)) == 0;
+  }
 
  private:
   sockaddr* Address() { return reinterpret_cast<sockaddr*>(&address_); }
@@ -82,7 +91,8 @@ class AcceptorTest : public testing::Test {
               asked_.Post(0);
               return has_room_.load();
             },
-            [this](const std::string& warning) { warnings_.Post(warning); }});
+            [this](const std::string& warning) { warnings_.Post(warning); }},
+        clock_);
   }
   void SetUp() override { Make(); }
 
@@ -96,7 +106,19 @@ class AcceptorTest : public testing::Test {
     for (int i = 0; i < times; ++i) asked_.TakeUntil(kNever);
   }
 
+  // With a callback of the test's own, and both ports.
+  void MakeWith(std::function<void(size_t, UniqueFd)> accepted) {
+    std::vector<Listener> listeners;
+    listeners.push_back(one_.Copy());
+    listeners.push_back(two_.Copy());
+    acceptor_.emplace(
+        std::move(listeners),
+        Acceptor::Callbacks{std::move(accepted), [] { return true; }, [](const std::string&) {}},
+        clock_);
+  }
+
   Port one_, two_;
+  FakeClock clock_;
   std::atomic<bool> has_room_{true};
   Inbox<Accepted> accepted_;
   Inbox<int> asked_;  // whether there is room
@@ -146,16 +168,12 @@ TEST_F(AcceptorTest, WhilePausedOthersMayAcceptAndItDoesNot) {
 TEST_F(AcceptorTest, PauseWaitsForAConnectionThatIsBeingHandedOver) {
   std::atomic<bool> handing_over{false};
   Latch entered, release;
-  std::vector<Listener> listeners;
-  listeners.push_back(one_.Copy());
-  acceptor_.emplace(std::move(listeners),
-                    Acceptor::Callbacks{[&](size_t, UniqueFd) {
-                                          handing_over = true;
-                                          entered.Set();
-                                          release.Wait();
-                                          handing_over = false;
-                                        },
-                                        [] { return true; }, [](const std::string&) {}});
+  MakeWith([&](size_t, UniqueFd) {
+    handing_over = true;
+    entered.Set();
+    release.Wait();
+    handing_over = false;
+  });
   acceptor_->Resume();
   const UniqueFd client = one_.Connect();
   entered.Wait();
@@ -169,6 +187,127 @@ TEST_F(AcceptorTest, PauseWaitsForAConnectionThatIsBeingHandedOver) {
   release.Set();
   pauser.join();
   acceptor_.reset();
+}
+
+// However many wait: each may cost a look at thousands of connections.
+TEST_F(AcceptorTest, PauseWaitsForNoOtherThanThat) {
+  std::atomic<int> accepted{0};
+  Latch entered, release;
+  MakeWith([&](size_t, UniqueFd) {
+    ++accepted;
+    entered.Set();
+    release.Wait();
+  });
+  const UniqueFd first = one_.Connect(), second = one_.Connect();
+  acceptor_->Resume();
+  entered.Wait();
+  std::atomic<pid_t> pausing{0};
+  std::jthread pauser([&] {
+    pausing = gettid();
+    acceptor_->Pause();
+  });
+  AwaitAsleep(pausing);
+  release.Set();
+  pauser.join();
+  EXPECT_EQ(accepted, 1);
+  EXPECT_TRUE(one_.Accept());
+  acceptor_.reset();
+}
+
+TEST_F(AcceptorTest, AtLastCallThoseComeInWhoWait) {
+  Latch entered, release;
+  MakeWith([&](size_t listener, UniqueFd connection) {
+    accepted_.Post({listener, std::make_shared<UniqueFd>(std::move(connection))});
+    entered.Set();
+    release.Wait();
+  });
+  const UniqueFd before = one_.Connect();
+  acceptor_->Resume();
+  entered.Wait();
+  const UniqueFd first = one_.Connect(), second = two_.Connect(), third = one_.Connect();
+  EXPECT_TRUE(one_.AwaitClient());
+  EXPECT_TRUE(two_.AwaitClient());
+  acceptor_->BeginEnd(true);
+  EXPECT_FALSE(acceptor_->accepting());
+  release.Set();
+  acceptor_->AwaitEnd();
+  EXPECT_TRUE(acceptor_->ended());
+  for (int i = 0; i < 4; ++i) Next();
+  acceptor_->Resume();  // it is over
+  const UniqueFd late = one_.Connect();
+  EXPECT_TRUE(one_.Accept());
+  EXPECT_TRUE(NoneWasAccepted());
+}
+
+TEST_F(AcceptorTest, WithoutLastCallOrWherePausedTheyAreLeftToOthers) {
+  for (const bool last_call : {false, true}) {
+    Make();
+    const UniqueFd client = one_.Connect();
+    acceptor_->BeginEnd(last_call);
+    acceptor_->AwaitEnd();
+    EXPECT_TRUE(one_.Accept());
+    EXPECT_TRUE(NoneWasAccepted());
+  }
+}
+
+// Whoever comes back at once fills the queue for ever.
+TEST_F(AcceptorTest, LastCallIsBoundedInTime) {
+  std::vector<UniqueFd> clients;
+  int flooded = 0;
+  bool other = false;
+  Latch began, ending;
+  MakeWith([&](size_t listener, UniqueFd) {
+    began.Set();
+    ending.Wait();
+    if (listener == 1) {
+      other = true;
+      return;
+    }
+    ++flooded;
+    clock_.Advance(Acceptor::kLastCall / 200);
+    clients.push_back(one_.Connect());
+    EXPECT_TRUE(one_.AwaitClient());
+  });
+  clients.push_back(one_.Connect());
+  acceptor_->Resume();
+  began.Wait();
+  clients.push_back(two_.Connect());
+  EXPECT_TRUE(two_.AwaitClient());
+  acceptor_->BeginEnd(true);
+  ending.Set();
+  acceptor_->AwaitEnd();
+  EXPECT_LE(flooded, 201);
+  EXPECT_GT(flooded, 100) << "some time was given";
+  EXPECT_TRUE(other) << "a flood of one socket starves no other";
+}
+
+TEST_F(AcceptorTest, LastCallHoldsNobodyWhoAsksForItAndCanBeCutShort) {
+  std::vector<UniqueFd> clients;
+  int accepted = 0;
+  Latch entered, release;
+  MakeWith([&](size_t, UniqueFd) {
+    ++accepted;
+    entered.Set();
+    release.Wait();
+  });
+  for (int i = 0; i < 3; ++i) clients.push_back(one_.Connect());
+  acceptor_->Resume();
+  entered.Wait();
+  acceptor_->BeginEnd(true);  // while somebody is being taken in
+  EXPECT_FALSE(acceptor_->ended());
+  acceptor_->BeginEnd(false);
+  release.Set();
+  acceptor_->AwaitEnd();
+  EXPECT_EQ(accepted, 1);
+}
+
+TEST_F(AcceptorTest, WhatHasEndedListensNoMore) {
+  acceptor_->Resume();
+  two_.Close();
+  EXPECT_TRUE(two_.AnybodyListens());
+  acceptor_->BeginEnd(true);
+  acceptor_->AwaitEnd();
+  EXPECT_FALSE(two_.AnybodyListens());
 }
 
 TEST_F(AcceptorTest, ManyConnectionsOnOneSocketDoNotStarveTheOther) {

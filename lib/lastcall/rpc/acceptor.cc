@@ -4,6 +4,7 @@
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <utility>
 
@@ -16,19 +17,18 @@ namespace {
 constexpr int kBackOffMs = 100;
 // Connections taken from one socket before the others have their turn.
 constexpr int kBatch = 64;
-// As many are let in at last call, in batches: more than any queue holds (net.core.somaxconn).
-constexpr int kLastBatches = 128;
 
 }  // namespace
 
-Acceptor::Acceptor(std::vector<Listener> listeners, Callbacks callbacks)
+Acceptor::Acceptor(std::vector<Listener> listeners, Callbacks callbacks, const Clock& clock)
     : listeners_(std::move(listeners)),
       callbacks_(std::move(callbacks)),
+      clock_(clock),
       wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
       thread_([this] { Run(); }) {}
 
 Acceptor::~Acceptor() {
-  Give(Order::kEnd);
+  BeginEnd(false);
   thread_.join();
 }
 
@@ -36,49 +36,55 @@ void Acceptor::Resume() { Give(Order::kAccept); }
 
 void Acceptor::Pause() {
   Give(Order::kPause);
-  AwaitPause();
+  Await(Order::kPause);
 }
 
-void Acceptor::LastCall() {
-  if (accepting()) Give(Order::kLastCall);
-  AwaitPause();
-}
+void Acceptor::BeginEnd(bool last_call) { Give(last_call ? Order::kLastCall : Order::kEnd); }
 
-void Acceptor::AwaitPause() {
-  std::unique_lock lock(mutex_);
-  obeyed_.wait(lock, [this] { return state_ == order_ && state_ != Order::kLastCall; });
-}
+void Acceptor::AwaitEnd() { Await(Order::kEnd); }
 
-bool Acceptor::accepting() const {
+bool Acceptor::ended() const {
   std::lock_guard lock(mutex_);
-  return order_ == Order::kAccept;
+  return state_ == Order::kEnd;
 }
+
+bool Acceptor::accepting() const { return order_ == Order::kAccept; }
 
 void Acceptor::Give(Order order) {
   std::lock_guard lock(mutex_);
-  order_ = order;
+  if (order_ == Order::kEnd) return;
+  const bool ending = order_ == Order::kLastCall;
+  if (ending && (order == Order::kAccept || order == Order::kLastCall)) return;
+  // Who has not accepted knows of nobody who waits.
+  const bool vain = order == Order::kLastCall && order_ == Order::kPause;
+  order_ = ending || vain ? Order::kEnd : order;
   eventfd_write(wake_.get(), 1);
+}
+
+// Until the thread does as it was told last, and that is nothing, or `order`'s end.
+void Acceptor::Await(Order order) {
+  std::unique_lock lock(mutex_);
+  obeyed_.wait(
+      lock, [&] { return state_ == Order::kEnd || (order == Order::kPause && state_ == order_); });
+}
+
+Acceptor::Order Acceptor::Obey() {
+  std::lock_guard lock(mutex_);
+  state_ = order_;
+  // Before anybody hears that it has ended: a queue in which nobody is served must not fill.
+  if (state_ == Order::kEnd) listeners_.clear();
+  obeyed_.notify_all();
+  return state_;
 }
 
 void Acceptor::Run() {
   std::vector<pollfd> watched{{wake_.get(), POLLIN, 0}};
   for (const Listener& listener : listeners_) watched.push_back({listener.fd(), POLLIN, 0});
   for (;;) {
-    Order order;
-    {
-      std::lock_guard lock(mutex_);
-      order = state_ = order_;
-      obeyed_.notify_all();
-    }
+    const Order order = Obey();
     if (order == Order::kEnd) return;
     if (order == Order::kLastCall) {
-      // Bounded: whoever comes after these found nobody accepting.
-      for (size_t i = 0; i < listeners_.size(); ++i) {
-        for (int batches = 0; batches < kLastBatches && !AcceptBatch(i); ++batches) {
-        }
-      }
-      std::lock_guard lock(mutex_);
-      if (order_ == Order::kLastCall) order_ = Order::kPause;
+      AcceptLast();
       continue;
     }
     const bool accept = order == Order::kAccept && !backing_off_;
@@ -92,13 +98,27 @@ void Acceptor::Run() {
       continue;
     }
     for (size_t i = 1; i < count; ++i) {
-      if (watched[i].revents != 0) AcceptBatch(i - 1);
+      if (watched[i].revents != 0) AcceptBatch(i - 1, order, kNever);
     }
   }
 }
 
-bool Acceptor::AcceptBatch(size_t listener) {
+// The listeners take turns, so that a flood of one leaves time for the others.
+void Acceptor::AcceptLast() {
+  const Instant by = After(clock_.Now(), kLastCall);
+  std::vector<char> over(listeners_.size());
+  while (!std::all_of(over.begin(), over.end(), [](char one) { return one != 0; })) {
+    for (size_t i = 0; i < over.size(); ++i) {
+      if (over[i] == 0) over[i] = AcceptBatch(i, Order::kLastCall, by);
+    }
+  }
+  std::lock_guard lock(mutex_);
+  order_ = Order::kEnd;
+}
+
+bool Acceptor::AcceptBatch(size_t listener, Order order, Instant by) {
   for (int i = 0; i < kBatch; ++i) {
+    if (order_ != order || clock_.Now() >= by) return true;
     if (!callbacks_.has_room()) {
       BackOff("the limit of connections is reached");
       return true;

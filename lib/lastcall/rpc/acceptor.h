@@ -1,6 +1,7 @@
 // Accepts connections on listening sockets that may be shared with other processes.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <functional>
 #include <mutex>
@@ -8,6 +9,7 @@
 #include <thread>
 #include <vector>
 
+#include <lastcall/base/clock.h>
 #include <lastcall/base/unique_fd.h>
 #include <lastcall/rpc/listener.h>
 
@@ -26,36 +28,52 @@ class Acceptor {
     std::function<void(const std::string&)> warn;
   };
 
-  Acceptor(std::vector<Listener> listeners, Callbacks callbacks);
-  // Blocks: until the thread has ended. Then the listeners go; other processes' copies of their
-  // sockets live on.
+  // How long those who wait in the queues are still let in at a last call. In time and not in
+  // number: clients that connect and close in a loop would refill the queues for ever.
+  static constexpr Duration kLastCall = std::chrono::milliseconds(50);
+
+  Acceptor(std::vector<Listener> listeners, Callbacks callbacks, const Clock& clock);
+  // Blocks: until the thread has ended, which is in the middle of one `accepted` at most.
   ~Acceptor();
 
-  // Threads: any. Once Pause has returned, `accepted` is not running and will not be called.
+  // Threads: any, for all of these. Once Pause has returned, `accepted` is not running and will not
+  // be called. Blocks: Pause, while `accepted` runs. Order: no effect after BeginEnd, but that a
+  // Pause cuts a last call short.
   void Resume();
   void Pause();
-  // Takes those who wait in the queues by now, where it was accepting, and pauses.
-  void LastCall();
   bool accepting() const;
 
+  // Ends it for good. With `last_call`, and where it was accepting, those who wait in the queues
+  // come in first, for kLastCall at most. Then the listening sockets go; other processes' copies of
+  // them live on. Does not block.
+  void BeginEnd(bool last_call);
+  // Blocks: until `accepted` will not be called any more, and the sockets are gone. Order: after
+  // BeginEnd.
+  void AwaitEnd();
+  bool ended() const;
+
  private:
+  // In this order: from kLastCall on there is no way back.
   enum class Order { kPause, kAccept, kLastCall, kEnd };
 
   void Run();
   void Give(Order order);
-  void AwaitPause();
-  // False: there may be more.
-  bool AcceptBatch(size_t listener);
+  void Await(Order order);
+  Order Obey();
+  void AcceptLast();
+  // False: there may be more. Gives up when `order` does not hold any more, and at `by`.
+  bool AcceptBatch(size_t listener, Order order, Instant by);
   void BackOff(const std::string& why);
 
-  const std::vector<Listener> listeners_;
+  std::vector<Listener> listeners_;  // the thread's
   const Callbacks callbacks_;
+  const Clock& clock_;
   UniqueFd wake_;  // eventfd
 
   mutable std::mutex mutex_;
   std::condition_variable obeyed_;
-  Order order_ = Order::kPause;
-  Order state_ = Order::kPause;  // what the thread is doing
+  std::atomic<Order> order_ = Order::kPause;  // changes under the mutex alone
+  Order state_ = Order::kPause;               // what the thread is doing
   // Only the thread uses these.
   bool backing_off_ = false;  // leaves the queues alone for a moment
   bool starved_ = false;      // warned, and the queue was not seen empty since

@@ -61,19 +61,20 @@ void Retirement::End() {
 }
 
 void Retirement::SendAway() {
-  if (run_.begun()) return;
+  if (!run_.begun()) Ask();
+}
+
+void Retirement::Ask() {
   lingering_->Begin();
   connections_.Count();  // forgets those that gRPC closed before
   if (goaway_) goaway_(server_);
 }
 
-void Retirement::Begin(Heir heir, std::function<void()> retired) {
+void Retirement::Begin(std::function<void()> closed, Heir heir, std::function<void()> retired) {
+  closed_ = std::move(closed);
+  heir_ = std::move(heir);
   retired_ = std::move(retired);
-  succeeded_ = heir != nullptr;
-  SendAway();
-  lingering_->Limit(
-      succeeded_ ? kOwnFarewell : kShortFarewell + 4 * connections_.LongestRoundTrip(),
-      std::move(heir));
+  succeeded_ = heir_ != nullptr;
   run_.Begin([this](const std::stop_token&) { Run(); });
 }
 
@@ -94,6 +95,11 @@ void Retirement::Nudge() {
 }
 
 void Retirement::Run() {
+  closed_();
+  Ask();
+  lingering_->Limit(
+      succeeded_ ? kOwnFarewell : kShortFarewell + 4 * connections_.LongestRoundTrip(),
+      std::move(heir_));
   AwaitDeparture();
   server_.Shutdown();
   lingering_ = nullptr;  // until what was written has been read

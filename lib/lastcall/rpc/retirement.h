@@ -37,13 +37,14 @@ class Retirement {
 
   // Asks the clients that are there to take their next calls elsewhere. Nothing else changes.
   void SendAway();
-  // Sends the clients away and lets their calls finish, for as long as they take. A client that has
-  // no call and does not answer is dismissed: of gRPC's own clients the idle ones look at their
-  // connections every 5 s alone. So a dismissed connection goes to `heir`, where the client's next
-  // call finds out; without one nobody serves that call, and a few milliseconds must do. `retired`
-  // runs in a thread of the retirement when no connection and no call is left. Order: nothing is
-  // accepted any more.
-  void Begin(Heir heir, std::function<void()> retired);
+  // When `closed` has returned, which says that nothing is accepted any more and may block for a
+  // moment, sends the clients away and lets their calls finish, for as long as they take. A client
+  // that has no call and does not answer is dismissed: of gRPC's own clients the idle ones look at
+  // their connections every 5 s alone. So a dismissed connection goes to `heir`, where the client's
+  // next call finds out; without one nobody serves that call, and a few milliseconds must do.
+  // `retired` runs in a thread of the retirement when no connection and no call is left, `closed`
+  // too.
+  void Begin(std::function<void()> closed, Heir heir, std::function<void()> retired);
   // Cancels the calls that are left, and soon after closes the connections of peers that say
   // nothing. Order: after Begin.
   void Cancel();
@@ -57,6 +58,7 @@ class Retirement {
   class Dismissal;
 
   void Run();
+  void Ask();
   void AwaitDeparture();
   size_t Remaining();
   void RunCancel();
@@ -66,6 +68,8 @@ class Retirement {
   const std::function<void(grpc::Server&)> goaway_;
   const std::function<int64_t()> in_flight_;
   const Duration handshake_;
+  std::function<void()> closed_;
+  Heir heir_;
   std::function<void()> retired_;
   bool succeeded_ = false;  // somebody serves what the clients send next
 

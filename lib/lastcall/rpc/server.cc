@@ -254,12 +254,13 @@ Result<std::unique_ptr<Server>> Server::Build(ServerOptions options, const Clock
       Acceptor::Callbacks{
           .accepted = [&grpc](size_t listener,
                               UniqueFd fd) { grpc.HandOver(listener, std::move(fd)); },
-          .has_room = [&grpc, limit = options.limits.connections] {
-            return limit == 0 || grpc.connections.HasRoom(limit);
-          },
-          .warn = [warn = options.warn, name = options.name](const std::string& what) {
-            warn("server \"" + name + "\": " + what);
-          }});
+          .has_room =
+              [&grpc, limit = options.limits.connections] {
+                return limit == 0 || grpc.connections.HasRoom(limit);
+              },
+          .warn = [warn = options.warn, name = options.name](
+                      const std::string& what) { warn("server \"" + name + "\": " + what); }},
+      clock);
   return server;
 }
 
@@ -304,16 +305,20 @@ size_t Server::CountConnections() { return grpc_->connections.Count(); }
 void Server::SendAway() { grpc_->retirement->SendAway(); }
 
 void Server::BeginRetire(const Farewell& farewell, std::function<void()> retired) {
-  if (farewell.last_call && grpc_->acceptor != nullptr) grpc_->acceptor->LastCall();
-  Accept(false);
-  // Its listening sockets go with it: nobody shall wait in the queue of one that will not accept.
-  grpc_->acceptor = nullptr;
+  auto closed = farewell.closed;
+  if (grpc_->acceptor != nullptr) {
+    grpc_->acceptor->BeginEnd(farewell.last_call);
+    closed = [acceptor = grpc_->acceptor.get()] { acceptor->AwaitEnd(); };
+  }
   calls_.BeginLeave(farewell.leave_from, farewell.leave_by);
   calls_.WatchIdle();
   grpc_->health_service.EndStreams();
-  grpc_->retirement->Begin(farewell.heir, std::move(retired));
+  grpc_->retirement->Begin(std::move(closed), farewell.heir, std::move(retired));
 }
 
-void Server::Cancel() { grpc_->retirement->Cancel(); }
+void Server::Cancel() {
+  if (grpc_->acceptor != nullptr) grpc_->acceptor->BeginEnd(false);
+  grpc_->retirement->Cancel();
+}
 
 }  // namespace lastcall

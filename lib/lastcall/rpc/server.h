@@ -48,8 +48,11 @@ struct ServerOptions {
 struct Farewell {
   Instant leave_from{};  // calls are told to leave spread from here
   Instant leave_by{};    // to here
-  // Nobody else listens: those who wait in the queue still come in.
+  // Nobody else listens: those who wait in the queue still come in, as far as a moment goes. See
+  // Acceptor::BeginEnd.
   bool last_call = false;
+  // Where connections come by Take: blocks until no more do. In the thread of the retirement.
+  std::function<void()> closed = [] {};
   // Where somebody else serves what the clients send next: takes the connections over that their
   // clients have yet to close. See Retirement::Begin.
   Heir heir;
@@ -72,9 +75,9 @@ class Server {
   // stays there for others who listen.
   void Accept(bool accept);
   bool accepting() const;
-  // A connection that somebody else accepted, non-blocking. Its calls' peer() is "unix:NAME": what the
-  // client says of itself does not show there. See PeerName. Order: not after BeginRetire. Threads:
-  // any, one at a time.
+  // A connection that somebody else accepted, non-blocking. Its calls' peer() is "unix:NAME": what
+  // the client says of itself does not show there. See PeerName. Order: not after Farewell::closed.
+  // Threads: any.
   void Take(UniqueFd connection, const std::string& name);
   // Health of the whole server, and of one service by its plugin (false: it has no such service).
   void SetServing(bool serving);
@@ -86,8 +89,9 @@ class Server {
   // Asks the clients that are connected now to take their next calls elsewhere. Threads: as
   // BeginRetire. Does not block.
   void SendAway();
-  // Stops accepting for good, sends the clients away and tells their calls to leave. `retired` runs
-  // in a thread of its own when no connection and no call is left. Does not block.
+  // Stops accepting for good, which may take a moment yet, sends the clients away and tells their
+  // calls to leave. `retired` runs in a thread of its own when no connection and no call is left.
+  // Does not block.
   void BeginRetire(const Farewell& farewell, std::function<void()> retired);
   // Cancels the calls in flight. Does not block.
   void Cancel();
