@@ -17,8 +17,14 @@ namespace {
 constexpr size_t kMostOfGroup = 32;
 // Users that are remembered though they may be gone.
 constexpr size_t kUsers = 64;
-// How often the log says of a user that it has too many connections.
+// How often the log says of a user that there are too many connections.
 constexpr Duration kSilence = std::chrono::minutes(1);
+
+constexpr const char* kUnknown = "closed a connection of which the kernel does not say whose it is";
+
+std::string PerSecond(const TokenBucket::Rate& pace) {
+  return std::to_string(static_cast<int>(pace.per_second)) + " connections a second";
+}
 
 std::string MakeSecret() {
   uint64_t number = 0;
@@ -56,8 +62,8 @@ bool Parse(std::string_view text, T& number) {
 
 }  // namespace
 
-std::string Describe(const Caller& caller) {
-  const std::string command = CommandOf(caller.pid), user = UserName(caller.uid);
+std::string Describe(const Caller& caller, const std::string& user) {
+  const std::string command = CommandOf(caller.pid);
   return (command.empty() ? "a process" : command) + " (pid " + std::to_string(caller.pid) + ", " +
          (user.empty() ? "" : user + ", ") + "uid " + std::to_string(caller.uid) + ", " +
          std::string(Name(caller.role)) +
@@ -75,54 +81,87 @@ Cause CauseOf(const Caller& caller, const std::string& reason) {
           .reason = reason};
 }
 
-AdminCallers::AdminCallers(Roles roles, const Clock& clock, Log log)
-    : secret_(MakeSecret()), clock_(clock), log_(std::move(log)), roles_(std::move(roles)) {}
+AdminCallers::AdminCallers(Roles roles, const Clock& clock, Log log,
+                           std::function<std::string(uid_t)> user_name)
+    : secret_(MakeSecret()),
+      clock_(clock),
+      log_(std::move(log)),
+      names_(std::move(user_name)),
+      roles_(std::move(roles)),
+      most_users_(kUsers) {}
 
 std::optional<AdminCallers::Admitted> AdminCallers::Admit(int fd) {
-  const auto peer = PeerOf(fd);
-  if (!peer) {
-    log_(LogLevel::kWarning,
-         "admin: closed a connection of which the kernel does not say whose it is");
+  auto peer = PeerOf(fd);
+  tl::expected<Standing, std::string> standing = tl::unexpected(std::string(kUnknown));
+  if (peer) {
+    std::lock_guard lock(mutex_);
+    standing = Look(fd, *peer);
+  }
+  if (!standing) {
+    if (!standing.error().empty()) log_(LogLevel::kWarning, "admin: " + standing.error());
     return std::nullopt;
   }
-  std::lock_guard lock(mutex_);
-  const Standing standing = roles_.Of(*peer);
-  if (!HasRoom(*peer, standing)) return std::nullopt;
-  of_user_[peer->uid].Add(fd);
-  if (standing.role == Role::kStranger) of_strangers_.Add(fd);
-  const std::string by = standing.owner ? "" : Plain(standing.by);
+  const std::string by = standing->owner ? "" : Plain(standing->by);
   return Admitted{secret_ + "/" + std::to_string(peer->pid) + "/" + std::to_string(peer->uid) +
-                      "/" + std::to_string(static_cast<int>(standing.role)) + "/" +
-                      (standing.owner ? "owner" : "group") + "/" + by,
-                  standing.role};
+                      "/" + std::to_string(static_cast<int>(standing->role)) + "/" +
+                      (standing->owner ? "owner" : "group") + "/" + by,
+                  standing->role};
 }
 
-bool AdminCallers::HasRoom(const Peer& peer, const Standing& standing) {
-  if (of_user_.size() > kUsers) {
-    for (auto one = of_user_.begin(); one != of_user_.end();) {
-      one = one->second.Count() == 0 ? of_user_.erase(one) : std::next(one);
-    }
+// The cheapest question first.
+tl::expected<Standing, std::string> AdminCallers::Look(int fd, Peer& peer) {
+  const Instant now = clock_.Now();
+  const auto known = users_.find(peer.uid);
+  if (known != users_.end() && !roles_.IsOwner(peer.uid) && !known->second.pace.TryTake(now)) {
+    return Refuse(known->second.told_at,
+                  "uid " + std::to_string(peer.uid) + " makes " + PerSecond(kPaceOfUser));
   }
+  if (!AddGroups(fd, peer)) return tl::unexpected(std::string(kUnknown));
+  const Standing standing = roles_.Of(peer);
+  if (standing.role == Role::kStranger && !pace_of_strangers_.TryTake(now)) {
+    return Refuse(told_of_strangers_at_,
+                  "users without a role make " + PerSecond(kPaceOfStrangers));
+  }
+  return LookForRoom(fd, peer, standing);
+}
+
+tl::expected<Standing, std::string> AdminCallers::LookForRoom(int fd, const Peer& peer,
+                                                              Standing standing) {
+  User& user = UserOf(peer.uid);
   const bool stranger = standing.role == Role::kStranger;
   const size_t limit = stranger ? kOfStranger : standing.owner ? kOfOwner : kOfUser;
-  if (!of_user_[peer.uid].HasRoom(limit)) {
-    Crowded(peer.uid, UserText(peer.uid) + " has " + std::to_string(limit) + " connections");
-    return false;
+  if (!user.connections.HasRoom(limit)) {
+    return Refuse(user.told_at, "uid " + std::to_string(peer.uid) + " has " +
+                                    std::to_string(limit) + " connections");
   }
   if (stranger && !of_strangers_.HasRoom(kOfStrangers)) {
-    Crowded(peer.uid, "users without a role have " + std::to_string(kOfStrangers) + " connections");
-    return false;
+    return Refuse(told_of_strangers_at_,
+                  "users without a role have " + std::to_string(kOfStrangers) + " connections");
   }
-  return true;
+  user.connections.Add(fd);
+  if (stranger) of_strangers_.Add(fd);
+  return standing;
 }
 
-void AdminCallers::Crowded(uid_t uid, const std::string& what) {
+// Those who have gone are forgotten when there are many, with what they have left of their pace.
+AdminCallers::User& AdminCallers::UserOf(uid_t uid) {
+  if (users_.size() >= most_users_ && !users_.contains(uid)) {
+    for (auto one = users_.begin(); one != users_.end();) {
+      one = one->second.connections.Count() == 0 ? users_.erase(one) : std::next(one);
+    }
+    most_users_ = std::max(kUsers, 2 * users_.size());
+  }
+  return users_[uid];
+}
+
+tl::unexpected<std::string> AdminCallers::Refuse(std::optional<Instant>& told_at,
+                                                 const std::string& what) {
   const Instant now = clock_.Now();
-  std::erase_if(crowded_, [&](const auto& one) { return now - one.second > kSilence; });
-  if (!crowded_.try_emplace(uid, now).second) return;
-  log_(LogLevel::kWarning, "admin: " + what +
-                               " to the admin socket, which is the most that there may "
-                               "be; more are closed at once, until some of them end");
+  if (told_at && now - *told_at <= kSilence) return tl::unexpected(std::string());
+  told_at = now;
+  return tl::unexpected(what +
+                        " to the admin socket, which is the most that there may be; more are "
+                        "closed immediately");
 }
 
 std::optional<Caller> AdminCallers::Identify(std::string_view peer) const {
@@ -146,11 +185,14 @@ void AdminCallers::SetRoles(Roles roles) {
   roles_ = std::move(roles);
 }
 
-std::string AdminCallers::Denial(const Caller& caller, std::string_view verb) const {
-  std::unique_lock lock(mutex_);
-  const Roles roles = roles_;
-  lock.unlock();  // looking up names may take long
-  return roles.Denial(caller.uid, caller.role, verb);
+std::string AdminCallers::Denial(const Caller& caller, std::string_view verb) {
+  const std::string name = names_.Of(caller.uid);
+  std::lock_guard lock(mutex_);
+  return roles_.Denial(caller.uid, name, caller.role, verb);
+}
+
+std::string AdminCallers::Describe(const Caller& caller) {
+  return lastcall::Describe(caller, names_.Of(caller.uid));
 }
 
 }  // namespace lastcall

@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include <functional>
 #include <map>
 #include <mutex>
 #include <optional>
@@ -10,9 +11,11 @@
 #include <string_view>
 
 #include "daemon/roles.h"
+#include "daemon/user_names.h"
 
 #include <lastcall/base/clock.h>
 #include <lastcall/base/log.h>
+#include <lastcall/base/token_bucket.h>
 #include <lastcall/lifecycle/cause.h>
 #include <lastcall/rpc/connections.h>
 
@@ -26,12 +29,16 @@ struct Caller {
   std::string by;
 };
 
-// "lastcallctl (pid 812, alice, uid 1000, operator by the group lastcall-admin)". Blocks: as
-// UserText.
-std::string Describe(const Caller& caller);
+// "lastcallctl (pid 812, alice, uid 1000, operator by the group lastcall-admin)". `user`: the name,
+// where it is known.
+std::string Describe(const Caller& caller, const std::string& user);
 // For log and receipt.
 Cause CauseOf(const Caller& caller, const std::string& reason);
 
+// Whoever connects in a loop must not keep the others waiting behind him in the socket's queue. So
+// what is beyond his measure costs an accept, one question to the kernel, and a close; and nothing
+// here waits for a name service.
+//
 // Threads: any.
 class AdminCallers {
  public:
@@ -42,14 +49,20 @@ class AdminCallers {
   static constexpr size_t kOfUser = 32;
   static constexpr size_t kOfStranger = 8;
   static constexpr size_t kOfStrangers = 64;
+  // New ones: of one user, whatever the role, and of all strangers together. Each costs gRPC half a
+  // millisecond. Root and the daemon's user have no such measure.
+  static constexpr TokenBucket::Rate kPaceOfUser{64, 100};
+  static constexpr TokenBucket::Rate kPaceOfStrangers{64, 200};
 
-  AdminCallers(Roles roles, const Clock& clock, Log log);
+  AdminCallers(Roles roles, const Clock& clock, Log log,
+               std::function<std::string(uid_t)> user_name = UserName);
 
   struct Admitted {
     std::string name;  // for Server::Take
     Role role = Role::kStranger;
   };
   // Looks at a connection that was just accepted. Empty: it is one too many, or nobody knows whose.
+  // Does not block.
   std::optional<Admitted> Admit(int fd);
 
   // Who makes a call, by its peer(). Empty: nobody whom Admit named.
@@ -57,21 +70,36 @@ class AdminCallers {
 
   // Of connections from now on.
   void SetRoles(Roles roles);
-  std::string Denial(const Caller& caller, std::string_view verb) const;
+
+  // Blocks: for a moment, see UserNames.
+  std::string Denial(const Caller& caller, std::string_view verb);
+  std::string Describe(const Caller& caller);
 
  private:
-  bool HasRoom(const Peer& peer, const Standing& standing);
-  void Crowded(uid_t uid, const std::string& what);
+  struct User {
+    TokenBucket pace{kPaceOfUser};
+    Connections connections;
+    std::optional<Instant> told_at;  // when the log last spoke of it
+  };
+
+  // Fails: with what the log is to say; empty, where it has just said so.
+  tl::expected<Standing, std::string> Look(int fd, Peer& peer);
+  tl::expected<Standing, std::string> LookForRoom(int fd, const Peer& peer, Standing standing);
+  User& UserOf(uid_t uid);
+  tl::unexpected<std::string> Refuse(std::optional<Instant>& told_at, const std::string& what);
 
   // Names cannot be guessed: where gRPC shows what a client calls itself, it is not believed.
   const std::string secret_;
   const Clock& clock_;
   const Log log_;
+  UserNames names_;
   mutable std::mutex mutex_;
   Roles roles_;
-  std::map<uid_t, Connections> of_user_;
+  std::map<uid_t, User> users_;
+  size_t most_users_ = 0;  // when to look who has gone
+  TokenBucket pace_of_strangers_{kPaceOfStrangers};
   Connections of_strangers_;
-  std::map<uid_t, Instant> crowded_;  // when the log last spoke of it
+  std::optional<Instant> told_of_strangers_at_;
 };
 
 }  // namespace lastcall

@@ -3,6 +3,7 @@
 #include <grpcpp/grpcpp.h>
 
 #include <atomic>
+#include <cstdint>
 #include <future>
 #include <mutex>
 #include <optional>
@@ -22,11 +23,26 @@ using grpc::ServerContext;
 
 // How long a question may wait for the loop, which never blocks.
 constexpr auto kLoopPatience = std::chrono::seconds(5);
-// Each call is a thread while it runs, a watcher for as long as it watches.
-constexpr int kThreadsOfOperators = 160;
-constexpr int kThreadsOfOthers = 64;
-// Of one connection of somebody who may not change anything.
-constexpr int kStreamsOfOthers = 16;
+
+// What the callers of a role may have at once. Each call is a thread while it runs, one that waits
+// for as long as it waits. Who finds no thread gets RESOURCE_EXHAUSTED, even where the answer would
+// be that they may not ask: so there are more than an observer alone can have in flight, and than
+// all strangers together can.
+struct Measure {
+  const char* name;
+  int threads;
+  uint32_t streams;  // of one connection
+};
+
+Measure MeasureOf(Role role) {
+  switch (role) {
+    case Role::kOperator: return {"admin", 160, ServerLimits().streams};
+    case Role::kObserver:
+      return {"admin for observers", static_cast<int>(AdminCallers::kOfUser) * 4 + 32, 4};
+    case Role::kStranger: break;
+  }
+  return {"admin for strangers", static_cast<int>(AdminCallers::kOfStrangers) * 2, 2};
+}
 // How often the log says that somebody was refused.
 constexpr Duration kSilence = std::chrono::seconds(1);
 
@@ -40,8 +56,7 @@ grpc::Status Stopped() { return {grpc::StatusCode::UNAVAILABLE, "lastcalld has s
 
 class AdminServer::Service final : public admin::v1::Admin::Service {
  public:
-  Service(AdminBackend& backend, WatchHub& hub, const AdminCallers& callers, const Clock& clock,
-          Log log)
+  Service(AdminBackend& backend, WatchHub& hub, AdminCallers& callers, const Clock& clock, Log log)
       : backend_(backend), hub_(hub), callers_(callers), clock_(clock), log_(std::move(log)) {}
 
   grpc::Status GetStatus(ServerContext* context, const admin::v1::GetStatusRequest*,
@@ -91,8 +106,8 @@ class AdminServer::Service final : public admin::v1::Admin::Service {
     if (!caller) return caller.error();
     const bool changes = !request->dry_run() && request->continues() == 0;
     const Cause by = Note(*caller, changes ? "reload" : "", request->reason());
-    return Change([this, request = *request, by](
-                      auto answer) { backend_.BeginReload(request, by, std::move(answer)); },
+    return Change([this, request = *request,
+                   by](auto answer) { backend_.BeginReload(request, by, std::move(answer)); },
                   reply);
   }
 
@@ -174,8 +189,7 @@ class AdminServer::Service final : public admin::v1::Admin::Service {
     }
     if (caller->role >= needed) return *caller;
     Refused(*caller, what);
-    return tl::unexpected(grpc::Status(grpc::StatusCode::PERMISSION_DENIED,
-                                       callers_.Denial(*caller, what)));
+    return tl::unexpected(ToGrpc({Code::kPermissionDenied, callers_.Denial(*caller, what)}));
   }
 
   // Whoever knocks at a closed door in a loop must not fill the log.
@@ -189,9 +203,9 @@ class AdminServer::Service final : public admin::v1::Admin::Service {
     refused_at_ = now;
     const int unsaid = std::exchange(unsaid_, 0);
     lock.unlock();
-    log_(LogLevel::kWarning, "admin: may not " + what + ": " + Describe(caller) +
-                                 (unsaid == 0 ? "" : "; and " + std::to_string(unsaid) +
-                                                         " more calls were refused"));
+    log_(LogLevel::kWarning,
+         "admin: may not " + what + ": " + callers_.Describe(caller) +
+             (unsaid == 0 ? "" : "; and " + std::to_string(unsaid) + " more calls were refused"));
   }
 
   // Every change is in the log with who asked, also one that comes to nothing. `what` is empty when it
@@ -199,8 +213,8 @@ class AdminServer::Service final : public admin::v1::Admin::Service {
   Cause Note(const Caller& caller, const std::string& what, const std::string& reason) {
     const std::string why = SafeText(reason);
     if (!what.empty()) {
-      log_(LogLevel::kInfo,
-           "admin: " + what + " asked by " + Describe(caller) + (why.empty() ? "" : ": " + why));
+      log_(LogLevel::kInfo, "admin: " + what + " asked by " + callers_.Describe(caller) +
+                                (why.empty() ? "" : ": " + why));
     }
     return CauseOf(caller, why);
   }
@@ -238,7 +252,7 @@ class AdminServer::Service final : public admin::v1::Admin::Service {
 
   AdminBackend& backend_;
   WatchHub& hub_;
-  const AdminCallers& callers_;
+  AdminCallers& callers_;
   const Clock& clock_;
   const Log log_;
   std::mutex mutex_;
@@ -252,8 +266,7 @@ AdminServer::AdminServer(Roles roles, const Clock& clock, Log log)
 AdminServer::~AdminServer() {
   for (const auto& acceptor : acceptors_) acceptor->BeginEnd(false);
   for (const auto& acceptor : acceptors_) acceptor->AwaitEnd();
-  operators_ = nullptr;
-  others_ = nullptr;
+  for (Entrance& entrance : entrances_) entrance.server = nullptr;
 }
 
 Result<std::unique_ptr<AdminServer>> AdminServer::Start(Listener listener, Roles roles,
@@ -264,29 +277,23 @@ Result<std::unique_ptr<AdminServer>> AdminServer::Start(Listener listener, Roles
                                  "can tell who asks; build lastcalld without it");
   }
   std::unique_ptr<AdminServer> admin(new AdminServer(std::move(roles), clock, log));
-  const auto start = [&](const std::string& name, std::unique_ptr<Service>& service, int threads,
-                         int streams) {
-    service = std::make_unique<Service>(backend, hub, admin->callers_, clock, log);
+  for (const Role role : {Role::kStranger, Role::kObserver, Role::kOperator}) {
+    const Measure measure = MeasureOf(role);
+    Entrance& entrance = admin->entrances_[static_cast<size_t>(role)];
+    entrance.service = std::make_unique<Service>(backend, hub, admin->callers_, clock, log);
     ServerOptions options;
-    options.name = name;
-    options.services = {service.get()};
+    options.name = measure.name;
+    options.services = {entrance.service.get()};
     options.limits.connections = 0;  // counted by whose they are
-    options.limits.streams = streams;
-    options.limits.threads = threads;
+    options.limits.streams = measure.streams;
+    options.limits.threads = static_cast<uint32_t>(measure.threads);
     options.limits.message = 64 << 10;
     options.warn = [log](const std::string& what) { log(LogLevel::kWarning, what); };
-    return Server::Start(std::move(options), clock, Termination());
-  };
-  auto operators = start("admin", admin->for_operators_, kThreadsOfOperators,
-                               ServerLimits().streams);
-  if (!operators) return tl::unexpected(operators.error());
-  auto others = start("admin for others", admin->for_others_, kThreadsOfOthers,
-                            kStreamsOfOthers);
-  if (!others) return tl::unexpected(others.error());
-  admin->operators_ = std::move(*operators);
-  admin->others_ = std::move(*others);
-  admin->operators_->SetServing(true);
-  admin->others_->SetServing(true);
+    auto server = Server::Start(std::move(options), clock, Termination());
+    if (!server) return tl::unexpected(server.error());
+    entrance.server = std::move(*server);
+    entrance.server->SetServing(true);
+  }
   admin->Listen(std::move(listener));
   return admin;
 }
@@ -306,8 +313,8 @@ void AdminServer::Listen(Listener listener) {
               [this](size_t, UniqueFd connection) {
                 const auto admitted = callers_.Admit(connection.get());
                 if (!admitted) return;
-                Server& server = admitted->role == Role::kOperator ? *operators_ : *others_;
-                server.Take(std::move(connection), admitted->name);
+                entrances_[static_cast<size_t>(admitted->role)].server->Take(std::move(connection),
+                                                                             admitted->name);
               },
           .has_room = [] { return true; },
           .warn =
@@ -323,9 +330,9 @@ void AdminServer::BeginRetire(bool last_call, std::function<void()> retired) {
   const auto closed = [this] {
     for (const auto& acceptor : acceptors_) acceptor->AwaitEnd();
   };
-  auto left = std::make_shared<std::atomic<int>>(2);
-  for (Server* server : {operators_.get(), others_.get()}) {
-    server->BeginRetire({.closed = closed}, [left, retired] {
+  auto left = std::make_shared<std::atomic<size_t>>(entrances_.size());
+  for (const Entrance& entrance : entrances_) {
+    entrance.server->BeginRetire({.closed = closed}, [left, retired] {
       if (--*left == 0) retired();
     });
   }
@@ -333,8 +340,7 @@ void AdminServer::BeginRetire(bool last_call, std::function<void()> retired) {
 
 void AdminServer::Cancel() {
   for (const auto& acceptor : acceptors_) acceptor->BeginEnd(false);
-  operators_->Cancel();
-  others_->Cancel();
+  for (const Entrance& entrance : entrances_) entrance.server->Cancel();
 }
 
 }  // namespace lastcall

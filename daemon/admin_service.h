@@ -1,6 +1,7 @@
 // The admin service: what lastcallctl asks becomes a question to the loop, and its answer the reply.
 #pragma once
 
+#include <array>
 #include <functional>
 #include <memory>
 #include <string>
@@ -42,8 +43,8 @@ class AdminBackend {
   virtual admin::v1::GetConfigReply EffectiveConfig() = 0;
 };
 
-// The admin socket's own servers, beside all stages. Operators have one to themselves, so that whoever
-// may only look, or not even that, cannot take what their calls need.
+// The admin socket's own servers, beside all stages. Each role has one to itself, so that whoever
+// may only look, or not even that, cannot take what the calls of the others need.
 class AdminServer {
  public:
   // What a caller may do is decided when it connects, by `roles`.
@@ -68,16 +69,18 @@ class AdminServer {
 
  private:
   class Service;
+  // Everything that callers of one role have to themselves.
+  struct Entrance {
+    std::unique_ptr<Service> service;
+    std::unique_ptr<Server> server;
+  };
   AdminServer(Roles roles, const Clock& clock, Log log);
 
   const Clock& clock_;
   const Log log_;
   AdminCallers callers_;
-  std::unique_ptr<Service> for_operators_;
-  std::unique_ptr<Service> for_others_;
-  std::unique_ptr<Server> operators_;
-  std::unique_ptr<Server> others_;
-  // Feed both. All but the last have a path no more and take who came before.
+  std::array<Entrance, 3> entrances_;  // by Role
+  // Feed them. All but the last have a path no more and take who came before.
   std::vector<std::unique_ptr<Acceptor>> acceptors_;
 };
 

@@ -13,18 +13,22 @@ std::optional<Peer> PeerOf(int fd) {
   ucred credentials{};
   socklen_t size = sizeof(credentials);
   if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &size) != 0) return std::nullopt;
+  return Peer{credentials.pid, credentials.uid, {credentials.gid}};
+}
+
+bool AddGroups(int fd, Peer& peer) {
   // Asked twice: the kernel says how many there are when they do not fit.
   std::vector<gid_t> groups(32);
-  size = static_cast<socklen_t>(groups.size() * sizeof(gid_t));
+  auto size = static_cast<socklen_t>(groups.size() * sizeof(gid_t));
   int failed = getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups.data(), &size);
   if (failed != 0 && errno == ERANGE) {
     groups.resize(size / sizeof(gid_t));
     failed = getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups.data(), &size);
   }
-  if (failed != 0) return std::nullopt;
+  if (failed != 0) return false;
   groups.resize(size / sizeof(gid_t));
-  groups.insert(groups.begin(), credentials.gid);
-  return Peer{credentials.pid, credentials.uid, std::move(groups)};
+  peer.groups.insert(peer.groups.end(), groups.begin(), groups.end());
+  return true;
 }
 
 std::string UserName(uid_t uid) {
@@ -35,12 +39,6 @@ std::string UserName(uid_t uid) {
     buffer.resize(buffer.size() * 2);
   }
   return found == nullptr ? "" : SafeText(found->pw_name, kMaxSafeName);
-}
-
-std::string UserText(uid_t uid) {
-  const std::string name = UserName(uid);
-  const std::string number = "uid " + std::to_string(uid);
-  return name.empty() ? number : name + " (" + number + ")";
 }
 
 }  // namespace lastcall

@@ -64,9 +64,10 @@ Standing Roles::Of(const Peer& peer) const {
   return {};
 }
 
-std::string Roles::Denial(uid_t uid, Role role, std::string_view verb) const {
-  const std::string user = UserName(uid);
-  const std::string who = UserText(uid);
+std::string Roles::Denial(uid_t uid, const std::string& user, Role role,
+                          std::string_view verb) const {
+  const std::string number = "uid " + std::to_string(uid);
+  const std::string who = user.empty() ? number : user + " (" + number + ")";
   const std::string changers = operators_.empty()
                                    ? "only root and the daemon's user may change anything"
                                    : "to change takes the group " + Listed(operators_);

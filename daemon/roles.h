@@ -41,9 +41,13 @@ class Roles {
   const std::vector<Group>& operators() const { return operators_; }
   const std::vector<Group>& observers() const { return observers_; }
 
+  // `peer` with all its groups.
   Standing Of(const Peer& peer) const;
-  // Why this one, who has that role, may not do it, and how they could. Blocks: as UserText.
-  std::string Denial(uid_t uid, Role role, std::string_view verb) const;
+  // Root and the daemon's own user, who need no group.
+  bool IsOwner(uid_t uid) const { return uid == 0 || uid == own_; }
+  // Why this one, who has that role, may not do it, and how they could. `name`: the user's, where
+  // it is known.
+  std::string Denial(uid_t uid, const std::string& name, Role role, std::string_view verb) const;
 
  private:
   std::vector<Group> operators_;

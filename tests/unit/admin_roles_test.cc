@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <utility>
 #include <vector>
 
@@ -53,30 +54,38 @@ TEST(RolesTest, AreDecidedByUserAndGroups) {
 TEST(RolesTest, ADenialNamesWhatIsMissing) {
   const Roles roles = SomeRoles();
   EXPECT_EQ(
-      roles.Denial(kAlice, Role::kStranger, "drain"),
+      roles.Denial(kAlice, "", Role::kStranger, "drain"),
       "permission denied: uid 4000000000 is in no group that may speak to lastcalld: to look "
       "takes the group viewers, to change takes the group gone (not on this machine) or admins; "
       "use sudo, or start it with the group viewers: a user without an entry in passwd has the "
       "groups that it is started with (SupplementaryGroups= of its unit, --group-add of its "
       "container)");
-  EXPECT_EQ(roles.Denial(kAlice, Role::kObserver, "drain"),
+  EXPECT_EQ(roles.Denial(kAlice, "", Role::kObserver, "drain"),
             "permission denied: uid 4000000000 may look, but not drain: to change takes the group "
             "gone (not on this machine) or admins; use sudo, or start it with the group admins: a "
             "user without an entry in passwd has the groups that it is started with "
             "(SupplementaryGroups= of its unit, --group-add of its container)");
   EXPECT_EQ(
-      Roles({}, {}, kOwn).Denial(kAlice, Role::kStranger, "drain"),
+      Roles({}, {}, kOwn).Denial(kAlice, "", Role::kStranger, "drain"),
       "permission denied: uid 4000000000 is in no group that may speak to lastcalld: only root "
       "and the daemon's user may change anything; use sudo");
-  EXPECT_THAT(Roles({{"gone", std::nullopt}}, {}, kOwn).Denial(kAlice, Role::kStranger, "drain"),
+  EXPECT_THAT(Roles({{"gone", std::nullopt}}, {}, kOwn).Denial(kAlice, "", Role::kStranger, "drain"),
               HasSubstr("or start it with the group gone, once \"groupadd --system gone\" and a "
                         "\"lastcallctl reload\" have made it known: a user without an entry"));
   // One that has a name is a matter of a command.
-  const std::string daemon = UserName(1);
-  if (daemon.empty()) GTEST_SKIP() << "this machine has no user 1";
-  EXPECT_THAT(roles.Denial(1, Role::kStranger, "drain"),
-              HasSubstr("or ask for \"usermod -aG viewers " + daemon + "\" and log in again"));
+  EXPECT_THAT(roles.Denial(kAlice, "alice", Role::kStranger, "drain"),
+              HasSubstr("or ask for \"usermod -aG viewers alice\" and log in again"));
 }
+
+// As another user, whom the kernel sees at the ends of sockets that are made meanwhile.
+class As {
+ public:
+  explicit As(uid_t uid) : before_(geteuid()) { EXPECT_EQ(seteuid(uid), 0); }
+  ~As() { EXPECT_EQ(seteuid(before_), 0); }
+
+ private:
+  const uid_t before_;
+};
 
 // The kernel says of a socket pair's ends that they are ours.
 class AdminCallersTest : public testing::Test {
@@ -99,14 +108,31 @@ class AdminCallersTest : public testing::Test {
   size_t Told() const {
     size_t count = 0;
     for (const auto& line : log_.lines()) {
-      count += line.text.find("connections to the admin socket") != std::string::npos ? 1 : 0;
+      count +=
+          line.text.find("to the admin socket, which is the most") != std::string::npos ? 1 : 0;
     }
     return count;
   }
 
+  // Connects and closes, until that is refused: how often it was admitted.
+  int Knock(uid_t uid) {
+    const As user(uid);
+    int admitted = 0;
+    while (Admit()) {
+      ++admitted;
+      connections_.clear();
+      others_.clear();
+    }
+    return admitted;
+  }
+
   FakeClock clock_;
   RecordingLog log_;
-  AdminCallers callers_{Foreign(Role::kStranger), clock_, log_.log()};
+  std::atomic<int> names_asked_{0};
+  AdminCallers callers_{Foreign(Role::kStranger), clock_, log_.log(), [this](uid_t uid) {
+                          ++names_asked_;
+                          return UserName(uid);
+                        }};
   std::vector<UniqueFd> connections_, others_;
 };
 
@@ -152,12 +178,55 @@ TEST_F(AdminCallersTest, OneUserHasSoManyConnectionsAndNoMore) {
   EXPECT_TRUE(Admit()) << "one has gone";
 }
 
+TEST_F(AdminCallersTest, WhoeverKnocksInALoopLeavesTheOthersTheirTurn) {
+  if (getuid() != 0) GTEST_SKIP() << "only root can become another user";
+  const int burst = static_cast<int>(AdminCallers::kPaceOfUser.burst);
+  callers_.SetRoles(Foreign(Role::kObserver));
+  EXPECT_EQ(Knock(kAlice), burst + 1) << "the one that made it known, and its measure";
+  EXPECT_EQ(Knock(kAlice), 0);
+  EXPECT_EQ(Told(), 1u);
+  EXPECT_EQ(Knock(kOwn + 1), burst + 1);
+  for (int i = 0; i < 1000; ++i) {
+    ASSERT_TRUE(Admit()) << "root has no measure";
+    connections_.clear();
+  }
+  clock_.Advance(std::chrono::seconds(1));
+  EXPECT_EQ(Knock(kAlice), burst);
+}
+
+TEST_F(AdminCallersTest, StrangersTogetherAreLetInSoOften) {
+  if (getuid() != 0) GTEST_SKIP() << "only root can become another user";
+  int admitted = 0;
+  for (uid_t uid = 0; uid < 1000; ++uid) {
+    const As user(kAlice + uid);
+    admitted += Admit() ? 1 : 0;
+    connections_.clear();
+    others_.clear();
+  }
+  EXPECT_EQ(admitted, static_cast<int>(AdminCallers::kPaceOfStrangers.burst));
+  EXPECT_EQ(Told(), 1u);
+  EXPECT_TRUE(Admit());
+}
+
+// It may not answer for minutes, and all who connect wait for this.
+TEST_F(AdminCallersTest, NoNameIsLookedUpForWhoeverConnects) {
+  const int most = static_cast<int>(AdminCallers::kOfOwner);
+  for (int i = 0; i < most + 10; ++i) Admit();
+  if (getuid() == 0) Knock(kAlice);
+  EXPECT_GE(Told(), 1u) << "not for the log either";
+  EXPECT_EQ(names_asked_, 0);
+  const Caller caller{.pid = getpid(), .uid = kAlice, .role = Role::kStranger};
+  EXPECT_THAT(callers_.Denial(caller, "drain"), HasSubstr("uid 4000000000 is in no group"));
+  EXPECT_EQ(names_asked_, 1) << "for the wording";
+}
+
 TEST(CallerTest, IsDescribedForTheLog) {
   const Caller caller{.pid = 999'999'999, .uid = kAlice, .role = Role::kOperator, .by = "admins"};
-  EXPECT_EQ(Describe(caller),
+  EXPECT_EQ(Describe(caller, ""),
             "a process (pid 999999999, uid 4000000000, operator by the group admins)");
   EXPECT_THAT(
-      Describe({.pid = getpid(), .uid = 0, .role = Role::kOperator, .owner = true, .by = "root"}),
+      Describe({.pid = getpid(), .uid = 0, .role = Role::kOperator, .owner = true, .by = "root"},
+               "root"),
       AllOf(HasSubstr("root, uid 0, operator as root)"), Not(HasSubstr("a process"))));
   const Cause cause = CauseOf(caller, "why");
   EXPECT_EQ(cause.uid, kAlice);
