@@ -207,6 +207,15 @@ int RunShutdown(Session& session) {
   // The first snapshot proves that the stream is there before the daemon is told to stop: an idle
   // one stops within milliseconds.
   const auto first = events.Next(session.AnswerBy());
+  if (!first && first.error().code == Code::kResourceExhausted) {
+    // Too many watch already. That must keep nobody from stopping it.
+    const int asked = AskForPlan(session, events.client());
+    return asked != kExitDone
+               ? asked
+               : session.Fail(kExitTimedOut,
+                              "the shutdown is on its way, but cannot be waited for: " +
+                                  first.error().message);
+  }
   if (!first) return session.Fail(first.error());
   while (true) {
     const auto reply =

@@ -9,6 +9,7 @@
 #include <optional>
 #include <utility>
 
+#include "daemon/waiting_calls.h"
 #include "lastcall/admin/v1/admin.grpc.pb.h"
 
 #include <lastcall/base/safe_text.h>
@@ -26,22 +27,23 @@ constexpr auto kLoopPatience = std::chrono::seconds(5);
 
 // What the callers of a role may have at once. Each call is a thread while it runs, one that waits
 // for as long as it waits. Who finds no thread gets RESOURCE_EXHAUSTED, even where the answer would
-// be that they may not ask: so there are more than an observer alone can have in flight, and than
-// all strangers together can.
+// be that they may not ask: so there are more than calls that wait, than an observer alone can have
+// in flight and than all strangers together can.
 struct Measure {
   const char* name;
   int threads;
   uint32_t streams;  // of one connection
+  WaitingCalls::Limits waiting;
 };
 
 Measure MeasureOf(Role role) {
   switch (role) {
-    case Role::kOperator: return {"admin", 160, ServerLimits().streams};
+    case Role::kOperator: return {"admin", 160, ServerLimits().streams, {48, 96}};
     case Role::kObserver:
-      return {"admin for observers", static_cast<int>(AdminCallers::kOfUser) * 4 + 32, 4};
+      return {"admin for observers", static_cast<int>(AdminCallers::kOfUser) * 4 + 32, 4, {16, 96}};
     case Role::kStranger: break;
   }
-  return {"admin for strangers", static_cast<int>(AdminCallers::kOfStrangers) * 2, 2};
+  return {"admin for strangers", static_cast<int>(AdminCallers::kOfStrangers) * 2, 2, {0, 0}};
 }
 // How often the log says that somebody was refused.
 constexpr Duration kSilence = std::chrono::seconds(1);
@@ -56,8 +58,14 @@ grpc::Status Stopped() { return {grpc::StatusCode::UNAVAILABLE, "lastcalld has s
 
 class AdminServer::Service final : public admin::v1::Admin::Service {
  public:
-  Service(AdminBackend& backend, WatchHub& hub, AdminCallers& callers, const Clock& clock, Log log)
-      : backend_(backend), hub_(hub), callers_(callers), clock_(clock), log_(std::move(log)) {}
+  Service(AdminBackend& backend, WatchHub& hub, AdminCallers& callers,
+          const WaitingCalls::Limits& waiting, const Clock& clock, Log log)
+      : backend_(backend),
+        hub_(hub),
+        callers_(callers),
+        waiting_(waiting),
+        clock_(clock),
+        log_(std::move(log)) {}
 
   grpc::Status GetStatus(ServerContext* context, const admin::v1::GetStatusRequest*,
                          admin::v1::Status* reply) override {
@@ -69,6 +77,8 @@ class AdminServer::Service final : public admin::v1::Admin::Service {
                      grpc::ServerWriter<admin::v1::WatchEvent>* out) override {
     const auto caller = Allow(*context, Role::kObserver, "watch");
     if (!caller) return caller.error();
+    const auto place = waiting_.Enter(caller->uid);
+    if (!place) return ToGrpc(place.error());
     // Before the snapshot, so that nothing falls between the two.
     WatchHub::Watcher watcher(hub_);
     admin::v1::WatchEvent first;
@@ -106,9 +116,12 @@ class AdminServer::Service final : public admin::v1::Admin::Service {
     if (!caller) return caller.error();
     const bool changes = !request->dry_run() && request->continues() == 0;
     const Cause by = Note(*caller, changes ? "reload" : "", request->reason());
-    return Change([this, request = *request,
-                   by](auto answer) { backend_.BeginReload(request, by, std::move(answer)); },
-                  reply);
+    return Change(
+        *caller,
+        [this, request = *request, by](auto answer) {
+          backend_.BeginReload(request, by, std::move(answer));
+        },
+        reply);
   }
 
   grpc::Status Restart(ServerContext* context, const admin::v1::RestartRequest* request,
@@ -118,9 +131,12 @@ class AdminServer::Service final : public admin::v1::Admin::Service {
     admin::v1::RestartRequest asked = *request;
     asked.set_process(SafeText(asked.process(), kMaxSafeName));
     const Cause by = Note(*caller, "restart " + asked.process(), asked.reason());
-    return Change([this, request = std::move(asked),
-                   by](auto answer) { backend_.BeginRestart(request, by, std::move(answer)); },
-                  reply);
+    return Change(
+        *caller,
+        [this, request = std::move(asked), by](auto answer) {
+          backend_.BeginRestart(request, by, std::move(answer));
+        },
+        reply);
   }
 
   grpc::Status SetDraining(ServerContext* context, const admin::v1::SetDrainingRequest* request,
@@ -226,7 +242,9 @@ class AdminServer::Service final : public admin::v1::Admin::Service {
 
   // A change takes as long as it takes; a shutdown ends it, and with it the waiting.
   template <class Question>
-  grpc::Status Change(Question question, admin::v1::ReloadReply* reply) {
+  grpc::Status Change(const Caller& caller, Question question, admin::v1::ReloadReply* reply) {
+    const auto place = waiting_.Enter(caller.uid);
+    if (!place) return ToGrpc(place.error());
     Result<admin::v1::ReloadReply> done;
     const grpc::Status asked =
         Ask<Result<admin::v1::ReloadReply>>(std::move(question), &done, kForever);
@@ -253,6 +271,7 @@ class AdminServer::Service final : public admin::v1::Admin::Service {
   AdminBackend& backend_;
   WatchHub& hub_;
   AdminCallers& callers_;
+  WaitingCalls waiting_;
   const Clock& clock_;
   const Log log_;
   std::mutex mutex_;
@@ -280,7 +299,8 @@ Result<std::unique_ptr<AdminServer>> AdminServer::Start(Listener listener, Roles
   for (const Role role : {Role::kStranger, Role::kObserver, Role::kOperator}) {
     const Measure measure = MeasureOf(role);
     Entrance& entrance = admin->entrances_[static_cast<size_t>(role)];
-    entrance.service = std::make_unique<Service>(backend, hub, admin->callers_, clock, log);
+    entrance.service =
+        std::make_unique<Service>(backend, hub, admin->callers_, measure.waiting, clock, log);
     ServerOptions options;
     options.name = measure.name;
     options.services = {entrance.service.get()};

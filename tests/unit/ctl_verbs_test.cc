@@ -319,6 +319,17 @@ TEST_F(VerbsTest, ShutdownGivesUpAtItsTimeOut) {
             "left, 23.8s at most in all; 3 in flight (public 3))\n");
 }
 
+// Too many watch already; it can be stopped all the same.
+TEST_F(VerbsTest, ShutdownThatCannotBeWaitedForIsAskedFor) {
+  FakeAdmin& daemon = StartDaemon();
+  daemon.scripts = {{FakeAdmin::End(Code::kResourceExhausted, "uid 0 has 48 calls that wait")}};
+  EXPECT_EQ(Run({"shutdown"}), kExitTimedOut);
+  EXPECT_THAT(daemon.asked(), testing::ElementsAre("Watch", "Shutdown"));
+  EXPECT_EQ(err(),
+            "lastcallctl: the shutdown is on its way, but cannot be waited for: uid 0 has 48 "
+            "calls that wait\n");
+}
+
 TEST_F(VerbsTest, ShutdownThatNobodyWaitsForPrintsThePlan) {
   FakeAdmin& daemon = StartDaemon();
   *daemon.shutdown_reply.mutable_plan() = StoppingStatus("delay").plan();
