@@ -39,6 +39,11 @@ tl::unexpected<Error> FailWith(const grpc::Status& status) {
                                                    : status.error_message());
 }
 
+Result<admin::v1::ReloadReply> UnlessRefused(Result<admin::v1::ReloadReply> reply) {
+  if (!reply || !reply->has_refusal()) return reply;
+  return Fail(static_cast<Code>(reply->refusal().code()), reply->refusal().message());
+}
+
 }  // namespace
 
 // A channel made from a connected descriptor never reconnects, so that a daemon that is gone is an
@@ -151,14 +156,15 @@ Result<admin::v1::ShutdownReply> AdminClient::Shutdown(const admin::v1::Shutdown
   return state_->Call(&Admin::Stub::Shutdown, request, by);
 }
 
-Result<admin::v1::ReloadReply> AdminClient::Reload(const admin::v1::ReloadRequest& request,
-                                                   Deadline by) {
-  return state_->Call(&Admin::Stub::Reload, request, by);
+Result<admin::v1::ReloadReply> AdminClient::Reload(admin::v1::ReloadRequest request, Deadline by) {
+  request.set_refusal_in_reply(true);
+  return UnlessRefused(state_->Call(&Admin::Stub::Reload, request, by));
 }
 
-Result<admin::v1::ReloadReply> AdminClient::Restart(const admin::v1::RestartRequest& request,
+Result<admin::v1::ReloadReply> AdminClient::Restart(admin::v1::RestartRequest request,
                                                     Deadline by) {
-  return state_->Call(&Admin::Stub::Restart, request, by);
+  request.set_refusal_in_reply(true);
+  return UnlessRefused(state_->Call(&Admin::Stub::Restart, request, by));
 }
 
 Result<admin::v1::SetDrainingReply> AdminClient::SetDraining(

@@ -43,8 +43,9 @@ class AdminClient {
 
   Result<admin::v1::Status> GetStatus(Deadline by);
   Result<admin::v1::ShutdownReply> Shutdown(const admin::v1::ShutdownRequest& request, Deadline by);
-  Result<admin::v1::ReloadReply> Reload(const admin::v1::ReloadRequest& request, Deadline by);
-  Result<admin::v1::ReloadReply> Restart(const admin::v1::RestartRequest& request, Deadline by);
+  // A refusal is an error here, with all of its text.
+  Result<admin::v1::ReloadReply> Reload(admin::v1::ReloadRequest request, Deadline by);
+  Result<admin::v1::ReloadReply> Restart(admin::v1::RestartRequest request, Deadline by);
   Result<admin::v1::SetDrainingReply> SetDraining(const admin::v1::SetDrainingRequest& request,
                                                   Deadline by);
   Result<admin::v1::GetConfigReply> GetConfig(Deadline by);

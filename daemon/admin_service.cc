@@ -48,8 +48,33 @@ Measure MeasureOf(Role role) {
 // How often the log says that somebody was refused.
 constexpr Duration kSilence = std::chrono::seconds(1);
 
+// A status goes to its client as a header, "grpc-message", and clients take 8 KiB of headers by
+// default: beyond that they hear RESOURCE_EXHAUSTED instead of what was said, whatever its code
+// was.
+constexpr size_t kMostInStatus = 4 << 10;
+// They take messages of 4 MiB.
+constexpr size_t kMostInReply = 1 << 20;
+
+// What a character of a status takes: most are written as "%E2".
+size_t SizeInHeader(unsigned char c) { return c < 0x20 || c > 0x7E || c == '%' ? 3 : 1; }
+
+// As far as there is room, which is counted as in a header, and at the end of a character.
+std::string Cut(const std::string& text, size_t room) {
+  size_t used = 0, end = 0;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const auto c = static_cast<unsigned char>(text[i]);
+    if ((c & 0xC0) != 0x80) end = i;
+    used += SizeInHeader(c);
+    if (used > room) {
+      return text.substr(0, end) + "... (" + std::to_string(text.size() - end) +
+             " more bytes did not fit; see the log of lastcalld)";
+    }
+  }
+  return text;
+}
+
 grpc::Status ToGrpc(const Error& error) {
-  return {static_cast<grpc::StatusCode>(error.code), SafeLines(error.message)};
+  return {static_cast<grpc::StatusCode>(error.code), Cut(SafeLines(error.message), kMostInStatus)};
 }
 
 grpc::Status Stopped() { return {grpc::StatusCode::UNAVAILABLE, "lastcalld has stopped"}; }
@@ -117,7 +142,7 @@ class AdminServer::Service final : public admin::v1::Admin::Service {
     const bool changes = !request->dry_run() && request->continues() == 0;
     const Cause by = Note(*caller, changes ? "reload" : "", request->reason());
     return Change(
-        *caller,
+        *caller, request->refusal_in_reply(),
         [this, request = *request, by](auto answer) {
           backend_.BeginReload(request, by, std::move(answer));
         },
@@ -132,7 +157,7 @@ class AdminServer::Service final : public admin::v1::Admin::Service {
     asked.set_process(SafeText(asked.process(), kMaxSafeName));
     const Cause by = Note(*caller, "restart " + asked.process(), asked.reason());
     return Change(
-        *caller,
+        *caller, request->refusal_in_reply(),
         [this, request = std::move(asked), by](auto answer) {
           backend_.BeginRestart(request, by, std::move(answer));
         },
@@ -242,13 +267,19 @@ class AdminServer::Service final : public admin::v1::Admin::Service {
 
   // A change takes as long as it takes; a shutdown ends it, and with it the waiting.
   template <class Question>
-  grpc::Status Change(const Caller& caller, Question question, admin::v1::ReloadReply* reply) {
+  grpc::Status Change(const Caller& caller, bool refusal_in_reply, Question question,
+                      admin::v1::ReloadReply* reply) {
     const auto place = waiting_.Enter(caller.uid);
     if (!place) return ToGrpc(place.error());
     Result<admin::v1::ReloadReply> done;
     const grpc::Status asked =
         Ask<Result<admin::v1::ReloadReply>>(std::move(question), &done, kForever);
     if (!asked.ok()) return asked;
+    if (!done && refusal_in_reply) {
+      reply->mutable_refusal()->set_code(static_cast<int>(done.error().code));
+      reply->mutable_refusal()->set_message(Cut(done.error().message, kMostInReply));
+      return grpc::Status::OK;
+    }
     if (!done) return ToGrpc(done.error());
     *reply = std::move(*done);
     return grpc::Status::OK;
