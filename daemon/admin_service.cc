@@ -277,7 +277,7 @@ class AdminServer::Service final : public admin::v1::Admin::Service {
     if (!asked.ok()) return asked;
     if (!done && refusal_in_reply) {
       reply->mutable_refusal()->set_code(static_cast<int>(done.error().code));
-      reply->mutable_refusal()->set_message(Cut(done.error().message, kMostInReply));
+      reply->mutable_refusal()->set_message(Cut(SafeLines(done.error().message), kMostInReply));
       return grpc::Status::OK;
     }
     if (!done) return ToGrpc(done.error());

@@ -132,8 +132,8 @@ bool AdminSocket::Leads(const std::string& path, dev_t device, ino_t inode) cons
 }
 
 bool AdminSocket::IsThere() {
-  std::array<char, 4096> events;
-  while (inotify_ && read(inotify_.get(), events.data(), events.size()) > 0) continue;
+  std::array<char, 16 << 10> events;
+  if (inotify_) (void)!read(inotify_.get(), events.data(), events.size());
   struct stat ours {};
   return Leads(path_, listener_.path().device, listener_.path().inode) &&
          fstat(lock_.get(), &ours) == 0 && Leads(LockPath(), ours.st_dev, ours.st_ino);

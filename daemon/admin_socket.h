@@ -41,7 +41,8 @@ class AdminSocket {
 
   // Readable when something in its folder has changed.
   int changes() const { return inotify_.get(); }
-  // Whether the path still leads to the socket, and the lock to ours. Takes what is to be read.
+  // Whether the path still leads to the socket, and the lock to ours. Takes some of what is to be
+  // read: where others may write into the folder, it may never end.
   bool IsThere();
   // Makes again what is gone. True: there is a new socket to share. Fails: as Claim.
   Result<bool> Renew();

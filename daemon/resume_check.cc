@@ -149,7 +149,8 @@ struct ResumeCheck::Run : std::enable_shared_from_this<Run> {
     waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED);
     pid = 0;
     timer.cancel();
-    // What is in the pipe still; a grandchild may hold it open.
+    // What is in the pipe still, as far as it is kept; a grandchild may hold it open and go on to
+    // talk.
     words_end.non_blocking(true);
     error_code over;
     for (int left = kLastReads; left > 0; --left) {

@@ -304,6 +304,17 @@ class RefusedTest(unittest.TestCase):
                 self.refused(daemon, "cannot take over")
                 wait_until(lambda: set(daemon.processes()) == before, "it is gone")
 
+    def test_one_whose_child_never_stops_talking(self):
+        with Installed() as daemon:
+            # What it says is more than a status has room for.
+            daemon.put(self.program(daemon, "static char talk[16384]; "
+                                            "for (int i = 0; i < 16384; ++i) talk[i] = 'x'; "
+                                            "write(2, talk, sizeof talk); if (fork() != 0) return 3; "
+                                            "while (write(2, talk, sizeof talk) > 0); return 0;"))
+            self.refused(daemon, "cannot take over", "exit code 3")
+            daemon.signal(signal.SIGTERM)
+            self.assertEqual(daemon.wait(), 0)
+
     def program(self, daemon, body):
         """One that does this, whatever it is given."""
         source = daemon.folder / "program.c"

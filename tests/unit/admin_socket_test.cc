@@ -47,6 +47,20 @@ TEST_F(AdminSocketTest, IsThereForEverybodyAndGoesWithItsLock) {
   EXPECT_TRUE(fs::is_empty(folder_.path()));
 }
 
+// Where others may write into the folder they can go on for ever.
+TEST_F(AdminSocketTest, ALookTakesSomeOfWhatHasHappenedAndNotAllOfIt) {
+  AdminSocket socket = Claim();
+  const auto listener = socket.Share();
+  for (int i = 0; i < 5000; ++i) {
+    const std::string path = folder_ / std::to_string(i);
+    ASSERT_EQ(mkdir(path.c_str(), 0700), 0);
+    ASSERT_EQ(rmdir(path.c_str()), 0);
+  }
+  EXPECT_TRUE(socket.IsThere());
+  EXPECT_TRUE(Changed(socket)) << "there is more";
+  while (Changed(socket)) EXPECT_TRUE(socket.IsThere());
+}
+
 TEST_F(AdminSocketTest, ASecondOneIsRefusedWithItsHolder) {
   AdminSocket first = Claim();
   const auto listener = first.Share();
