@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/inotify.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -18,6 +19,12 @@ namespace lastcall {
 namespace {
 
 constexpr int kAttempts = 100;
+
+// Connections that wait in the socket's queue; whoever connects beyond them waits in connect(2), or
+// is told EAGAIN. Anybody may connect, and whoever does so in a loop keeps the queue full: then it
+// is as long as everybody else has to wait. It is emptied in batches (Acceptor), which makes room
+// for all who wait in connect.
+constexpr int kBacklog = 512;
 
 tl::unexpected<Error> Refuse(const std::string& lock, int error) {
   const bool missing = error == ENOENT || error == ENOTDIR;
@@ -110,6 +117,8 @@ Result<> AdminSocket::Bind() {
 }
 
 Result<Listener> AdminSocket::Share() const {
+  // Not where it is made, for one that a life before has made is no other.
+  listen(listener_.fd(), kBacklog);
   UniqueFd copy(fcntl(listener_.fd(), F_DUPFD_CLOEXEC, 0));
   if (!copy) return FailErrno("cannot use the admin socket", errno);
   return Listener(std::move(copy), listener_.address());

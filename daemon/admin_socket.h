@@ -34,7 +34,8 @@ class AdminSocket {
 
   const Listener& listener() const { return listener_; }
   int lock() const { return lock_.get(); }
-  // The socket for one who accepts; the path stays here. Again when Renew says so. Fails: EMFILE.
+  // The socket for one who accepts, with a short queue; the path stays here. Again when Renew says
+  // so. Fails: EMFILE.
   Result<Listener> Share() const;
   // Nobody can connect any more, and the path is gone.
   void Close() { listener_ = Listener(UniqueFd(), ""); }

@@ -4,9 +4,14 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <poll.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 
+#include <cerrno>
 #include <filesystem>
+#include <utility>
+#include <vector>
 
 #include "listener_fixture.h"
 #include "temp_folder.h"
@@ -45,6 +50,25 @@ TEST_F(AdminSocketTest, IsThereForEverybodyAndGoesWithItsLock) {
     EXPECT_TRUE(socket.IsThere());
   }
   EXPECT_TRUE(fs::is_empty(folder_.path()));
+}
+
+// Whoever connects in a loop keeps it full, and all others wait for it to be emptied.
+TEST_F(AdminSocketTest, ItsQueueIsShort) {
+  AdminSocket socket = Claim();
+  const auto listener = socket.Share();
+  sockaddr_un address{.sun_family = AF_UNIX};
+  path_.copy(address.sun_path, sizeof(address.sun_path) - 1);
+  std::vector<UniqueFd> waiting;
+  for (;;) {
+    UniqueFd client(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+    if (connect(client.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) {
+      EXPECT_EQ(errno, EAGAIN);
+      break;
+    }
+    waiting.push_back(std::move(client));
+  }
+  EXPECT_GE(waiting.size(), 256u) << "there may be a burst";
+  EXPECT_LE(waiting.size(), 1024u);
 }
 
 // Where others may write into the folder they can go on for ever.
