@@ -38,7 +38,7 @@ struct Measure {
 
 Measure MeasureOf(Role role) {
   switch (role) {
-    case Role::kOperator: return {"admin", 160, ServerLimits().streams, {48, 96}};
+    case Role::kOperator: return {"admin", 160, ServerLimits().streams, {64, 96}};
     case Role::kObserver:
       return {"admin for observers", static_cast<int>(AdminCallers::kOfUser) * 4 + 32, 4, {16, 96}};
     case Role::kStranger: break;

@@ -174,7 +174,7 @@ Checked<ConfigFiles> ReadConfigFiles(const std::string& file) {
   std::vector<std::string> paths{path};
   const auto drop_ins = FindDropIns(path);
   if (drop_ins) paths.insert(paths.end(), drop_ins->begin(), drop_ins->end());
-  ConfigFiles read;
+  ConfigFiles read{.root = {}, .files = {}, .folder = path.parent_path()};
   // Whoever may put a file there may not write messages, nor end the processes that are told of it.
   for (const std::string& each : paths) read.files.push_back(SafeText(each));
   Problems problems(read.files);

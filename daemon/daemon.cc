@@ -317,7 +317,7 @@ void Daemon::Finished(const Receipt& receipt) {
       [this, receipt](const Result<Result<>>& kept) {
         Conclude(receipt, kept ? *kept
                                : Fail(kept.error().code, "cannot keep the receipt in " +
-                                                             config_.state_dir + ": " +
+                                                             config_.state_dir + "/receipt.json: " +
                                                              kept.error().message));
       });
 }

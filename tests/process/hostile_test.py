@@ -159,7 +159,7 @@ class HostileTest(unittest.TestCase):
 
     def test_flood_of_streams_of_who_acknowledges_no_limit(self):
         # gRPC 1.51 holds a peer to `streams` once it has said that it knows: see README.
-        with contextlib.ExitStack() as stack, self.attacked() as daemon:
+        with contextlib.ExitStack() as stack, self.attacked({"threads": 2000}) as daemon:
             self.flood(stack.enter_context(Peer(daemon.address())), 1000)
             wait_until(lambda: self.in_flight(daemon) == 1000, "all of them")
 
@@ -183,7 +183,7 @@ class HostileTest(unittest.TestCase):
                 wait_until(lambda: attack.rounds > 4, "those too who do not listen")
 
     def test_rapid_resets(self):
-        with self.attacked() as daemon:
+        with self.attacked({"threads": 10_000}) as daemon:
             address = daemon.address()
 
             def once(_):

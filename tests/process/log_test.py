@@ -249,7 +249,7 @@ class ReceiptTest(unittest.TestCase):
             daemon.wait_log("lastcalld: stage stopped")
             self.assertEqual(daemon.status().stage, "stopped")  # the admin socket answers meanwhile
             self.assertEqual(daemon.wait(), 0)
-            self.assertIn("receipt.json: its file system has not answered after 1s", daemon.log())
+            self.assertIn("cannot keep the receipt in ", daemon.log())
             daemon.assert_nothing_left()
 
 

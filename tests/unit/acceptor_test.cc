@@ -88,8 +88,9 @@ class AcceptorTest : public testing::Test {
               accepted_.Post({listener, std::make_shared<UniqueFd>(std::move(connection))});
             },
             [this] {
-              asked_.Post(0);
-              return has_room_.load();
+              const bool room = has_room_;
+              asked_.Post(room ? 1 : 0);
+              return room;
             },
             [this](const std::string& warning) { warnings_.Post(warning); }},
         clock_);
@@ -121,7 +122,7 @@ class AcceptorTest : public testing::Test {
   FakeClock clock_;
   std::atomic<bool> has_room_{true};
   Inbox<Accepted> accepted_;
-  Inbox<int> asked_;  // whether there is room
+  Inbox<int> asked_;  // whether there is room: 1, there is
   Inbox<std::string> warnings_;
   std::optional<Acceptor> acceptor_;
 };
@@ -333,6 +334,8 @@ TEST_F(AcceptorTest, WithoutRoomItWarnsOnceAndLeavesThemInTheQueue) {
   EXPECT_TRUE(NoneWasAccepted());
   has_room_ = true;
   Next();
+  // Asked for a second one, it finds that there is none.
+  for (int asked = 0; asked < 2;) asked += *asked_.TakeUntil(kNever);
   acceptor_->Pause();
   has_room_ = false;
   acceptor_->Resume();

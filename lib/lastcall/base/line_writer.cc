@@ -26,6 +26,7 @@ size_t LongestWrite(int fd) {
 }
 
 bool WriteAll(int fd, std::string_view bytes) {
+  if (fd < 0) return false;  // poll(2) would pass it over
   while (!bytes.empty()) {
     pollfd room{fd, POLLOUT, 0};
     if (poll(&room, 1, -1) < 0 && errno != EINTR) return false;
