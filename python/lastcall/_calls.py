@@ -22,6 +22,7 @@ import grpc
 
 from lastcall import _log, _native
 from lastcall._context import is_async, on_end
+from lastcall._signals import look
 
 _KINDS = ("unary_unary", "unary_stream", "stream_unary", "stream_stream")
 
@@ -65,6 +66,7 @@ class InFlight:
         self.so_far += 1
         if is_async(context) and (task := asyncio.current_task()):
             self.task_kind = _kind(task)
+        look()
         work = self._program.enter(method, context.peer())
         ends = itertools.count(1)
 

@@ -16,6 +16,7 @@ from collections.abc import Generator, Iterator
 
 from lastcall import _native
 from lastcall._lengths import seconds
+from lastcall._signals import look
 
 _MAIN = threading.main_thread().ident
 _LONGEST_POLL_MS = 2**31 - 1
@@ -45,6 +46,7 @@ class Event:
         In the main thread Python's own signal handlers run meanwhile; what they raise comes out.
         """
         timeout = seconds("timeout", timeout, negative=True)
+        look()
         if threading.get_ident() == _MAIN and not self.is_set():
             return self._poll(timeout)
         return self._program.wait(self._stage, timeout)
@@ -55,6 +57,7 @@ class Event:
         It stays the event's: do not read from it, do not close it. Raises OSError where the process
         has no descriptor left.
         """
+        look()
         fd = self._program.fileno(self._stage)
         if fd < 0:
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
@@ -62,6 +65,7 @@ class Event:
 
     def __await__(self) -> Generator[object, None, None]:
         """Waits in a coroutine. Cancelling it, or a time-out around it, disturbs nobody else."""
+        look()
         if self.is_set():
             return
         loop = asyncio.get_running_loop()
@@ -97,6 +101,7 @@ class Event:
                 poll.poll(None if left is None else min(int(left * 1000) + 1, _LONGEST_POLL_MS))
                 with contextlib.suppress(BlockingIOError):
                     os.read(signals, 4096)
+                look()  # handlers of the program's own have run
         return True
 
     def __repr__(self) -> str:

@@ -18,7 +18,7 @@ from lastcall._event import Event
 from lastcall._leave import Leaving
 from lastcall._lengths import length, seconds
 from lastcall._native import LifecycleError, Work
-from lastcall._signals import Handlers
+from lastcall._signals import Handlers, look
 
 if TYPE_CHECKING:
     import grpc
@@ -259,6 +259,7 @@ class Lifecycle:
             raise LifecycleError(
                 'a Lifecycle lives in a block: "with lastcall.Lifecycle() as life:"')
         self._native.check_process()
+        look()
         return self._native
 
     def _attached(self) -> list[Any]:
@@ -359,6 +360,7 @@ class Lifecycle:
             spread()
 
     def _each(self, method: str) -> None:
+        look()  # the next signal must be heard, should it be wanted sooner
         for server in self._attached():
             try:
                 getattr(server, method)()

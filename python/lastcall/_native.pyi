@@ -61,8 +61,12 @@ class Notifier:
     def stopping(self, status: str) -> None: ...
     def extend_timeout(self, seconds: float) -> None: ...
 
-def reclaim_signals() -> None:
-    """Puts the lifecycle's handlers back on top of those that were installed since."""
+def reclaim_signals() -> list[int]:
+    """Puts the lifecycle's handlers back on top of those that were installed since. Returns the
+    signals for which there were some."""
+
+def hear_signal(signalnum: int, code: int, pid: int, uid: int) -> None:
+    """The lifecycle hears a signal that no handler meets, for the program has waited for it."""
 
 def has_default_action(signalnum: int) -> bool:
     """Asks the kernel: signal.getsignal() knows nothing of handlers that C has installed."""

@@ -2,25 +2,38 @@
 
 The lifecycle's handlers are installed beneath Python's and call on to them. Two things are
 Python's alone: the KeyboardInterrupt of a program that has no handler for SIGINT, which would tear
-a graceful stop apart; and signal.signal(), which puts Python's handler in place of ours without a
-word.
+a graceful stop apart; and handlers that are installed later, in place of ours without a word. Those
+of Python pass through few functions, which are wrapped; for all others, C's among them, everything
+that the program asks of the lifecycle looks: a few system calls, and no waiting in between.
 """
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import]  # what signal.py itself is made of
 import asyncio
 import contextlib
 import faulthandler
 import fcntl
+import functools
 import os
 import signal
 import threading
 from collections.abc import Callable
 from typing import Any
 
-from lastcall import _native
+from lastcall import _log, _native
 
-_signal = signal.signal
+# Where every signal.signal() ends, also one that was kept under another name: that is a function in
+# Python, and looks for this one each time.
+_set_handler = _signal.signal
+
+# Those of Python that put a handler in place: module and name.
+_INSTALLERS: tuple[tuple[Any, str], ...] = (
+    (_signal, "signal"), (faulthandler, "register"), (faulthandler, "unregister"))
+
+# Those that take a signal before any handler meets it.
+_WAITS: tuple[tuple[Any, str], ...] = (
+    (_signal, "sigwait"), (signal, "sigwaitinfo"), (signal, "sigtimedwait"))
 
 # What the stacks of all threads may take up, in bytes, until the lifecycle has read them.
 _DUMP_SIZE = 1 << 20
@@ -41,12 +54,13 @@ class Handlers:
         self._interrupt: Any = None  # the handler that was taken away
         self.dump = -1  # SIGUSR1 shows the stacks: there they can be read
         self._dump_end = -1
-        self._wrapper: Callable[..., Any] | None = None
+        self._wrapped: list[tuple[Any, str, Any, Any]] = []  # module, name, wrapper, what it was
+        self._warned = False
 
     def install(self) -> None:
         handler = signal.getsignal(signal.SIGINT)
         if _in_main_thread() and _interrupts(handler):
-            _signal(signal.SIGINT, signal.SIG_DFL)
+            _set_handler(signal.SIGINT, _signal.SIG_DFL)
             self._interrupt = handler
         if _native.has_default_action(signal.SIGUSR1):
             # The lifecycle says what is in flight, and calls on to this: where every thread is.
@@ -60,24 +74,20 @@ class Handlers:
                                       chain=False)
         global _installed
         _installed = self
-
-        def wrapper(signalnum: int, handler: Any) -> Any:
-            if _installed is not self:  # somebody has kept this function
-                return _signal(signalnum, handler)
-            if signalnum == signal.SIGINT and _interrupts(handler):
-                handler = signal.SIG_DFL
-            before = _signal(signalnum, handler)
-            _native.reclaim_signals()  # ours on top again, and this one called by it
-            return before
-
-        wrapper.__doc__ = _signal.__doc__
-        self._wrapper = signal.signal = wrapper
+        for places, after in ((_INSTALLERS, _reclaim), (_WAITS, _hear)):
+            for module, name in places:
+                original = getattr(module, name)
+                wrapper = self._around(original, after)
+                self._wrapped.append((module, name, wrapper, original))
+                setattr(module, name, wrapper)
 
     def remove(self) -> None:
         global _installed
         _installed = None
-        if signal.signal is self._wrapper:
-            signal.signal = _signal
+        for module, name, wrapper, original in self._wrapped:
+            if getattr(module, name) is wrapper:
+                setattr(module, name, original)
+        self._wrapped.clear()
         if self.dump >= 0:
             faulthandler.unregister(signal.SIGUSR1)
             os.close(self.dump)
@@ -85,10 +95,53 @@ class Handlers:
             self.dump = self._dump_end = -1
         if (self._interrupt is not None and _in_main_thread() and
                 signal.getsignal(signal.SIGINT) is signal.SIG_DFL):
-            _signal(signal.SIGINT, self._interrupt)
+            _set_handler(signal.SIGINT, self._interrupt)
+
+    def look(self) -> None:
+        """Takes the signals back from handlers that came past Python, and calls those from then on.
+        Threads: any."""
+        numbers = _native.reclaim_signals()
+        if numbers and not self._warned:
+            self._warned = True
+            names = " and ".join(signal.Signals(each).name for each in numbers)
+            _log.warning(f"{names} was given a handler beneath Python, in the lifecycle's place: "
+                         "both are called from now on, but a signal that came in between went to "
+                         "that one alone; install it before the lifecycle's block or by "
+                         "signal.signal(), or call the lifecycle's ready() immediately after it")
+
+    def _around(self, original: Callable[..., Any],
+                after: Callable[[Any], None]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            if _installed is not self:  # this function has been kept
+                return original(*args, **kwargs)
+            if original is _set_handler and args[:1] == (signal.SIGINT,) and _interrupts(args[-1]):
+                args = (args[0], _signal.SIG_DFL)
+            result = original(*args, **kwargs)
+            after(result)
+            return result
+
+        return wrapper
+
+
+def _reclaim(result: Any) -> None:
+    _native.reclaim_signals()  # ours on top again, and the new one called by it
+
+
+def _hear(result: Any) -> None:
+    if isinstance(result, signal.struct_siginfo):
+        _native.hear_signal(result.si_signo, result.si_code, result.si_pid, result.si_uid)
+    elif result is not None:  # None: the time was over
+        _native.hear_signal(result, 0, 0, 0)  # nobody says who it was
 
 
 _installed: Handlers | None = None
+
+
+def look() -> None:
+    """Where the program asks something of the lifecycle."""
+    if _installed is not None:
+        _installed.look()
 
 
 def _remove_in_child() -> None:

@@ -45,6 +45,16 @@ bool HasDefaultAction(int signal) {
   return sigaction(signal, nullptr, &now) == 0 && now.sa_handler == SIG_DFL;
 }
 
+// What sigwaitinfo(2) said of a signal.
+void HearSignal(int signal, int code, pid_t pid, uid_t uid) {
+  siginfo_t info{};
+  info.si_signo = signal;
+  info.si_code = code;
+  info.si_pid = pid;
+  info.si_uid = uid;
+  SignalReader::Hear(info);
+}
+
 class PyWork {
  public:
   explicit PyWork(Work work) : work_(std::move(work)) {}
@@ -235,6 +245,8 @@ PYBIND11_MODULE(_native, module) {
   }
   module.attr("STAGES") = stages;
   module.def("reclaim_signals", &SignalReader::Reclaim);
+  module.def("hear_signal", &HearSignal, py::arg("signalnum"), py::arg("code"), py::arg("pid"),
+             py::arg("uid"));
   module.def("has_default_action", &HasDefaultAction, py::arg("signalnum"));
   DefineWork(module);
   DefineProgram(module);

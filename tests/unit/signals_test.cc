@@ -386,6 +386,75 @@ TEST_F(SignalsTest, AHandlerThatWasInstalledSinceIsCalledOnceTheReaderIsPutBack)
   EXPECT_EQ(now.sa_handler, later.sa_handler);
 }
 
+// What a library does that has the signals for a while: it puts back what it has found.
+TEST_F(SignalsTest, AHandlerThatWasTakenAwayAgainIsNotCalledAnyMore) {
+  static std::atomic<int> hits;
+  hits = 0;
+  Read(Form::kHandler);
+  struct sigaction later {
+  }, found{};
+  later.sa_handler = [](int) { ++hits; };
+  sigaction(SIGTERM, &later, &found);
+  EXPECT_EQ(SignalReader::Reclaim(), std::vector{SIGTERM});
+  sigaction(SIGTERM, &found, nullptr);
+  EXPECT_EQ(SignalReader::Reclaim(), std::vector<int>{});
+  kill(getpid(), SIGTERM);
+  EXPECT_EQ(Next().number, SIGTERM);
+  EXPECT_EQ(hits, 0);
+}
+
+TEST_F(SignalsTest, AHandlerThatPassesItsSignalsOnDoesNotMeetItself) {
+  static std::atomic<int> hits;
+  static struct sigaction found;
+  hits = 0;
+  Read(Form::kHandler);
+  struct sigaction later {};
+  later.sa_flags = SA_SIGINFO;
+  later.sa_sigaction = [](int number, siginfo_t* info, void* context) {
+    if (++hits < 100) found.sa_sigaction(number, info, context);
+  };
+  sigaction(SIGTERM, &later, &found);
+  SignalReader::Reclaim();
+  kill(getpid(), SIGTERM);
+  EXPECT_EQ(Next().number, SIGTERM);
+  EXPECT_EQ(Next().number, SIGTERM);  // the reader's own was called by it
+  EXPECT_EQ(hits, 1);
+}
+
+TEST_F(SignalsTest, HandlersWithoutNumberAreCalledAndHeard) {
+  Read(Form::kHandler);
+  static std::atomic<int> hits;
+  for (int each = 1; each <= SIGRTMAX; ++each) {
+    if (each == SIGKILL || each == SIGSTOP || each == SIGTERM || each == 32 || each == 33) continue;
+    struct sigaction later {};
+    later.sa_handler = [](int) { ++hits; };
+    sigaddset(&later.sa_mask, each);  // one that was not there before
+    hits = 0;
+    sigaction(SIGTERM, &later, nullptr);
+    EXPECT_EQ(SignalReader::Reclaim(), std::vector{SIGTERM});
+    kill(getpid(), SIGTERM);
+    EXPECT_EQ(Next().number, SIGTERM);
+    EXPECT_EQ(hits, 1);
+  }
+}
+
+TEST_F(SignalsTest, WhatTheProgramWaitedForItselfCanBeHeardToo) {
+  siginfo_t info{};
+  info.si_signo = SIGTERM;
+  info.si_code = SI_USER;
+  info.si_pid = 7;
+  SignalReader::Hear(info);  // nobody reads
+  Read(Form::kHandler);
+  info.si_signo = SIGALRM;  // none of the handled ones
+  SignalReader::Hear(info);
+  info.si_signo = SIGTERM;
+  SignalReader::Hear(info);
+  const ReceivedSignal received = Next();
+  EXPECT_EQ(received.number, SIGTERM);
+  EXPECT_EQ(received.pid, 7);
+  EXPECT_TRUE(received.handled);
+}
+
 TEST_F(SignalsTest, ItCanBePutBackWhileSignalsArrive) {
   Read(Form::kHandler);
   std::atomic<bool> enough{false};

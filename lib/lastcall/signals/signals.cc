@@ -6,10 +6,12 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <deque>
+#include <iterator>
 #include <mutex>
 #include <thread>
 #include <utility>
@@ -40,21 +42,32 @@ std::atomic<int> note_pipe{-1};     // -1 while nobody reads
 std::atomic<pid_t> note_reader{0};  // the process that reads
 std::atomic<int> note_writers{0};   // handlers that may be using it
 std::mutex reclaiming;              // Reclaim and the reader's end take turns
-// What was in place before, by signal number. A handler that began long ago may be looking at one, so
-// none is ever changed or freed.
-std::atomic<const struct sigaction*> earlier[NSIG];
+
+// Each disposition that ours took the place of has a handler function of ours to itself, which says
+// what it calls. So a program that saves what it finds, and puts that back, puts back what calls on
+// to what was there at that time; and a handler that passes its signals on to what it had found
+// does not meet itself. By signal number, in the order in which they were found.
+constexpr size_t kMostEarlier = 16;
+// A handler that began long ago may be looking at one, so none is ever changed or freed.
+std::atomic<const struct sigaction*> earlier[NSIG][kMostEarlier];
 
 bool Same(const struct sigaction& a, const struct sigaction& b) {
   return a.sa_handler == b.sa_handler && a.sa_flags == b.sa_flags &&
          std::memcmp(&a.sa_mask, &b.sa_mask, sizeof(a.sa_mask)) == 0;
 }
 
-void Remember(int signal, const struct sigaction& action) {
+// Where in earlier[signal] it is from now on. Once there are too many, the last ones share a place.
+size_t Remember(int signal, const struct sigaction& action) {
   static auto* const known = new std::deque<struct sigaction>;
-  auto found = std::find_if(known->begin(), known->end(),
-                            [&](const auto& one) { return Same(one, action); });
-  if (found == known->end()) found = known->insert(known->end(), action);
-  earlier[signal].store(&*found);
+  size_t place = 0;
+  for (; place < kMostEarlier; ++place) {
+    const struct sigaction* const one = earlier[signal][place].load();
+    if (one == nullptr) break;
+    if (Same(*one, action)) return place;
+  }
+  place = std::min(place, kMostEarlier - 1);
+  earlier[signal][place].store(&known->emplace_back(action));
+  return place;
 }
 
 bool IsFunction(const struct sigaction& action) {
@@ -84,9 +97,9 @@ void CallOn(const struct sigaction& before, int number, siginfo_t* info, void* c
   }
 }
 
-void Handle(int number, siginfo_t* info, void* context) {
+void Handle(size_t place, int number, siginfo_t* info, void* context) {
   const int saved = errno;
-  const struct sigaction& before = *earlier[number].load();
+  const struct sigaction& before = *earlier[number][place].load();
   if (note_reader.load() != getpid()) {
     // A forked child: the pipe is its parent's. It gets what it would have got without us.
     sigaction(number, &before, nullptr);
@@ -103,7 +116,21 @@ void Handle(int number, siginfo_t* info, void* context) {
   errno = saved;
 }
 
-bool IsOurs(const struct sigaction& action) { return action.sa_sigaction == &Handle; }
+using Handler = void (*)(int, siginfo_t*, void*);
+
+template <size_t... place>
+constexpr std::array<Handler, sizeof...(place)> MakeHandlers(std::index_sequence<place...>) {
+  return {
+      [](int number, siginfo_t* info, void* context) { Handle(place, number, info, context); }...};
+}
+
+constexpr auto kHandlers = MakeHandlers(std::make_index_sequence<kMostEarlier>());
+
+// What the handler in place calls on to; null: it is none of ours.
+const struct sigaction* Before(int signal, const struct sigaction& action) {
+  const auto* const found = std::ranges::find(kHandlers, action.sa_sigaction);
+  return found == kHandlers.end() ? nullptr : earlier[signal][found - kHandlers.begin()].load();
+}
 
 // nohup and shells that start a job in the background say by this that it is not meant.
 bool IsLeftAlone(int signal, const struct sigaction& action) {
@@ -111,20 +138,23 @@ bool IsLeftAlone(int signal, const struct sigaction& action) {
          action.sa_handler == SIG_IGN;
 }
 
-// What is in place is remembered, to be called and to be put back.
-void Install(int signal) {
+// What is in place is remembered, to be called and to be put back. False: it was ours already, or
+// is left alone.
+bool Install(int signal) {
   struct sigaction before {};
   sigaction(signal, nullptr, &before);
-  if (IsLeftAlone(signal, before)) return;
-  if (!IsOurs(before)) Remember(signal, before);  // ours: a forked child has its parent's
-  const struct sigaction& known = *earlier[signal].load();
+  // A forked child has its parent's, which serve it as well.
+  if (Before(signal, before) != nullptr || IsLeftAlone(signal, before)) return false;
   struct sigaction action {};
-  action.sa_sigaction = &Handle;
-  // A handler that was there may rely on breaking the system call that it interrupts.
-  const int restart = IsFunction(known) ? known.sa_flags & SA_RESTART : SA_RESTART;
-  action.sa_flags = SA_SIGINFO | SA_ONSTACK | restart;
-  action.sa_mask = known.sa_mask;
+  action.sa_sigaction = kHandlers[Remember(signal, before)];
+  // A handler that was there may rely on breaking the system call that it interrupts, and on
+  // hearing its own signal meanwhile.
+  const int like_before = SA_RESTART | SA_NODEFER;
+  action.sa_flags =
+      SA_SIGINFO | SA_ONSTACK | (IsFunction(before) ? before.sa_flags & like_before : SA_RESTART);
+  action.sa_mask = before.sa_mask;
   sigaction(signal, &action, nullptr);
+  return true;
 }
 
 // Has the signals blocked from its first moment, also where the program has not blocked them.
@@ -233,6 +263,7 @@ class SignalReader::HandlerSource final : public Source {
     if (note_reader.exchange(getpid()) != getpid()) note_writers.store(0);  // they were the parent's
     note_pipe.store(ends[1]);
     thread_ = ReaderThread([this] { Read(); });
+    std::lock_guard lock(reclaiming);
     for (const int signal : kHandledSignals) Install(signal);
   }
 
@@ -262,7 +293,7 @@ class SignalReader::HandlerSource final : public Source {
     for (const int signal : kHandledSignals) {
       struct sigaction now {};
       sigaction(signal, nullptr, &now);
-      if (IsOurs(now)) sigaction(signal, earlier[signal].load(), nullptr);
+      if (const auto* const before = Before(signal, now)) sigaction(signal, before, nullptr);
     }
   }
 
@@ -307,15 +338,18 @@ SignalReader::~SignalReader() = default;
 
 bool SignalReader::reads() const { return source_->reads(); }
 
-void SignalReader::Reclaim() {
-  if (note_reader.load() != getpid()) return;
+std::vector<int> SignalReader::Reclaim() {
+  std::vector<int> reclaimed;
+  if (note_reader.load() != getpid()) return reclaimed;
   std::lock_guard lock(reclaiming);
-  if (note_pipe.load() < 0) return;
-  for (const int signal : kHandledSignals) {
-    struct sigaction now {};
-    sigaction(signal, nullptr, &now);
-    if (!IsOurs(now)) Install(signal);
-  }
+  if (note_pipe.load() < 0) return reclaimed;
+  std::ranges::copy_if(kHandledSignals, std::back_inserter(reclaimed), Install);
+  return reclaimed;
+}
+
+void SignalReader::Hear(const siginfo_t& info) {
+  const bool handled = std::ranges::find(kHandledSignals, info.si_signo) != kHandledSignals.end();
+  if (handled && note_reader.load() == getpid()) WriteNote(info.si_signo, info, true);
 }
 
 }  // namespace lastcall

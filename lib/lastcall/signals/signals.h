@@ -8,6 +8,7 @@
 #include <csignal>
 #include <functional>
 #include <memory>
+#include <vector>
 
 #include <lastcall/signals/table.h>
 
@@ -49,10 +50,16 @@ class SignalReader {
   // False: there was no descriptor for kHandler's pipe, and signals do what they did before.
   bool reads() const;
 
-  // Puts the handlers of kHandler back where somebody has replaced them since, and calls his from
-  // there: for programs that learn of such a moment. Does nothing where nobody reads.
-  // Threads: one at a time.
-  static void Reclaim();
+  // Puts the handlers of kHandler back where they have been replaced since, and calls those from
+  // there, until the program puts back what it had found: for programs that learn of such a moment.
+  // Returns the signals that were replaced. Does nothing where nobody reads.
+  // Threads: any.
+  static std::vector<int> Reclaim();
+
+  // Gives kHandler's reader a signal that the program has taken from a queue of its own, by
+  // sigwait(3) or the like, where no handler meets it. Does nothing where nobody reads.
+  // Threads: any.
+  static void Hear(const siginfo_t& info);
 
  private:
   class Source;
