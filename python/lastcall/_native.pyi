@@ -5,6 +5,7 @@ from collections.abc import Callable
 from types import TracebackType
 
 STAGES: dict[str, int]
+SIGNALS: list[int]  # that the lifecycle reads
 __version__: str
 
 class LifecycleError(RuntimeError):

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import _signal  # type: ignore[import]  # what signal.py itself is made of
 import asyncio
+import atexit
 import contextlib
 import faulthandler
 import fcntl
@@ -109,6 +110,14 @@ class Handlers:
                          "that one alone; install it before the lifecycle's block or by "
                          "signal.signal(), or call the lifecycle's ready() immediately after it")
 
+    def outlive(self) -> None:
+        """The interpreter's end gives each signal that has a handler in Python its default action,
+        before the program's last objects go. Those handlers are not called any more then, nor have
+        they to be taken away. In the main thread."""
+        for number in _native.SIGNALS:
+            if callable(signal.getsignal(number)):
+                signal.signal(number, signal.SIG_DFL)  # it is wrapped still: ours stays on top
+
     def _around(self, original: Callable[..., Any],
                 after: Callable[[Any], None]) -> Callable[..., Any]:
         @functools.wraps(original)
@@ -149,6 +158,12 @@ def _remove_in_child() -> None:
         _installed.remove()
 
 
+def _outlive() -> None:
+    if _installed is not None and _in_main_thread():
+        _installed.outlive()
+
+
+atexit.register(_outlive)  # last of all that were registered after this package was imported
 os.register_at_fork(after_in_child=_remove_in_child)  # its signals do what they did before
 
 

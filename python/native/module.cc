@@ -12,6 +12,7 @@
 #include <stdexcept>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "bound.h"
 #include "lastcall/program/program.h"
@@ -244,6 +245,7 @@ PYBIND11_MODULE(_native, module) {
     stages[py::str(std::string(Name(stage)))] = static_cast<int>(stage);
   }
   module.attr("STAGES") = stages;
+  module.attr("SIGNALS") = std::vector<int>(kHandledSignals.begin(), kHandledSignals.end());
   module.def("reclaim_signals", &SignalReader::Reclaim);
   module.def("hear_signal", &HearSignal, py::arg("signalnum"), py::arg("code"), py::arg("pid"),
              py::arg("uid"));

@@ -267,6 +267,29 @@ class HandlersTest(unittest.TestCase):
         """)) as program:
             self.expect_heard(program)
 
+    def test_the_signals_are_kept_to_the_interpreters_end_beside_a_handler(self):
+        for install in ("", *BY_PYTHON.values()):
+            with self.subTest(install):
+                # A machine that takes half a second between the two makes of the second one that
+                # ends by force: then it is tried again.
+                for _ in range(20):
+                    said = run(in_block(f"""
+                        class Late:
+                            kill, write, me = os.kill, os.write, os.getpid()
+                            def __del__(self):
+                                self.kill(self.me, {int(TERM)})
+                                self.write(1, b'["late", 0, {{}}]\\n')
+                        late = Late()  # goes with the module, when Python reads no signals any more
+                        {install}
+                        life.ready()
+                        signal.raise_signal(signal.SIGTERM)
+                        life.wait_for_termination(10)
+                    """))
+                    if said["code"] != 4:
+                        break
+                self.assertEqual(said["code"], 0)
+                self.assertIn("late", said)
+
     def test_nothing_of_it_is_left_after_the_block_or_in_a_forked_child(self):
         said = run("""
             import _signal, faulthandler
