@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "daemon/daemon.h"
+#include "daemon/openssl_thread.h"
 
 namespace lastcall {
 
@@ -25,7 +26,10 @@ void Daemon::BeginReading(std::shared_ptr<Step> step, std::function<T()> read,
   if (const auto error = OnTheWayOut()) return done(tl::unexpected(*error));
   reading_.Begin<T>(
       After(clock_.Now(), config_.ready),
-      [read = std::move(read)](const std::stop_token&) { return read(); },
+      [read = std::move(read)](const std::stop_token&) {
+        const OpenSslThread state;
+        return read();
+      },
       [this, step, limit = config_.ready, done = std::move(done)](Result<T> result) {
         const bool late = !result && result.error().code == Code::kDeadlineExceeded;
         if (!late) return done(std::move(result));

@@ -60,7 +60,7 @@ void Receive(gpr_log_func_args* args) {
 
 GrpcLog::GrpcLog(Log log) {
   std::lock_guard lock(receiver_mutex);
-  receiver.emplace(std::move(log));
+  receiver.emplace(Receiver{std::move(log)});
   gpr_set_log_function(&Receive);
 }
 

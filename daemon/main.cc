@@ -15,6 +15,7 @@
 #include "daemon/daemon.h"
 #include "daemon/grpc_log.h"
 #include "daemon/logging.h"
+#include "daemon/openssl_thread.h"
 #include "daemon/options.h"
 #include "daemon/own_program.h"
 #include "daemon/preliminaries.h"
@@ -158,7 +159,10 @@ int Start(const Options& options, Self self) {
   std::optional<Preliminaries> preliminaries(std::in_place,
                                              options.check ? Duration::zero() : kStartPatience);
   auto prepared = preliminaries->Await<Prepared>(
-      [options](const std::stop_token&) { return PrepareStart(options); });
+      [options](const std::stop_token&) {
+        const OpenSslThread state;
+        return PrepareStart(options);
+      });
   if (!prepared && options.check) preliminaries->EndByItsSignal();
   if (!prepared) preliminaries->Stop();
   if (!prepared->problems.empty()) {
@@ -172,6 +176,7 @@ int Start(const Options& options, Self self) {
   if (!names) preliminaries->Stop();
   preliminaries.reset();  // what it has heard, and what comes now, waits for the daemon
   Logger logger("lastcalld", LogLevelNamed(prepared->config.log_level).value_or(LogLevel::kInfo));
+  const GrpcLog grpc_log(logger.log());
   Daemon daemon(std::move(*prepared), std::move(self), HostProgram(), logger);
   if (const auto bound = daemon.Bind(*names); !bound) {
     logger.log()(LogLevel::kError, bound.error().message);

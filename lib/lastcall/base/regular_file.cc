@@ -68,10 +68,10 @@ Result<std::string> ReadUpTo(size_t most, int fd, const std::string& name) {
 }
 
 std::string FormatSize(size_t bytes) {
-  constexpr std::array<const char*, 4> kUnits{" bytes", " KiB", " MiB", " GiB"};
+  constexpr std::array<const char*, 4> kSizes{" bytes", " KiB", " MiB", " GiB"};
   size_t unit = 0;
-  for (; unit + 1 < kUnits.size() && bytes >= 1024 && bytes % 1024 == 0; ++unit) bytes /= 1024;
-  return std::to_string(bytes) + kUnits[unit];
+  for (; unit + 1 < kSizes.size() && bytes >= 1024 && bytes % 1024 == 0; ++unit) bytes /= 1024;
+  return std::to_string(bytes) + kSizes[unit];
 }
 
 }  // namespace lastcall
