@@ -65,8 +65,8 @@ std::string KeyWarning(const Config& config, const ServerConfig& server) {
   const auto origin = config.origins.find("server." + server.name + ".tls.key");
   return Format(origin == config.origins.end() ? server.tls_place : origin->second) +
          ": server \"" + server.name + "\": its key " + readers->path + " " + readers->what +
-         "; it is served all the same: run \"" + readers->remedy +
-         "\", and renew it if somebody may have";
+         "; it is served all the same: " + DescribeRemedy(*readers) +
+         ", and renew it if somebody may have";
 }
 
 }  // namespace
@@ -88,7 +88,7 @@ std::vector<ConfigProblem> CheckPlugins(const Config& config) {
 }
 
 std::vector<ConfigProblem> ReadCertificates(Config& config) {
-  const Trust trust(geteuid());
+  const Trust trust = Trust::OfThisProcess();
   std::vector<ConfigProblem> problems;
   for (ServerConfig& server : config.servers) {
     if (!server.tls) continue;

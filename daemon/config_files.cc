@@ -94,7 +94,7 @@ class FileReader {
   }
 
   Problems& problems_;
-  const Trust trust_{geteuid()};
+  const Trust trust_ = Trust::OfThisProcess();
   size_t left_ = kMostText;
 };
 
@@ -110,7 +110,7 @@ bool IsMasked(const fs::path& file) {
 tl::expected<std::vector<std::string>, ConfigProblem> FindDropIns(const fs::path& file) {
   constexpr char kRemedy[] = "make it a folder that the daemon's user may read, or remove it";
   const fs::path folder = file.parent_path() / (file.stem().string() + ".d");
-  const auto trusted = Trust(geteuid()).FindFolder(folder);
+  const auto trusted = Trust::OfThisProcess().FindFolder(folder);
   if (!trusted) {
     if (trusted.error().error.code == Code::kNotFound) return std::vector<std::string>();
     return tl::unexpected(

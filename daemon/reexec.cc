@@ -56,7 +56,7 @@ tl::unexpected<Error> Refuse(const std::string& why) {
 
 Result<std::optional<UniqueFd>> OpenAnotherBuild(const std::string& program) {
   // Nothing that others could change is executed, not even to prove itself.
-  const auto found = Trust(geteuid()).Find(program);
+  const auto found = Trust::OfThisProcess().Find(program);
   if (!found) return tl::unexpected(found.error().error);
   auto opened = found->Open();
   if (!opened) return tl::unexpected(opened.error());

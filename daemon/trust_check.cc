@@ -1,7 +1,5 @@
 #include "daemon/trust_check.h"
 
-#include <unistd.h>
-
 #include <set>
 #include <utility>
 
@@ -25,10 +23,18 @@ class Inspection {
     if (fresh.empty()) return;
     problems_.push_back({place, what + ": " + path + " is not trusted: " + Describe(fresh)});
   }
+  // A switch that does nothing must not look like one that does.
+  void LookAtVariable() {
+    for (const std::string& path : RelativeInTrustVariable()) {
+      problems_.push_back({{}, std::string(kTrustVariable) + " in the environment: \"" + path +
+                                   "\" is not an absolute path; write for example " +
+                                   kTrustVariable + "=/etc/lastcall:/opt/shop"});
+    }
+  }
   std::vector<ConfigProblem> problems() && { return std::move(problems_); }
 
  private:
-  const Trust trust_{geteuid()};
+  const Trust trust_ = Trust::OfThisProcess();
   std::set<std::pair<std::string, std::string>> said_;
   std::vector<ConfigProblem> problems_;
 };
@@ -37,6 +43,7 @@ class Inspection {
 
 std::vector<ConfigProblem> CheckTrust(const Config& config, const std::string& host_program) {
   Inspection inspection;
+  inspection.LookAtVariable();
   inspection.Look({}, "lastcalld", OwnProgram());
   inspection.Look({}, "lastcall-host", host_program);
   for (const ServerConfig& server : config.servers) {

@@ -1,7 +1,6 @@
 #include "daemon/trusted_plugin.h"
 
 #include <link.h>
-#include <unistd.h>
 
 #include <deque>
 #include <mutex>
@@ -43,7 +42,7 @@ std::vector<Flaw> FlawsSince(const std::set<std::string>& before, const Trust& t
 }  // namespace
 
 Result<PluginLibrary> OpenTrustedPlugin(const std::string& path) {
-  const Trust trust(geteuid());
+  const Trust trust = Trust::OfThisProcess();
   auto found = trust.Find(path);
   if (!found) return tl::unexpected(found.error().error);
   // Kept for ever, as the plugin is: the dynamic loader knows it by this path, and reads beside it

@@ -215,11 +215,148 @@ client_ca = "{keys}/ca"
         self.assertEqual(done.returncode, CONFIGURATION, done.stderr)
         self.assertIn(f"{self.lib} may be written by everybody", done.stderr)
 
+    def test_an_administrators_word(self):
+        """LASTCALL_TRUST: where no one else can get, modes do not count."""
+        place = f'{self.config}:8: server "public", plugin "echo"'
+        self.plugin.chmod(0o666)
+        self.lib.chmod(0o777)
+        self.drop_ins.chmod(0o1777)
+        done = self.check()
+        self.assertIn(f"; or, where no one else can get there, set LASTCALL_TRUST={self.drop_ins}",
+                      done.stderr)
+        env = {**os.environ, "LASTCALL_TRUST": f"{self.etc}"}
+        done = self.check(env=env)
+        self.assertIn(f"set LASTCALL_TRUST={self.lib}:{self.plugin}\n", done.stderr)
+        env["LASTCALL_TRUST"] += f":{self.lib}"
+        self.assert_good(env=env)
+        if os.getuid() == 0:
+            give(self.lib)  # which always counts
+            self.assert_refused(place, self.lib, f"belongs to uid {ALICE}", "chown root", env=env)
+            os.chown(self.lib, 0, 0)
+        env["LASTCALL_TRUST"] += ":lib"
+        done = self.check(env=env)
+        self.assertEqual((done.returncode, done.stderr), (
+            CONFIGURATION, 'LASTCALL_TRUST in the environment: "lib" is not an absolute path; '
+                           "write for example LASTCALL_TRUST=/etc/lastcall:/opt/shop\n"))
+
     def test_several_are_told_at_once(self):
         self.plugin.chmod(0o666)
         self.lib.chmod(0o775)
         done = self.check()
         self.assertEqual((done.returncode, done.stderr.count('run "chmod go-w ')), (78, 2))
+
+
+class Volume:
+    """A ConfigMap as a kubelet lays it out, all of it 0777, and what a container sees of it: a
+    read-only mount. Its files are links through ..data, which is replaced to change them together.
+    """
+
+    def __init__(self, folder):
+        self.writable, self.seen = folder / "volume", folder / "etc"
+        for path in (self.writable, self.seen):
+            path.mkdir(exist_ok=True)
+            path.chmod(0o777)
+        self.changes = 0
+
+    def write(self, files):
+        self.changes += 1
+        content = self.writable / f"..{self.changes}"
+        content.mkdir()
+        for name, text in files.items():
+            (content / name).write_text(text)
+            (content / name).chmod(0o777)
+            link = self.writable / name
+            if not link.is_symlink():
+                link.symlink_to(pathlib.Path("..data", name))
+        content.chmod(0o777)
+        fresh = self.writable / "..data_tmp"
+        fresh.symlink_to(content.name)
+        fresh.rename(self.writable / "..data")
+
+    def within(self, *command, options="ro"):
+        """The command, for which the volume is mounted; it keeps its pid."""
+        script = 'mount --bind "$1" "$2" && mount -o "remount,bind,$3" "$2" && shift 3 && exec "$@"'
+        return ["unshare", "--mount", "sh", "-c", script, "sh", str(self.writable), str(self.seen),
+                options, *map(str, command)]
+
+
+class ReadOnlyTest(unittest.TestCase):
+    def setUp(self):
+        need_root()
+        if run("unshare", "--mount", "true").returncode != 0:
+            self.skipTest("nothing can be mounted here")
+        self.daemon = Daemon(wait=False, reload={"settle": "0s"})
+        self.addCleanup(shutil.rmtree, self.daemon.folder, ignore_errors=True)
+        self.volume = Volume(self.daemon.folder)
+        shutil.copy(PLUGINS / "echo.so", self.volume.writable)
+        (self.volume.writable / "echo.so").chmod(0o777)
+        self.text = self.daemon.config.read_text().replace(f'"{PLUGINS}"',
+                                                           f'"{self.volume.seen}"')
+        self.change("20s")
+        self.config = self.volume.seen / "lastcalld.toml"
+
+    def change(self, grace, **more):
+        self.volume.write({"lastcalld.toml": self.text.replace("20s", grace), **more})
+
+    def check(self, **kwargs):
+        return run(*self.volume.within(BIN / "lastcalld", "--config", self.config, "--check",
+                                       **kwargs))
+
+    def start(self):
+        command = self.volume.within(BIN / "lastcalld", "--config", self.config)
+        self.daemon.program, self.daemon.args = command[0], command[1:]
+        return self.daemon
+
+    def test_modes_do_not_count(self):
+        done = self.check()
+        self.assertEqual((done.returncode, done.stderr), (GOOD, ""))
+        with self.start() as daemon:
+            daemon.ctl("--timeout", "30s", "wait", "serving", check=True)
+            self.change("21s")
+            daemon.ctl("reload", check=True)
+            self.assertIn("21s", daemon.ctl("config", check=True).stdout)
+            daemon.ctl("restart", "main", check=True)
+            self.assertEqual(daemon.slow(0).text(), "slept")
+
+    def test_drop_ins(self):
+        drop_ins = self.volume.writable / "lastcalld.d"
+        drop_ins.mkdir()
+        drop_ins.chmod(0o777)
+        (drop_ins / "50-more.toml").write_text('[shutdown]\ngrace = "1m"\n')
+        (drop_ins / "50-more.toml").chmod(0o777)
+        done = self.check()
+        self.assertEqual((done.returncode, done.stderr), (GOOD, ""))
+        self.assertIn("1m5s", done.stdout)
+
+    def test_writable_is_refused(self):
+        done = self.check(options="rw")
+        self.assertEqual(done.returncode, CONFIGURATION)
+        self.assertIn(f"{self.volume.seen} may be written by everybody (mode 0777)", done.stderr)
+
+    def test_owners_count(self):
+        give(self.volume.writable / "echo.so")
+        done = self.check()
+        self.assertEqual(done.returncode, CONFIGURATION)
+        plugin = self.volume.seen / "echo.so"
+        self.assertIn(f'{plugin} belongs to uid {ALICE}: run "chown root {plugin}" where it is '
+                      "mounted from, for here it is read-only", done.stderr)
+
+    def test_keys_that_others_may_read(self):
+        """The command that ends it cannot be run here, either."""
+        self.daemon.folder.chmod(0o755)
+        subprocess.run(
+            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+             "-nodes", "-subj", "/CN=x", "-days", "10", "-keyout", self.volume.writable / "key",
+             "-out", self.volume.writable / "certificate"], check=True, capture_output=True)
+        key = self.volume.seen / "key"
+        (self.volume.writable / "key").chmod(0o644)
+        self.text += (f'[server.public.tls]\nkey = "{key}"\n'
+                      f'certificate = "{self.volume.seen}/certificate"\n')
+        self.change("20s")
+        done = self.check()
+        self.assertEqual(done.returncode, GOOD, done.stderr)
+        self.assertIn(f'run "chmod o-r {key}" where it is mounted from, for here it is read-only',
+                      done.stderr)
 
 
 class ReloadTest(unittest.TestCase):
@@ -247,6 +384,18 @@ class ReloadTest(unittest.TestCase):
             self.refuse(daemon, plugin, 0o666)
             self.refuse(daemon, lib, 0o777)
             daemon.ctl("reload", check=True)
+
+    def test_an_administrators_word(self):
+        """It reaches hosts and the next build, which judge for themselves."""
+        with Installed(env={"LASTCALL_TRUST": "/"}) as daemon:
+            daemon.bin.chmod(0o777)
+            daemon.upgrade()
+            daemon.ctl("reload", check=True)
+            self.assertEqual(daemon.builds_taken(), 1)
+            daemon.ctl("restart", "main", check=True)
+            daemon.upgrade()
+            daemon.ctl("reload", check=True)
+            self.assertEqual(daemon.builds_taken(), 2)
 
     def test_another_build(self):
         """A lastcalld that others could have put there is not executed, not even to be checked."""

@@ -1,6 +1,7 @@
 #include "lastcall/base/secret.h"
 
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -33,6 +34,11 @@ bool MayGetTo(const std::filesystem::path& path, const std::optional<gid_t>& gro
   }
 }
 
+bool IsReadOnly(const std::filesystem::path& path) {
+  struct statvfs mount {};
+  return statvfs(path.c_str(), &mount) == 0 && (mount.f_flag & ST_RDONLY) != 0;
+}
+
 std::string Remedy(const struct stat& status, const std::string& path) {
   const std::string file = ShellArgument(path);
   if (geteuid() == 0 || geteuid() == status.st_uid) {
@@ -59,7 +65,7 @@ std::optional<Flaw> FindReaders(const std::string& path) {
               "may be read by " +
                   (everybody ? "everybody" : "the group " + GroupName(status.st_gid)) + " (" +
                   ModeText(status.st_mode) + ")",
-              Remedy(status, real)};
+              Remedy(status, real), false, IsReadOnly(real)};
 }
 
 }  // namespace lastcall

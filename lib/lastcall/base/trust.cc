@@ -3,12 +3,15 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstdlib>
 #include <deque>
+#include <string_view>
 #include <utility>
 
 #include <lastcall/base/regular_file.h>
@@ -21,10 +24,46 @@ namespace {
 // As many as the kernel follows, path_resolution(7).
 constexpr int kMostLinks = 40;
 
+// What a path may lead to by whatever name.
+struct Identity {
+  explicit Identity(const struct stat& status) : device(status.st_dev), inode(status.st_ino) {}
+  bool operator==(const Identity&) const = default;
+
+  dev_t device;
+  ino_t inode;
+};
+
+std::vector<Identity> IdentitiesOf(const std::vector<std::string>& paths) {
+  std::vector<Identity> identities;
+  for (const std::string& path : paths) {
+    struct stat status {};
+    if (stat(path.c_str(), &status) == 0) identities.emplace_back(status);
+  }
+  return identities;
+}
+
+std::vector<std::string> SplitTrustVariable() {
+  const char* const given = std::getenv(kTrustVariable);
+  std::vector<std::string> paths;
+  for (std::string_view rest = given == nullptr ? "" : given; !rest.empty();) {
+    const size_t end = std::min(rest.find(':'), rest.size());
+    if (end > 0) paths.emplace_back(rest.substr(0, end));
+    rest.remove_prefix(std::min(end + 1, rest.size()));
+  }
+  return paths;
+}
+
+// Of the mount by which it was reached: the same file may be writable by another.
+bool IsReadOnly(const UniqueFd& fd) {
+  struct statvfs mount {};
+  return fstatvfs(fd.get(), &mount) == 0 && (mount.f_flag & ST_RDONLY) != 0;
+}
+
 // One walk along a path.
 class Walk {
  public:
-  Walk(uid_t user, bool folder) : user_(user), folder_(folder) {}
+  Walk(uid_t user, const std::vector<std::string>& closed, bool folder)
+      : user_(user), closed_(IdentitiesOf(closed)), folder_(folder) {}
 
   tl::expected<TrustedFile, Distrust> Run(const std::string& path);
 
@@ -32,6 +71,7 @@ class Walk {
   struct Step {
     UniqueFd fd;
     std::string name;
+    bool closed = false;  // to others, as are all below it
   };
 
   tl::unexpected<Distrust> Broken(const std::string& path, int error) const;
@@ -39,11 +79,13 @@ class Walk {
   bool Enter(const std::string& name);
   bool Follow(const UniqueFd& link);
   void Push(const std::string& path);
-  void Judge(const struct stat& status, const std::string& path, bool last);
+  bool IsClosed(const struct stat& status) const;
+  void Judge(const UniqueFd& fd, const struct stat& status, const std::string& path, bool last);
   void Add(Flaw flaw);
   std::string PathOf(const std::string& name) const;
 
   const uid_t user_;
+  const std::vector<Identity> closed_;
   const bool folder_;
   std::deque<std::string> ahead_;
   std::vector<Step> behind_;  // the root first
@@ -86,15 +128,24 @@ void Walk::Add(Flaw flaw) {
   if (std::none_of(flaws_.begin(), flaws_.end(), same)) flaws_.push_back(std::move(flaw));
 }
 
-void Walk::Judge(const struct stat& status, const std::string& path, bool last) {
+bool Walk::IsClosed(const struct stat& status) const {
+  return (!behind_.empty() && behind_.back().closed) ||
+         std::find(closed_.begin(), closed_.end(), Identity(status)) != closed_.end();
+}
+
+void Walk::Judge(const UniqueFd& fd, const struct stat& status, const std::string& path,
+                 bool last) {
+  const bool read_only = IsReadOnly(fd);
   if (status.st_uid != 0 && status.st_uid != user_) {
     const bool link = S_ISLNK(status.st_mode);
     Add({path,
          std::string(link ? "is a link that " : "") + "belongs to " + OwnerText(status.st_uid),
          std::string("chown ") + (link ? "-h " : "") +
-             (user_ == 0 ? "root " : std::to_string(user_) + " ") + ShellArgument(path)});
+             (user_ == 0 ? "root " : std::to_string(user_) + " ") + ShellArgument(path),
+         false, read_only});
   }
   if (S_ISLNK(status.st_mode) || (status.st_mode & 022) == 0) return;
+  if ((read_only && status.st_uid == 0) || IsClosed(status)) return;
   const bool sticky = S_ISDIR(status.st_mode) && (status.st_mode & S_ISVTX) != 0 &&
                       status.st_uid == 0 && !(last && folder_);
   if (sticky) return;
@@ -103,7 +154,7 @@ void Walk::Judge(const struct stat& status, const std::string& path, bool last) 
        "may be written by " +
            (everybody ? "everybody" : "the group " + GroupName(status.st_gid)) + " (" +
            ModeText(status.st_mode) + ")",
-       "chmod go-w " + ShellArgument(path)});
+       "chmod go-w " + ShellArgument(path), true, read_only});
 }
 
 bool Walk::Follow(const UniqueFd& link) {
@@ -133,9 +184,10 @@ bool Walk::Enter(const std::string& name) {
     errno = ENOTDIR;
     return false;
   }
-  Judge(status, PathOf(name), last);
+  Judge(fd, status, PathOf(name), last);
   if (S_ISLNK(status.st_mode)) return Follow(fd);
-  behind_.push_back({std::move(fd), name});
+  const bool closed = IsClosed(status);
+  behind_.push_back({std::move(fd), name, closed});
   return true;
 }
 
@@ -148,8 +200,8 @@ tl::expected<TrustedFile, Distrust> Walk::Run(const std::string& path) {
   UniqueFd root(open("/", O_PATH | O_DIRECTORY | O_CLOEXEC));
   struct stat status {};
   if (!root || fstat(root.get(), &status) != 0) return Broken(path, errno);
-  Judge(status, "/", ahead_.empty());
-  behind_.push_back({std::move(root), ""});
+  Judge(root, status, "/", ahead_.empty());
+  behind_.push_back({std::move(root), "", IsClosed(status)});
   while (!ahead_.empty()) {
     const std::string name = std::move(ahead_.front());
     ahead_.pop_front();
@@ -175,13 +227,27 @@ tl::expected<TrustedFile, Distrust> Walk::Run(const std::string& path) {
 
 }  // namespace
 
+std::string DescribeRemedy(const Flaw& flaw) {
+  return "run \"" + flaw.remedy + "\"" +
+         (flaw.read_only ? " where it is mounted from, for here it is read-only" : "");
+}
+
 std::string Describe(const std::vector<Flaw>& flaws) {
   std::string text;
+  std::string excusable;
   for (const Flaw& flaw : flaws) {
-    text +=
-        (text.empty() ? "" : "; ") + flaw.path + " " + flaw.what + ": run \"" + flaw.remedy + "\"";
+    text += (text.empty() ? "" : "; ") + flaw.path + " " + flaw.what + ": " + DescribeRemedy(flaw);
+    if (flaw.by_mode) excusable += (excusable.empty() ? "" : ":") + flaw.path;
   }
-  return text;
+  if (excusable.empty()) return text;
+  return text + "; or, where no one else can get there, set " + kTrustVariable + "=" +
+         ShellArgument(excusable);
+}
+
+std::vector<std::string> RelativeInTrustVariable() {
+  auto paths = SplitTrustVariable();
+  std::erase_if(paths, [](const std::string& path) { return path.starts_with('/'); });
+  return paths;
 }
 
 Result<UniqueFd> TrustedFile::Open() const {
@@ -192,12 +258,18 @@ std::string TrustedFile::Reach() const {
   return "/proc/self/fd/" + std::to_string(folder_.get()) + "/" + name_;
 }
 
+Trust Trust::OfThisProcess() {
+  auto paths = SplitTrustVariable();
+  std::erase_if(paths, [](const std::string& path) { return !path.starts_with('/'); });
+  return Trust(geteuid(), std::move(paths));
+}
+
 tl::expected<TrustedFile, Distrust> Trust::Find(const std::string& path) const {
-  return Walk(user_, false).Run(path);
+  return Walk(user_, closed_, false).Run(path);
 }
 
 tl::expected<TrustedFile, Distrust> Trust::FindFolder(const std::string& path) const {
-  return Walk(user_, true).Run(path);
+  return Walk(user_, closed_, true).Run(path);
 }
 
 }  // namespace lastcall

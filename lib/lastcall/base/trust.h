@@ -1,6 +1,6 @@
 // Files that nobody can change but root and one user: what a privileged program may load.
 //
-//   const Trust trust(geteuid());
+//   const Trust trust = Trust::OfThisProcess();
 //   auto key = trust.Find("/etc/lastcall/public.key");
 //   if (!key) return tl::unexpected(key.error().error);
 //   Result<UniqueFd> fd = key->Open();    // the very file that was looked at
@@ -21,11 +21,20 @@ struct Flaw {
   std::string path;    // made safe
   std::string what;    // "belongs to alice (uid 1000)", "may be written by everybody (mode 0777)"
   std::string remedy;  // a command: "chmod go-w /opt/shop"
+  bool by_mode = false;    // its mode lets others write, which kTrustVariable can excuse
+  bool read_only = false;  // the mount, so that the command is for where it is mounted from
 };
 
-// "/opt/shop may be written by everybody (mode 0777): run \"chmod go-w /opt/shop\"", joined by ";
-// ".
+// "/opt/shop may be written by everybody (mode 0777): run \"chmod go-w /opt/shop\"", joined by
+// "; ". Where there are modes among them, last what excuses these.
 std::string Describe(const std::vector<Flaw>& flaws);
+// "run \"chmod go-w /opt/shop\"".
+std::string DescribeRemedy(const Flaw& flaw);
+
+// The environment variable with which an administrator says of directories (and of all below them)
+// that no one else can get there, whatever their modes: absolute paths with ":" between them. In
+// the environment it reaches the hosts and each next build of the daemon without being passed on.
+inline constexpr char kTrustVariable[] = "LASTCALL_TRUST";
 
 // Why a file cannot be had. Without flaws it is missing, or this user may not look.
 struct Distrust {
@@ -65,6 +74,10 @@ class TrustedFile {
 // may be everybody's (/tmp), for what is ours in it cannot be replaced by others. Access control
 // lists show in a file's mode, and need no look of their own.
 //
+// What a mode lets others do is not counted where they cannot: for what is root's on a mount that
+// is read-only (Kubernetes makes ConfigMaps 0777 and mounts them so), and at and below the
+// directories that are given as closed to others. To whom something belongs always counts.
+//
 // The way is walked once, from descriptor to descriptor, so nobody can change it behind our back.
 // What remains: root and the user themselves, whoever has a file open for writing since before it
 // was made safe, and the libraries that the file asks for, which the dynamic loader finds by
@@ -73,7 +86,11 @@ class TrustedFile {
 // Blocks: reads folders. Threads: any.
 class Trust {
  public:
-  explicit Trust(uid_t user) : user_(user) {}
+  // `closed`: directories (or files), see above; one that is not there is of no use.
+  explicit Trust(uid_t user, std::vector<std::string> closed = {})
+      : user_(user), closed_(std::move(closed)) {}
+  // With the process's effective user and kTrustVariable.
+  static Trust OfThisProcess();
 
   // A regular file: nothing else can be read, loaded or executed without waiting for somebody.
   tl::expected<TrustedFile, Distrust> Find(const std::string& path) const;
@@ -83,6 +100,10 @@ class Trust {
 
  private:
   const uid_t user_;
+  const std::vector<std::string> closed_;
 };
+
+// What of kTrustVariable is no absolute path, and so names nothing.
+std::vector<std::string> RelativeInTrustVariable();
 
 }  // namespace lastcall
