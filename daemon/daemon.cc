@@ -142,6 +142,7 @@ int Daemon::Run() {
   if (!resumed) MakeSupervisor();
   if (!BeginAdmin()) return 70;
   WatchClock();
+  orphans_.emplace(loop_, log_);
   const auto work = boost::asio::make_work_guard(loop_);
   if (resumed) {
     GoOnWithReload();

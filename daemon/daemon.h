@@ -20,6 +20,7 @@
 #include "daemon/listening_sockets.h"
 #include "daemon/logging.h"
 #include "daemon/name_lookup.h"
+#include "daemon/orphans.h"
 #include "daemon/preparation.h"
 #include "daemon/reexec.h"
 #include "daemon/resume_check.h"
@@ -239,6 +240,7 @@ class Daemon final : private SupervisorObserver, private AdminBackend, private H
   Offload trials_;
   std::unique_ptr<AdminServer> admin_;
   std::optional<SignalReader> signals_;
+  std::optional<OrphanReaper> orphans_;
   int exit_code_ = 0;
 };
 

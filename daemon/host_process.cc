@@ -1,7 +1,5 @@
 #include "daemon/host_process.h"
 
-#include <sys/wait.h>
-
 #include <algorithm>
 #include <csignal>
 #include <utility>
@@ -108,6 +106,7 @@ HostProcess::HostProcess(boost::asio::io_context& loop, std::string name,
                                    Child{saved.pid(), UniqueFd(saved.pidfd())})),
       report_(saved.report()),
       last_query_(saved.last_query()) {
+  Adopt(pid_);
   for (const ToHost& message : saved.outbox()) wire_->outbox.push_back(message);
   if (!wire_->outbox.empty()) Flush();
   AwaitMessages();
@@ -298,8 +297,7 @@ void HostProcess::Exited() {
   // forked child may hold its clients' connections open.
   kill(-pid_, SIGKILL);
   ReadMessages();  // its last words are in the channel
-  siginfo_t info{};
-  waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED);
+  const siginfo_t info = WaitForExit(pid_);
   const ExitStatus status{.code = info.si_code == CLD_EXITED ? info.si_status : 0,
                           .signal = info.si_code == CLD_EXITED ? 0 : info.si_status};
   wire_->Close();

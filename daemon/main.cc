@@ -17,6 +17,7 @@
 #include "daemon/logging.h"
 #include "daemon/openssl_thread.h"
 #include "daemon/options.h"
+#include "daemon/orphans.h"
 #include "daemon/own_program.h"
 #include "daemon/preliminaries.h"
 #include "daemon/preparation.h"
@@ -216,6 +217,7 @@ int Main(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   lastcall::BlockSignals();
+  lastcall::OrphanReaper::PrepareSignal();
   lastcall::RaiseDescriptorLimit();
   try {
     return lastcall::Main(argc, argv);

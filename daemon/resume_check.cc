@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <sys/random.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -145,8 +144,7 @@ struct ResumeCheck::Run : std::enable_shared_from_this<Run> {
 
   void Exited() {
     Kill();  // whom it leaves behind; before its number is free for others
-    siginfo_t info{};
-    waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED);
+    const siginfo_t info = WaitForExit(pid);
     pid = 0;
     timer.cancel();
     // What is in the pipe still, as far as it is kept; a grandchild may hold it open and go on to

@@ -10,6 +10,8 @@
 #include <array>
 #include <cerrno>
 #include <csignal>
+#include <mutex>
+#include <set>
 #include <string_view>
 
 #include <lastcall/base/safe_text.h>
@@ -50,6 +52,39 @@ std::vector<std::string> ChildEnvironment(std::vector<std::string> entries) {
   return entries;
 }
 
+// Those whose end somebody here is to hear of. A process has one set of children, whichever thread
+// started them, hence the global.
+struct OwnedChildren {
+  std::mutex mutex;
+  std::set<pid_t> pids;
+  int spawning = 0;  // children that may exist and are not in the set
+};
+
+OwnedChildren& Owned() {
+  static auto* const owned = new OwnedChildren;
+  return *owned;
+}
+
+// Has ReapOrphan called again, where it could not see what there is.
+void LookAgain() { kill(getpid(), SIGCHLD); }
+
+// Nothing is taken for an orphan meanwhile. The lock is not held, for a program may be on a file
+// system that hangs.
+class Spawning {
+ public:
+  Spawning() {
+    const std::lock_guard lock(Owned().mutex);
+    ++Owned().spawning;
+  }
+  ~Spawning() {
+    {
+      const std::lock_guard lock(Owned().mutex);
+      --Owned().spawning;
+    }
+    LookAgain();
+  }
+};
+
 }  // namespace
 
 std::vector<char*> Pointers(const std::vector<std::string>& texts) {
@@ -78,6 +113,7 @@ Result<Child> Spawn(const Command& command) {
                                                  POSIX_SPAWN_SETPGROUP);
   const auto environment = ChildEnvironment(command.environment);
   Child child;
+  const Spawning spawning;
   const int error =
       posix_spawn(&child.pid, program.c_str(), actions.get(), attributes.get(),
                   Pointers(command.arguments).data(), Pointers(environment).data());
@@ -89,6 +125,41 @@ Result<Child> Spawn(const Command& command) {
     waitpid(child.pid, nullptr, 0);
     return FailErrno("cannot watch " + SafeText(command.arguments.front()), why);
   }
+  Adopt(child.pid);
+  return child;
+}
+
+void Adopt(pid_t child) {
+  const std::lock_guard lock(Owned().mutex);
+  Owned().pids.insert(child);
+}
+
+siginfo_t WaitForExit(pid_t child) {
+  const auto id = static_cast<id_t>(child);
+  siginfo_t info{};
+  while (waitid(P_PID, id, &info, WEXITED | WNOWAIT) != 0 && errno == EINTR) {
+  }
+  {
+    // Its number may be another child's as soon as it is free; that one is put into the set later.
+    const std::lock_guard lock(Owned().mutex);
+    waitid(P_PID, id, &info, WEXITED | WNOHANG);
+    Owned().pids.erase(child);
+  }
+  LookAgain();
+  return info;
+}
+
+std::optional<pid_t> ReapOrphan() {
+  const std::lock_guard lock(Owned().mutex);
+  if (Owned().spawning > 0) return std::nullopt;
+  siginfo_t info{};
+  // The kernel shows one that has ended, and the same again until it is waited for.
+  if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) != 0 || info.si_pid == 0) {
+    return std::nullopt;
+  }
+  const pid_t child = info.si_pid;
+  if (Owned().pids.contains(child)) return std::nullopt;
+  waitid(P_PID, static_cast<id_t>(child), &info, WEXITED | WNOHANG);
   return child;
 }
 

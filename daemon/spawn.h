@@ -1,8 +1,10 @@
-// Starting a child process.
+// Starting a child process, and waiting for its end.
 #pragma once
 
 #include <sys/types.h>
 
+#include <csignal>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -31,8 +33,18 @@ struct Command {
 // The child has /dev/null as standard input, our standard output and error unless they are given,
 // the descriptors and no others, our environment without what systemd told us alone, no signal
 // blocked or ignored, and a process group of its own, so that a terminal's Ctrl-C does not reach it.
-// Fails: kInternal, with the program.
+// Its owner, who is the caller, waits for it by WaitForExit.
+// Fails: kInternal, with the program. Threads: any, as all here.
 Result<Child> Spawn(const Command& command);
+
+// The same for a child that the build before this one has spawned.
+void Adopt(pid_t child);
+// How a child that was spawned or adopted has ended. Blocks: until it has. Order: once, after which
+// its number may be another's.
+siginfo_t WaitForExit(pid_t child);
+// Waits for a child that has ended and has no owner, and says which. nullopt: there is none, or it
+// cannot be seen yet, behind one with an owner or while one is spawned; SIGCHLD is sent once it can.
+std::optional<pid_t> ReapOrphan();
 
 // The texts as execve(2) wants them, a null behind the last. They must outlive the result.
 std::vector<char*> Pointers(const std::vector<std::string>& texts);

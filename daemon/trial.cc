@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/eventfd.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -201,8 +200,7 @@ void TrialChild::Handle(const FromHost& message) {
 void TrialChild::End() {
   // With whatever the plugins have started; before its number is free for others.
   kill(-child_.pid, SIGKILL);
-  siginfo_t info{};
-  waitid(P_PID, static_cast<id_t>(child_.pid), &info, WEXITED);
+  const siginfo_t info = WaitForExit(child_.pid);
   if (stopped_ || next_ >= subjects_.size()) return;
   const std::string how = info.si_code == CLD_EXITED
                               ? "with exit code " + std::to_string(info.si_status)
