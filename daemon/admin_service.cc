@@ -126,8 +126,13 @@ class AdminServer::Service final : public admin::v1::Admin::Service {
                         admin::v1::ShutdownReply* reply) override {
     const auto caller = Allow(*context, Role::kOperator, "shut down");
     if (!caller) return caller.error();
-    if (request->delay_s() < 0 || request->grace_s() < 0 || request->cancel_s() < 0) {
-      return {grpc::StatusCode::INVALID_ARGUMENT, "a length must not be negative"};
+    for (const auto& [name, seconds] : {std::pair{"delay_s", request->delay_s()},
+                                        std::pair{"grace_s", request->grace_s()},
+                                        std::pair{"cancel_s", request->cancel_s()}}) {
+      if (IsLength(seconds)) continue;
+      return {grpc::StatusCode::INVALID_ARGUMENT,
+              std::string(name) + " must be 0 or more seconds, not " + std::to_string(seconds) +
+                  "; infinity is no limit"};
     }
     const Cause by = Note(*caller, request->dry_run() ? "" : "shutdown", request->reason());
     return Ask<admin::v1::ShutdownReply>(

@@ -51,8 +51,10 @@ std::vector<std::string> Frames(const google::protobuf::RepeatedPtrField<std::st
   return frames;
 }
 
+// What is no length at all (NaN, of a plugin that writes into the channel) was not given either: it
+// must not end a stage.
 std::optional<Duration> Optional(bool has, double seconds) {
-  return has ? std::optional(FromSeconds(seconds)) : std::nullopt;
+  return has && IsLength(seconds) ? std::optional(FromSeconds(seconds)) : std::nullopt;
 }
 
 }  // namespace

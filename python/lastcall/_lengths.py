@@ -20,10 +20,14 @@ def seconds(name: str, value: float | None, negative: bool = False) -> float | N
         return None
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{name} is a number of seconds, not {value!r}")
+    try:
+        value = float(value)
+    except OverflowError:  # an integer without end
+        value = math.inf if value > 0 else -math.inf
     if math.isnan(value) or (value < 0 and not negative):
         raise ValueError(f"{name} must be 0 or more seconds, not {value!r}; "
                          'for no limit say float("inf")')
-    return max(0.0, float(value))
+    return max(0.0, value)
 
 
 def length(name: str, value: float) -> float:

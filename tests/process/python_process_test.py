@@ -496,6 +496,7 @@ class MisuseTest(unittest.TestCase):
         cases = {
             "Lifecycle(delay=-1)": "ValueError: delay must be 0 or more",
             "Lifecycle(grace=float('nan'))": "ValueError: grace must be 0 or more",
+            "Lifecycle(grace=-10**400)": "ValueError: grace must be 0 or more",
             "Lifecycle(grace=None)": "TypeError: grace is a number of seconds: say 0",
             "Lifecycle(grace='20s')": "TypeError: grace is a number of seconds, not '20s'",
             "Lifecycle().receipt": "with lastcall.Lifecycle() as life",

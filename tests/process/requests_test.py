@@ -63,6 +63,29 @@ def crowd(actions):
     assert not failures, failures
 
 
+class LengthsTest(unittest.TestCase):
+    def test_what_is_no_length_is_refused(self):
+        """NaN is not 0: it would end a stage, and the calls in it."""
+        with Daemon() as daemon:
+            held, admin = daemon.held(), daemon.admin()
+            for stage in STAGES:
+                for seconds, written in ((float("nan"), "nan"), (-float("nan"), "-nan"),
+                                         (-1.0, "-1.000000"), (-float("inf"), "-inf")):
+                    for dry_run in (True, False):
+                        with self.assertRaises(grpc.RpcError) as refused:
+                            admin.Shutdown(admin_pb2.ShutdownRequest(
+                                dry_run=dry_run, **{f"{stage}_s": seconds}), timeout=20)
+                        self.assertEqual(refused.exception.code(), grpc.StatusCode.INVALID_ARGUMENT)
+                        self.assertEqual(
+                            refused.exception.details(),
+                            f"{stage}_s must be 0 or more seconds, not {written}; "
+                            "infinity is no limit")
+            self.assertEqual(daemon.status().stage, "serving")
+            plan = admin_request(admin, "patience", delay=float("inf")).plan
+            self.assertFalse(plan.HasField("grace_in_s"))
+            held.finish()
+
+
 class ManyRequestsTest(unittest.TestCase):
     CALLERS = 64
 

@@ -79,6 +79,8 @@ const Wrong kBad[] = {
     {"s", "it needs a number with a unit"},
     {" 5s", "it needs a number with a unit"},
     {"+5s", "it needs a number with a unit"},
+    {"nans", "it needs a number with a unit"},
+    {"infs", "it needs a number with a unit"},
     {"infinity5s", "it needs a number with a unit"},
     {"5sinfinity", "\"sinfinity\" is not one of ns us ms s m h d"},
     {"nans", "it needs a number with a unit"},
@@ -179,6 +181,12 @@ TEST(SecondsTest, GoThereAndBack) {
   EXPECT_EQ(ToSeconds(1500ms), 1.5);
   EXPECT_EQ(FromSeconds(1.5), 1500ms);
   EXPECT_EQ(FromSeconds(0.000000001), 1ns);
+}
+
+TEST(SecondsTest, WhatIsALength) {
+  const double infinity = std::numeric_limits<double>::infinity();
+  for (const double seconds : {0.0, -0.0, 1.5, 1e300, infinity}) EXPECT_TRUE(IsLength(seconds));
+  for (const double seconds : {-1e-9, -infinity, std::nan("")}) EXPECT_FALSE(IsLength(seconds));
 }
 
 TEST(SecondsTest, WhatIsNoLengthIsClamped) {

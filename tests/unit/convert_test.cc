@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <csignal>
 #include <limits>
 
@@ -89,6 +90,17 @@ TEST(ConvertTest, LengthsThatWereLeftOutStayLeftOut) {
   EXPECT_EQ(back.delay, std::nullopt);
   EXPECT_EQ(back.grace, Duration::zero());
   EXPECT_EQ(back.cancel, std::nullopt);
+}
+
+TEST(ConvertTest, WhatIsNoLengthWasLeftOut) {
+  v1::Request message;
+  message.set_delay_s(std::nan(""));
+  message.set_grace_s(-1);
+  message.set_cancel_s(std::numeric_limits<double>::infinity());
+  const Request request = FromProto(message).request;
+  EXPECT_EQ(request.delay, std::nullopt);
+  EXPECT_EQ(request.grace, std::nullopt);
+  EXPECT_EQ(request.cancel, kForever);
 }
 
 TEST(ConvertTest, EveryKindOfCauseAndEveryStageAndHappeningComesBack) {

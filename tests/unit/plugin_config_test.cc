@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <lastcall/plugin/config.h>
 
+#include <cmath>
 #include <functional>
 
 namespace lastcall {
@@ -20,6 +21,8 @@ PluginConfig Sample() {
                        {"port", Value{int64_t{80}, "lastcalld.toml", 12}},
                        {"ratio", Value{0.5, "lastcalld.toml", 13}},
                        {"loud", Value{true, "lastcalld.toml", 14}},
+                       {"none", Value{std::nan(""), "lastcalld.toml", 16}},
+                       {"endless", Value{HUGE_VAL, "lastcalld.toml", 18}},
                        {"names", Value{PluginConfig::Texts{"a", "b"}, "lastcalld.toml", 15}},
                        {"upstream.wait", Value{"250ms", "lastcalld.toml", 17}}});
 }
@@ -32,6 +35,7 @@ TEST(PluginConfigTest, GettersGiveWhatIsWritten) {
   EXPECT_EQ(config.Integer("port", 1), 80);
   EXPECT_EQ(config.Number("ratio"), 0.5);
   EXPECT_EQ(config.Number("ratio", 1), 0.5);
+  EXPECT_EQ(config.Number("endless"), HUGE_VAL);
   EXPECT_EQ(config.Number("port"), 80.0);
   EXPECT_EQ(config.Number("port", 1), 80.0);
   EXPECT_TRUE(config.Boolean("loud", false));
@@ -80,6 +84,8 @@ const Refusal kRefusals[] = {
      "lastcalld.toml:13: server.public.config.echo.ratio: expected an integer, found a number"},
     {"BooleanForNumber", [](auto& c) { c.Number("loud"); },
      "lastcalld.toml:14: server.public.config.echo.loud: expected a number, found a boolean"},
+    {"NotANumber", [](auto& c) { c.Number("none", 1); },
+     "lastcalld.toml:16: server.public.config.echo.none: must be a number, not nan"},
     {"ListForBoolean", [](auto& c) { c.Boolean("names", false); },
      "lastcalld.toml:15: server.public.config.echo.names: expected true or false, found a list of "
      "texts"},

@@ -97,6 +97,8 @@ std::string FormatWallTime(WallTime time) {
 
 double ToSeconds(Duration length) { return std::chrono::duration<double>(length).count(); }
 
+bool IsLength(double seconds) { return seconds >= 0; }
+
 Duration FromSeconds(double seconds) {
   if (!(seconds > 0)) return Duration::zero();
   if (seconds > 9e9) return kForever;

@@ -65,7 +65,10 @@ std::string FormatDuration(Duration length);
 std::string FormatWallTime(WallTime time);
 
 double ToSeconds(Duration length);
-// Negative, NaN and huge values are clamped to [0, kForever].
+// Whether a number of seconds from outside is a length at all: neither negative nor NaN. To be
+// asked where it comes in; infinity is kForever.
+bool IsLength(double seconds);
+// Total, for what was not asked about: huge values are kForever, what is no length is zero.
 Duration FromSeconds(double seconds);
 
 }  // namespace lastcall

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <optional>
 #include <tuple>
 
@@ -95,7 +96,10 @@ double PluginConfig::Number(std::string_view key, double otherwise) const {
   if (value == nullptr) return otherwise;
   if (const auto* integer = std::get_if<int64_t>(&value->value))
     return static_cast<double>(*integer);
-  if (const auto* number = std::get_if<double>(&value->value)) return *number;
+  if (const auto* number = std::get_if<double>(&value->value)) {
+    if (std::isnan(*number)) throw Refuse(key, "must be a number, not nan");
+    return *number;
+  }
   throw Unsuitable(key, *value, "a number");
 }
 

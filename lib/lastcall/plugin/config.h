@@ -49,7 +49,7 @@ class PluginConfig {
   std::string Text(std::string_view key, std::string otherwise) const;
   int64_t Integer(std::string_view key) const;
   int64_t Integer(std::string_view key, int64_t otherwise) const;
-  double Number(std::string_view key) const;  // an integer will do
+  double Number(std::string_view key) const;  // an integer will do; never NaN
   double Number(std::string_view key, double otherwise) const;
   bool Boolean(std::string_view key, bool otherwise) const;
   Duration Length(std::string_view key) const;  // a text with a unit: "250ms"
