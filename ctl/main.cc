@@ -12,9 +12,12 @@
 #include "options.h"
 #include "verbs.h"
 
+#include <lastcall/base/descriptors.h>
+
 namespace {
 
 constexpr size_t kNarrowestLive = 60;  // below, the redrawn lines would wrap
+constexpr int kDescriptors = 16;       // gRPC's, for a connection
 
 bool IsSet(const char* variable) {
   const char* value = std::getenv(variable);
@@ -46,6 +49,10 @@ lastcall::Session::World RealWorld(const lastcall::Clock& clock) {
 int main(int argc, char** argv) try {
   const auto options = lastcall::ParseOptions(argc, argv, std::cout, std::cerr);
   if (!options) return options.error();
+  if (const auto enough = lastcall::CheckDescriptors(kDescriptors); !enough) {
+    std::cerr << "lastcallctl: " << enough.error().message << "\n";
+    return lastcall::kExitFailed;
+  }
   const lastcall::SteadyClock clock;
   lastcall::Session session(*options, RealWorld(clock));
   const int exit_code = lastcall::RunVerb(session);

@@ -18,6 +18,7 @@
 #include "daemon/plugin_message.h"
 #include "daemon/trusted_plugin.h"
 
+#include <lastcall/base/descriptors.h>
 #include <lastcall/base/safe_text.h>
 #include <lastcall/host/host.h>
 #include <lastcall/signals/signals.h>
@@ -29,6 +30,11 @@ constexpr int kControlFd = 3;
 constexpr int kUsage = 64;
 constexpr int kInternal = 70;
 constexpr int kBadConfiguration = 78;
+
+// Descriptors: gRPC's and the loop's, and for each server what accepts, serves health and stands by
+// for a stop (measured: 16, and 3 a server).
+constexpr int kOfHost = 24;
+constexpr int kOfServer = 8;
 
 PluginSource ToSource(const std::string& server, const worker::v1::PluginSpec& spec) {
   return {.name = spec.name(),
@@ -89,6 +95,11 @@ int Main() {
   logger = Logger("host " + message.process(),
                   LogLevelNamed(message.log_level()).value_or(LogLevel::kInfo));
   const GrpcLog grpc_log(logger.log());
+  if (const auto enough = CheckDescriptors(kOfHost + message.servers_size() * kOfServer); !enough) {
+    logger.log()(LogLevel::kError, enough.error().message);
+    control.StartFailed(enough.error());
+    return kInternal;
+  }
 
   HostOptions options;
   options.name = message.process();

@@ -2,7 +2,6 @@
 // contract.
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -13,6 +12,7 @@
 #include "daemon/config.h"
 #include "daemon/convert.h"
 #include "daemon/daemon.h"
+#include "daemon/environment_check.h"
 #include "daemon/grpc_log.h"
 #include "daemon/logging.h"
 #include "daemon/openssl_thread.h"
@@ -48,26 +48,9 @@ void RaiseDescriptorLimit() {
   setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-// Where lastcalld --plugin keeps its admin socket, and where lastcallctl looks first. Ours alone,
-// also where the folder above it is everybody's.
-Checked<std::string> MakeRuntimeDir() {
-  const char* runtime = std::getenv("XDG_RUNTIME_DIR");
-  const bool given = runtime != nullptr && *runtime != '\0';
-  const std::string path =
-      given ? std::string(runtime) + "/lastcall" : "/tmp/lastcall-" + std::to_string(getuid());
-  mkdir(path.c_str(), 0700);
-  struct stat status {};
-  const bool ours = lstat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode) &&
-                    status.st_uid == getuid() && (status.st_mode & 022) == 0;
-  if (ours) return path;
-  return tl::unexpected(std::vector<ConfigProblem>{
-      {{}, path + " is no folder of ours alone, for the admin socket; remove it, or set "
-                  "XDG_RUNTIME_DIR to a folder of yours"}});
-}
-
 // Beside lastcalld in a build tree, in libexec where it is installed.
 std::string HostProgram() {
-  const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe");
+  const std::filesystem::path self = OwnProgram();
   const auto beside = self.parent_path() / "lastcall-host";
   if (access(beside.c_str(), X_OK) == 0) return beside;
   return self.parent_path().parent_path() / "libexec/lastcall/lastcall-host";
@@ -82,8 +65,8 @@ Checked<Config> LoadFile(const std::string& file) {
 
 Checked<Config> Load(const Options& options) {
   if (options.plugins.empty()) return LoadFile(options.config);
-  const auto runtime = MakeRuntimeDir();
-  if (!runtime) return tl::unexpected(runtime.error());
+  const auto runtime = MakeRuntimeDir(std::getenv("XDG_RUNTIME_DIR"));
+  if (!runtime) return tl::unexpected(std::vector{ConfigProblem{{}, runtime.error().message}});
   return DevelopmentConfig(options.plugins, options.listen, *runtime);
 }
 
@@ -156,7 +139,15 @@ int Check(Preliminaries& preliminaries, const Prepared& prepared) {
   return Summarize(prepared, *trial);
 }
 
+// False: said why not.
+bool HasDescriptorsFor(const Config& config) {
+  const auto enough = CheckDescriptorsFor(config);
+  if (!enough) std::cerr << "lastcalld: " << enough.error().message << "\n";
+  return enough.has_value();
+}
+
 int Start(const Options& options, Self self) {
+  if (!HasDescriptorsFor({})) return kInternal;  // to get as far as the configuration
   std::optional<Preliminaries> preliminaries(std::in_place,
                                              options.check ? Duration::zero() : kStartPatience);
   auto prepared = preliminaries->Await<Prepared>(
@@ -170,6 +161,7 @@ int Start(const Options& options, Self self) {
     std::cerr << Format(prepared->problems);
     return kBadConfiguration;
   }
+  if (!HasDescriptorsFor(prepared->config)) return kInternal;
   if (options.check) return Check(*preliminaries, *prepared);
   const auto names =
       preliminaries->Await<HostNames>([hosts = SocketBinder::Unknown(prepared->config, {})](
@@ -198,6 +190,10 @@ int Main(int argc, char** argv) {
   if (options->help || options->version) {
     std::cout << options->text;
     return 0;
+  }
+  if (const auto proc = CheckProc(); !proc) {
+    std::cerr << "lastcalld: " << proc.error().message << "\n";
+    return kInternal;
   }
   const auto state = TakeState();
   if (!state) {

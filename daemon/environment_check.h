@@ -1,0 +1,25 @@
+// What lastcalld needs of where it runs, found out before it begins: what is missing is said here
+// and not by whatever would have come upon it first.
+#pragma once
+
+#include <string>
+
+#include <lastcall/base/result.h>
+
+#include "daemon/config.h"
+
+namespace lastcall {
+
+// /proc: files are opened by it, once they were looked at. Fails: kInternal.
+Result<> CheckProc(const std::string& proc = "/proc");
+
+// The descriptors that there must be for the configuration, before connections.
+// Fails: kResourceExhausted. Order: nothing is open but what was inherited.
+Result<> CheckDescriptorsFor(const Config& config);
+
+// The directory where lastcalld --plugin keeps its admin socket, and where lastcallctl looks first:
+// `runtime`/lastcall with XDG_RUNTIME_DIR as `runtime`, else (null, empty) one in /tmp. It is made,
+// and ours alone, also where the directory above it is everybody's.
+Result<std::string> MakeRuntimeDir(const char* runtime);
+
+}  // namespace lastcall
