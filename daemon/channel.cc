@@ -21,24 +21,35 @@ constexpr char kInMemfd = 'm';  // in the first descriptor
 constexpr size_t kMaxInline = 60 * 1024;
 constexpr off_t kMaxMessage = 64 << 20;
 
+// Nobody changes it any more.
+constexpr int kSeals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;
+
 UniqueFd ToMemfd(const std::string& bytes) {
-  UniqueFd fd(memfd_create("lastcall-message", MFD_CLOEXEC));
+  UniqueFd fd(memfd_create("lastcall-message", MFD_CLOEXEC | MFD_ALLOW_SEALING));
   size_t written = 0;
   while (fd && written < bytes.size()) {
     const ssize_t size = write(fd.get(), bytes.data() + written, bytes.size() - written);
     if (size < 0) return UniqueFd();
     written += static_cast<size_t>(size);
   }
+  if (fd && fcntl(fd.get(), F_ADD_SEALS, kSeals) != 0) return UniqueFd();
   return fd;
 }
 
-// Read, not mapped: the sender may cut the file short at any moment.
-std::optional<std::string> FromMemfd(int fd) {
+// The size of the message that is in it.
+std::optional<size_t> SizeOfMemfd(int fd) {
+  // First of all: it is a question to the kernel, and never one to a file system that somebody runs.
+  const int seals = fcntl(fd, F_GET_SEALS);
+  if (seals < 0 || (seals & kSeals) != kSeals) return std::nullopt;
   struct stat status {};
   if (fstat(fd, &status) != 0 || status.st_size > kMaxMessage) return std::nullopt;
-  // What fits a packet is never sent so: it was cut short, or is no memfd at all.
+  // What fits a packet is never sent so.
   if (status.st_size <= static_cast<off_t>(kMaxInline)) return std::nullopt;
-  std::string bytes(static_cast<size_t>(status.st_size), '\0');
+  return static_cast<size_t>(status.st_size);
+}
+
+std::optional<std::string> FromMemfd(int fd, size_t whole) {
+  std::string bytes(whole, '\0');
   size_t done = 0;
   while (done < bytes.size()) {
     const ssize_t size =
@@ -47,6 +58,12 @@ std::optional<std::string> FromMemfd(int fd) {
     done += static_cast<size_t>(size);
   }
   return bytes;
+}
+
+// Closing a socket may block for as long as whoever had it before wants.
+void ForgetToLinger(int fd) {
+  const linger none{};
+  setsockopt(fd, SOL_SOCKET, SO_LINGER, &none, sizeof(none));
 }
 
 std::vector<UniqueFd> TakeFds(msghdr& header) {
@@ -58,6 +75,7 @@ std::vector<UniqueFd> TakeFds(msghdr& header) {
       int fd = -1;
       std::memcpy(&fd, CMSG_DATA(each) + i * sizeof(int), sizeof(int));
       fds.emplace_back(fd);
+      ForgetToLinger(fd);
     }
   }
   return fds;
@@ -122,7 +140,7 @@ void Channel::Send(const google::protobuf::MessageLite& message) const {
 }
 
 Channel::Received Channel::TryReceive(google::protobuf::MessageLite& message,
-                                      std::vector<UniqueFd>* fds) const {
+                                      std::vector<UniqueFd>* fds, const Admits& admits) const {
   std::string packet(1 + kMaxInline, '\0');
   iovec part{packet.data(), packet.size()};
   alignas(cmsghdr) std::array<char, CMSG_SPACE(kMaxFds * sizeof(int))> control{};
@@ -139,12 +157,18 @@ Channel::Received Channel::TryReceive(google::protobuf::MessageLite& message,
   if (size == 0) return Received::kClosed;
   std::vector<UniqueFd> received = TakeFds(header);
   if ((header.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0) return Received::kMalformed;
-  std::optional<std::string> body;
-  if (packet.front() == kInline) {
-    body = packet.substr(1, static_cast<size_t>(size) - 1);
-  } else if (packet.front() == kInMemfd && !received.empty()) {
-    body = FromMemfd(received.front().get());
+  std::optional<size_t> bytes;
+  const bool in_memfd = packet.front() == kInMemfd && !received.empty();
+  if (packet.front() == kInline) bytes = static_cast<size_t>(size) - 1;
+  if (in_memfd) bytes = SizeOfMemfd(received.front().get());
+  if (!bytes) return Received::kMalformed;
+  if (admits && !admits(*bytes, received.size())) return Received::kRefused;
+  std::optional<std::string> body = std::move(packet);
+  if (in_memfd) {
+    body = FromMemfd(received.front().get(), *bytes);
     received.erase(received.begin());
+  } else {
+    body = body->substr(1, *bytes);
   }
   if (!body || !message.ParseFromString(*body)) return Received::kMalformed;
   if (fds != nullptr) *fds = std::move(received);

@@ -5,6 +5,7 @@
 
 #include <google/protobuf/message_lite.h>
 
+#include <functional>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -33,9 +34,15 @@ class Channel {
   // Blocks: until there is room, or the other end is gone.
   void Send(const google::protobuf::MessageLite& message) const;
 
-  enum class Received { kYes, kNothingYet, kClosed, kMalformed };
-  // Does not block. What was received replaces `message` and `fds`.
-  Received TryReceive(google::protobuf::MessageLite& message, std::vector<UniqueFd>* fds) const;
+  // Whether to take a message of so many bytes, with so many descriptors beside it.
+  using Admits = std::function<bool(size_t bytes, size_t descriptors)>;
+
+  enum class Received { kYes, kNothingYet, kClosed, kMalformed, kRefused };
+  // Does not block, whatever the other end sends: a large message has to be in a sealed memfd, for
+  // to read any other file, or to ask for its size, may take for ever. What was received replaces
+  // `message` and `fds`. kRefused: `admits` did not want it, and nothing of it was read.
+  Received TryReceive(google::protobuf::MessageLite& message, std::vector<UniqueFd>* fds,
+                      const Admits& admits = {}) const;
   // Blocks: until there is something to receive, or the other end is gone.
   void WaitReadable() const;
 

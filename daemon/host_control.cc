@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "daemon/convert.h"
+#include "daemon/host_message.h"
 
 namespace lastcall {
 namespace {
@@ -71,6 +72,7 @@ std::optional<HostControl::Configuration> HostControl::AwaitConfiguration() {
         return configuration;
       case Channel::Received::kClosed:
       case Channel::Received::kMalformed:
+      case Channel::Received::kRefused:
         return std::nullopt;
     }
   }
@@ -97,6 +99,7 @@ void HostControl::Obey() {
         AwaitWork();
         break;
       case Channel::Received::kMalformed:
+      case Channel::Received::kRefused:
         logger_.log()(LogLevel::kError, "an order of the supervisor is malformed");
         break;
       case Channel::Received::kClosed:
@@ -199,6 +202,7 @@ void HostControl::Finished(const Receipt& receipt) {
 }
 
 void HostControl::Tell(FromHost message, std::vector<UniqueFd> fds) {
+  FitToSupervisor(message);
   std::lock_guard lock(mutex_);
   outbox_.push_back({std::move(message), std::move(fds)});
   if (!Flush()) eventfd_write(wake_.get(), 1);

@@ -10,6 +10,7 @@
 
 #include "daemon/convert.h"
 #include "daemon/host_events.h"
+#include "daemon/host_message.h"
 #include "daemon/plugin_message.h"
 #include "daemon/spawn.h"
 
@@ -30,8 +31,9 @@ constexpr int kControlFd = 3;
 // waits for it.
 constexpr Duration kYoung = std::chrono::milliseconds(400);
 
-// More than fits into the channel.
-constexpr int kAtATime = 1000;
+// What is read of a host before everybody else has a turn: a moment's work.
+constexpr int kMessagesAtATime = 100;
+constexpr size_t kBytesAtATime = 1 << 20;
 
 Plan ForHost(Plan plan) {
   if (plan.end != kNever) plan.end -= std::min(kMargin, (plan.end - plan.cancel) / 4);
@@ -203,6 +205,7 @@ void HostProcess::CannotStart(const std::string& why) {
 
 void HostProcess::Send(ToHost message) {
   if (wire_ == nullptr) return;
+  allowance_.Ordered();
   wire_->outbox.push_back(std::move(message));
   if (wire_->outbox.size() == 1) Flush();
 }
@@ -229,28 +232,53 @@ void HostProcess::AwaitMessages() {
 
 // False: there is nothing more to come.
 bool HostProcess::ReadMessages() {
-  const auto wire = wire_;
-  // A host that says more than this at a time has to wait for its next turn.
-  for (int left = kAtATime; left > 0; --left) {
-    FromHost message;
-    std::vector<UniqueFd> fds;
-    switch (wire->channel.TryReceive(message, &fds)) {
-      case Channel::Received::kYes:
-        if (message.has_left_behind()) surroundings_.LeftBehind(std::move(fds));
-        Handle(message);
-        break;
-      case Channel::Received::kNothingYet:
-        return true;
-      case Channel::Received::kClosed:
-        return false;
-      case Channel::Received::kMalformed:
-        log_(LogLevel::kError,
-                     "process " + name_ + ": sent a malformed message; it is killed");
-        Kill();
-        return false;
+  size_t bytes = 0;
+  for (int left = kMessagesAtATime; left > 0 && bytes < kBytesAtATime; --left) {
+    switch (ReadOne(bytes)) {
+      case Channel::Received::kYes: break;
+      case Channel::Received::kNothingYet: return true;
+      default: return false;
     }
   }
   return true;
+}
+
+// Adds the size of what it has read to `bytes`.
+Channel::Received HostProcess::ReadOne(size_t& bytes) {
+  if (!misconduct_.empty()) return Channel::Received::kRefused;
+  const auto wire = wire_;
+  FromHost message;
+  std::vector<UniqueFd> fds;
+  size_t size = 0;
+  const auto received =
+      wire->channel.TryReceive(message, &fds, [&](size_t its_bytes, size_t descriptors) {
+        size = its_bytes;
+        return allowance_.TryTake(size, descriptors, std::chrono::steady_clock::now());
+      });
+  bytes += size;
+  if (received == Channel::Received::kMalformed) KillFor("it sent a malformed message");
+  if (received == Channel::Received::kRefused) {
+    KillFor("it sent more over its control channel than a host may: " +
+            (size > kMaxFromHost
+                 ? "a message of " + std::to_string(size) + " bytes, where " +
+                       std::to_string(kMaxFromHost) + " are the most"
+                 : "16 MiB that nobody had asked for, and 1 MiB for each second before"));
+  }
+  if (received == Channel::Received::kYes && message.has_report() &&
+      !IsPlausible(message.report())) {
+    KillFor("it sent a report of more servers or methods than a host can have");
+    return Channel::Received::kRefused;
+  }
+  if (received != Channel::Received::kYes) return received;
+  if (message.has_left_behind()) surroundings_.LeftBehind(std::move(fds));
+  Handle(message);
+  return received;
+}
+
+void HostProcess::KillFor(const std::string& misconduct) {
+  misconduct_ = misconduct;
+  log_(LogLevel::kError, "process " + name_ + ": " + misconduct + "; it is killed");
+  Kill();
 }
 
 void HostProcess::Handle(const FromHost& message) {
@@ -296,10 +324,13 @@ void HostProcess::Exited() {
   // What its plugins have started and left goes with it, before its number is free for others: a
   // forked child may hold its clients' connections open.
   kill(-pid_, SIGKILL);
-  ReadMessages();  // its last words are in the channel
+  // Its last words are in the channel. A child that it has left may write on; not for long.
+  size_t bytes = 0;
+  while (ReadOne(bytes) == Channel::Received::kYes) continue;
   const siginfo_t info = WaitForExit(pid_);
   const ExitStatus status{.code = info.si_code == CLD_EXITED ? info.si_status : 0,
-                          .signal = info.si_code == CLD_EXITED ? 0 : info.si_status};
+                          .signal = info.si_code == CLD_EXITED ? 0 : info.si_status,
+                          .misconduct = misconduct_};
   wire_->Close();
   wire_ = nullptr;
   pid_ = 0;

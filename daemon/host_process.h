@@ -13,6 +13,7 @@
 
 #include "daemon/channel.h"
 #include "daemon/config.h"
+#include "daemon/host_allowance.h"
 #include "lastcall/state/v1/state.pb.h"
 #include "lastcall/worker/v1/worker.pb.h"
 
@@ -93,7 +94,9 @@ class HostProcess final : public Process {
   void AwaitMessages();
   void AwaitExit();
   bool ReadMessages();
+  Channel::Received ReadOne(size_t& bytes);
   void Handle(const worker::v1::FromHost& message);
+  void KillFor(const std::string& misconduct);
   void Exited();
   void CannotStart(const std::string& why);
   void Answer();
@@ -109,7 +112,9 @@ class HostProcess final : public Process {
   pid_t pid_ = 0;
   std::string making_;   // the plugin that is being loaded and made
   bool killed_ = false;  // by us
+  std::string misconduct_;  // why; from then on nobody listens to it
   std::shared_ptr<Wire> wire_;  // null before the start and after the end
+  HostAllowance allowance_;
   worker::v1::Report report_;
   uint32_t last_query_ = 0;
   Instant asked_{};  // when the query began that is open

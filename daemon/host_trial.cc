@@ -42,6 +42,7 @@ std::optional<worker::v1::Trial> AwaitTrial(const Channel& channel) {
         continue;
       case Channel::Received::kClosed:
       case Channel::Received::kMalformed:
+      case Channel::Received::kRefused:
         return std::nullopt;
     }
   }

@@ -43,9 +43,6 @@ void LingeringConnections::Add(std::vector<UniqueFd> connections) {
   for (UniqueFd& each : connections) {
     const int fd = each.get();
     if (connections_.size() >= room_ || !IsConnection(fd)) continue;
-    // A host may have asked for a close that blocks.
-    const linger none{};
-    setsockopt(fd, SOL_SOCKET, SO_LINGER, &none, sizeof(none));
     epoll_event event{.events = EPOLLRDHUP, .data = {.fd = fd}};
     if (epoll_ctl(ended_.native_handle(), EPOLL_CTL_ADD, fd, &event) != 0) continue;
     connections_.insert_or_assign(fd, Stay{std::move(each), until});
@@ -62,6 +59,9 @@ std::vector<int> LingeringConnections::fds() const {
 // A copy may be open in a child for a moment, so closing alone does not end the registration.
 void LingeringConnections::Forget(int fd) {
   epoll_ctl(ended_.native_handle(), EPOLL_CTL_DEL, fd, nullptr);
+  // The host, while it had it too, may have asked for a close that blocks.
+  const linger none{};
+  setsockopt(fd, SOL_SOCKET, SO_LINGER, &none, sizeof(none));
   connections_.erase(fd);
 }
 

@@ -37,6 +37,8 @@ constexpr int kReadsAtATime = 16;  // a full pipe
 
 // About one plugin: both steps, and the result.
 constexpr int kMostMessages = 3;
+// What one message of it says, in bytes: a line for each key that its Check did not read.
+constexpr size_t kMostBytes = 1 << 20;
 
 struct Subject {
   const ServerConfig* server;
@@ -156,11 +158,13 @@ void TrialChild::ReadWords() {
 void TrialChild::ReadMessages() {
   while (!silent_ && !broken_) {
     FromHost message;
-    switch (channel_->TryReceive(message, nullptr)) {
+    const auto admits = [](size_t bytes, size_t) { return bytes <= kMostBytes; };
+    switch (channel_->TryReceive(message, nullptr, admits)) {
       case Channel::Received::kYes: Handle(message); break;
       case Channel::Received::kNothingYet: return;
       case Channel::Received::kClosed: silent_ = true; break;
-      case Channel::Received::kMalformed: broken_ = true; break;
+      case Channel::Received::kMalformed:
+      case Channel::Received::kRefused: broken_ = true; break;
     }
   }
 }

@@ -9,6 +9,8 @@ import subprocess
 import time
 import unittest
 
+import grpc
+
 from clients import AT_ONCE, PATIENCE, SANITIZED, SLACK, Busy, Health, wait_until
 from harness import BIN, BUILD, Daemon, alive, run
 
@@ -25,6 +27,21 @@ def rude(load=None, plugins=(RUDE,), servers=None, wait=True, **config):
     public = {"plugins": list(plugins), "config": {"rude": settings}}
     return Daemon(servers={"public": public, **(servers or {})}, wait=wait,
                   env={"LASTCALL_RUDE": load}, **tables)
+
+
+def begin_nothing(daemon):
+    """A call that its handler may use for anything."""
+    channel = daemon.channel()
+    method = channel.unary_unary("/lastcall.test.Rude/Nothing",
+                                 request_serializer=bytes, response_deserializer=bytes)
+    call = method.future(b"", timeout=PATIENCE, wait_for_ready=True)
+    call.channel = channel  # which would end with its last reference
+    return call
+
+
+def await_incarnation(daemon, number):
+    wait_until(lambda: daemon.process_status().incarnation == number and
+               daemon.process_status().stage == "serving", f"incarnation {number} serves")
 
 
 def mask(pid, which, thread=None):
@@ -104,15 +121,35 @@ class ConductTest(unittest.TestCase):
             daemon.assert_nothing_left()
 
     def test_talks_over_the_control_channel(self):
-        with rude(constructor="flood in a thread") as daemon:
-            for _ in range(3):
+        """More than a host may say: large or small, it is ended by name, and comes back."""
+        for flood in ("flood", "flood of 3 MB", "flood of 60 MB"):
+            with self.subTest(flood), rude(call=flood) as daemon:
+                call = begin_nothing(daemon)
+                daemon.wait_log("process main: it sent more over its control channel than")
+                daemon.wait_log("process main: killed by lastcalld: it sent more over its control "
+                                "channel than")
+                self.assertEqual(call.code(), grpc.StatusCode.UNAVAILABLE)
+                await_incarnation(daemon, 2)
+                self.assertEqual(daemon.process_status().restarts, 1)
+                self.assertIn("more over its control", daemon.process_status().last_exit)
+
+    def test_a_shutdown_is_heard_through_all_that_a_host_says(self):
+        for flood in ("flood", "flood of 3 MB", "flood of 60 MB"):
+            with self.subTest(flood), rude(call=flood) as daemon:
+                call = begin_nothing(daemon)
+                daemon.wait_log("rude: about to flood")
                 began = time.monotonic()
                 self.assertEqual(daemon.status().stage, "serving")
-                self.assertLess(time.monotonic() - began, AT_ONCE)
-            daemon.signal(signal.SIGTERM)
-            began = time.monotonic()
-            daemon.wait()
-            self.assertLess(time.monotonic() - began, SLACK)
+                daemon.signal(signal.SIGTERM)
+                daemon.wait()
+                self.assertLess(time.monotonic() - began, SLACK)
+                self.assertTrue(call.done())
+                daemon.assert_nothing_left()
+
+    def test_a_first_start_that_floods_is_refused_by_name(self):
+        with rude(constructor="flood of 60 MB", wait=False) as daemon:
+            self.assertEqual(daemon.wait(), INTERNAL)
+            self.assertIn("more over its control channel than", daemon.receipt()["failure"])
             daemon.assert_nothing_left()
 
     def test_its_children_do_not_get_the_control_channel(self):
@@ -199,7 +236,7 @@ class TrialTest(unittest.TestCase):
                 self.assertLess(took, 1 + SLACK)
 
     def test_check_believes_no_flood(self):
-        for flood in ("flood", "flood of steps"):
+        for flood in ("flood", "flood of steps", "flood of 3 MB", "flood of 60 MB"):
             with self.subTest(flood), self.unstarted(load=flood) as daemon:
                 self.assertIn(" writes into descriptor 3", self.check(daemon)[0])
 

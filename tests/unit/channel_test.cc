@@ -96,12 +96,15 @@ class ChannelTest : public testing::Test {
     }
     ASSERT_EQ(sendmsg(here_->fd(), &header, MSG_NOSIGNAL), static_cast<ssize_t>(packet.size()));
   }
-  // A memfd with a serialised message of which only the first `kept` bytes are there.
-  static UniqueFd Memfd(const ToHost& message, size_t kept) {
-    UniqueFd fd(memfd_create("test", MFD_CLOEXEC));
+  // A memfd with a serialised message of which only the first `kept` bytes are there; sealed, as the
+  // channel does it.
+  static UniqueFd Memfd(const ToHost& message, size_t kept,
+                        int seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) {
+    UniqueFd fd(memfd_create("test", MFD_CLOEXEC | MFD_ALLOW_SEALING));
     const std::string bytes = message.SerializeAsString();
     EXPECT_EQ(write(fd.get(), bytes.data(), bytes.size()), static_cast<ssize_t>(bytes.size()));
     EXPECT_EQ(ftruncate(fd.get(), static_cast<off_t>(kept)), 0);
+    EXPECT_EQ(fcntl(fd.get(), F_ADD_SEALS, seals), 0);
     return fd;
   }
 
@@ -241,7 +244,10 @@ TEST_F(ChannelTest, PacketsThatAreNoMessageAreMalformedAndTheNextIsWell) {
   const int fd = pipe.write_end.get();
   const ToHost large = MessageOfSize(kPacket + 100);
   const UniqueFd cut = Memfd(large, kPacket + 50), emptied = Memfd(large, 0),
-                 small = Memfd(MessageOf("small"), 10), whole = Memfd(large, large.ByteSizeLong());
+                 small = Memfd(MessageOf("small"), 10), whole = Memfd(large, large.ByteSizeLong()),
+                 open = Memfd(large, large.ByteSizeLong(), F_SEAL_SHRINK);
+  // Of a file system that may belong to anybody, and may take its time.
+  const UniqueFd file(::open("/proc/self/exe", O_RDONLY | O_CLOEXEC));
   const struct {
     const char* what;
     std::string packet;
@@ -257,6 +263,8 @@ TEST_F(ChannelTest, PacketsThatAreNoMessageAreMalformedAndTheNextIsWell) {
       {"in a memfd that was cut short", "m", cut.get()},
       {"in a memfd that was emptied", "m", emptied.get()},
       {"in a memfd for no reason", "m", small.get()},
+      {"in a memfd that may still change", "m", open.get()},
+      {"in a file", "m", file.get()},
   };
   for (const auto& row : rows) {
     SendRaw(row.packet, row.fd);
@@ -270,6 +278,39 @@ TEST_F(ChannelTest, PacketsThatAreNoMessageAreMalformedAndTheNextIsWell) {
   EXPECT_EQ(TryReceive(), Received::kYes);
   pipe.write_end.Reset();
   EXPECT_TRUE(pipe.AtEnd());  // what came with a malformed packet is closed
+}
+
+TEST_F(ChannelTest, WhatIsNotAdmittedIsNotReadAndTheNextIsWell) {
+  for (const size_t size : {size_t{10}, kPacket + 1, size_t{16} << 20}) {
+    Pipe pipe;
+    here_->TrySend(MessageOfSize(size), {pipe.write_end.get()});
+    here_->TrySend(MessageOf("next"));
+    pipe.write_end.Reset();
+    ToHost message;
+    size_t asked = 0;
+    const auto admits = [&](size_t bytes, size_t) {
+      asked = bytes;
+      return false;
+    };
+    EXPECT_EQ(there_->TryReceive(message, nullptr, admits), Received::kRefused);
+    EXPECT_EQ(asked, size);
+    EXPECT_FALSE(message.has_set_log_level());
+    EXPECT_TRUE(pipe.AtEnd());
+    EXPECT_EQ(Receive(), "next");
+  }
+}
+
+// A close may block for as long as SO_LINGER says, and who hands over a socket has chosen that.
+TEST_F(ChannelTest, SocketsThatAreReceivedDoNotLinger) {
+  const UniqueFd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const linger long_while{.l_onoff = 1, .l_linger = 60};
+  ASSERT_EQ(setsockopt(socket.get(), SOL_SOCKET, SO_LINGER, &long_while, sizeof(linger)), 0);
+  here_->TrySend(MessageOf("x"), {socket.get()});
+  Receive(nullptr);
+  linger now{};
+  socklen_t size = sizeof(now);
+  ASSERT_EQ(getsockopt(socket.get(), SOL_SOCKET, SO_LINGER, &now, &size), 0);
+  EXPECT_EQ(now.l_onoff, 0);
 }
 
 }  // namespace

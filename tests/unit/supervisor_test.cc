@@ -313,6 +313,8 @@ TEST_F(SupervisorTest, WhateverAStatusShowsIsAnnounced) {
 TEST(ExitStatusTest, DescriptionsNameTheSignalOrTheCode) {
   EXPECT_EQ(Describe(ExitStatus{.code = 3}), "exit code 3");
   EXPECT_EQ(Describe(ExitStatus{.signal = SIGSEGV}), "killed by SIGSEGV");
+  EXPECT_EQ(Describe(ExitStatus{.signal = SIGKILL, .misconduct = "it sent too much"}),
+            "killed by lastcalld: it sent too much");
   EXPECT_TRUE(ExitStatus{}.clean());
   EXPECT_FALSE((ExitStatus{.code = 1}.clean()));
   EXPECT_FALSE((ExitStatus{.signal = SIGTERM}.clean()));

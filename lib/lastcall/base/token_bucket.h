@@ -18,17 +18,19 @@ class TokenBucket {
   // Full.
   explicit TokenBucket(Rate rate) : rate_(rate), tokens_(rate.burst) {}
 
-  // Takes a token, where there is one.
-  bool TryTake(Instant now) {
+  // Takes a token, or as many as something costs, where they are there.
+  bool TryTake(Instant now, double cost = 1) {
     if (now > filled_at_) {
       const double seconds = std::chrono::duration<double>(now - filled_at_).count();
       tokens_ = std::min(rate_.burst, tokens_ + seconds * rate_.per_second);
       filled_at_ = now;
     }
-    if (tokens_ < 1) return false;
-    tokens_ -= 1;
+    if (tokens_ < cost) return false;
+    tokens_ -= cost;
     return true;
   }
+  // Those that come otherwise than by time; it is never fuller than full.
+  void Add(double tokens) { tokens_ = std::min(rate_.burst, tokens_ + tokens); }
 
  private:
   Rate rate_;
