@@ -146,6 +146,7 @@ int Daemon::Run() {
   const auto work = boost::asio::make_work_guard(loop_);
   if (resumed) {
     GoOnWithReload();
+    KeepSockets();  // what happened when nobody watched
   } else {
     Say(LogLevel::kInfo, "lastcalld " LASTCALL_VERSION " starts, pid " + std::to_string(getpid()) +
                              ", unix:" + admin_socket_->path());
@@ -212,6 +213,7 @@ void Daemon::StageEntered(Stage stage) {
   switch (stage) {
     case Stage::kServing:
       systemd_.Ready(Summary());
+      Post([this] { KeepSockets(); });
       break;
     case Stage::kDelay:
     case Stage::kGrace:

@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -25,11 +26,13 @@
 #include "daemon/reexec.h"
 #include "daemon/resume_check.h"
 #include "daemon/trial.h"
+#include "daemon/socket_watch.h"
 #include "daemon/wall_clock_watch.h"
 #include "daemon/watch_hub.h"
 
 #include <lastcall/event/end_in_time.h>
 #include <lastcall/event/offload.h>
+#include <lastcall/base/token_bucket.h>
 #include <lastcall/signals/signals.h>
 #include <lastcall/supervisor/supervisor.h>
 #include <lastcall/systemd/notify.h>
@@ -39,7 +42,7 @@ namespace lastcall {
 // Everything runs in the thread of Run, but for the admin's calls and the signals, which post to
 // it. What it tells of itself is in daemon_status.cc, how it reloads in daemon_reload.cc, what it
 // reads before in daemon_prepare.cc, how it executes another build of itself in daemon_reexec.cc,
-// how it keeps its admin socket in daemon_admin.cc.
+// how it keeps its admin socket in daemon_admin.cc, and the others in daemon_sockets.cc.
 class Daemon final : private SupervisorObserver, private AdminBackend, private HostSurroundings {
  public:
   // `host_program`: lastcall-host. `prepared`: without problems.
@@ -154,6 +157,11 @@ class Daemon final : private SupervisorObserver, private AdminBackend, private H
   void ListenAgain();
   void LeaveAdminSocket();
 
+  void KeepSockets();
+  Result<bool> Mend(const ServerConfig& server, Bound& bound);
+  bool ServeAgain(const std::string& process);
+  void LookAgainAtSockets();
+
   void WatchClock();
   void AwaitClock();
 
@@ -227,6 +235,13 @@ class Daemon final : private SupervisorObserver, private AdminBackend, private H
   boost::asio::steady_timer admin_retry_{loop_};
   bool admin_lost_ = false;  // it could not be made again, and that was said
   Sockets sockets_;
+  SocketWatch socket_watch_{loop_, [this] { KeepSockets(); }};
+  boost::asio::steady_timer socket_retry_{loop_};
+  // A socket that is taken away as fast as it is mended must not keep the daemon busy.
+  TokenBucket mending_{{.burst = 10, .per_second = 0.5}};
+  std::set<std::string> lost_sockets_;  // that they could not be recreated was said
+  // Processes that lack a recreated socket; whether their replacement has begun.
+  std::map<std::string, bool> unserved_;
   LingeringConnections lingering_{loop_};
   std::optional<Supervisor> supervisor_;
   std::optional<Attempt> attempt_;       // a reload is in progress

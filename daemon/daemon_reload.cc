@@ -77,6 +77,9 @@ void Daemon::BeginDryRun(const std::function<void(Result<admin::v1::ReloadReply>
     if (another && *another) AddOwnChange(reply);
     BeginPrepare([this, answer, reply](Result<Candidate> candidate) mutable {
       if (!candidate) return answer(tl::unexpected(candidate.error()));
+      if (const auto fine = binder_.Probe(candidate->prepared.config, sockets_); !fine) {
+        return answer(Fail(Code::kInvalidArgument, fine.error().message));
+      }
       AddChanges(candidate->changes, reply);
       BeginTrial(*candidate, [reply, answer](const Result<TrialResult>& trial) {
         if (!trial) return answer(tl::unexpected(trial.error()));
@@ -151,6 +154,10 @@ void Daemon::ChangeOver(const TrialResult& trial) {
   // Whatever it was, the daemon is there: kUnavailable would say that it is not.
   if (!sockets) return RefuseReload({Code::kInvalidArgument, sockets.error().message});
   candidate.sockets = std::move(*sockets);
+  if (const auto set = SetRights(config, candidate.sockets); !set) {
+    (void)RestoreRights(config_, candidate.sockets);
+    return RefuseReload({Code::kInvalidArgument, set.error().message});
+  }
   for (const std::string& warning : candidate.prepared.warnings) Say(LogLevel::kWarning, warning);
   systemd_.Reloading("reloading");
 
@@ -178,7 +185,9 @@ void Daemon::ChangeOver(const TrialResult& trial) {
   const auto begin = supervisor_->BeginChanges(
       std::move(changes), attempt_->by,
       [this](const std::vector<Supervisor::Outcome>& outcomes) { ReloadOver(outcomes); });
-  if (!begin) RefuseReload(begin.error());
+  if (begin) return;
+  (void)RestoreRights(config_, candidate.sockets);
+  RefuseReload(begin.error());
 }
 
 void Daemon::AddOwnChange(admin::v1::ReloadReply& reply) {
@@ -193,6 +202,7 @@ void Daemon::ReloadOver(const std::vector<Supervisor::Outcome>& outcomes) {
   AddChanges(attempt_->candidate->changes, reply);
   AddOutcomes(outcomes, reply);
   TakeEffect(outcomes);
+  Post([this] { KeepSockets(); });  // not in the middle of the supervisor's own change
   if (supervisor_->stage() == Stage::kServing) systemd_.Ready(Summary());
   for (ReloadCaller& caller : std::exchange(reloading_, {})) caller.answer(reply);
   if (waiting_.empty()) return;
@@ -254,6 +264,10 @@ void Daemon::TakeEffect(const std::vector<Supervisor::Outcome>& outcomes) {
     return std::none_of(config_.servers.begin(), config_.servers.end(),
                         [&](const ServerConfig& server) { return server.name == bound.first; });
   });
+  // Of those that have not changed: what the others were before is not in the configuration any more.
+  if (const auto set = RestoreRights(config_, candidate.sockets); !set) {
+    Say(LogLevel::kError, "reload: " + set.error().message);
+  }
 }
 
 // Why it cannot begin now; kOk: it can.

@@ -1,6 +1,7 @@
 """Reload and restart: what changes is replaced, what fails is undone, and no call is lost."""
 
 import contextlib
+import grp
 import os
 import shutil
 import signal
@@ -192,6 +193,115 @@ class ChangeTest(ReloadTest):
             for call in calls:
                 self.assertEqual(len(call.result().text), len(text))
             self.assertEqual(sum(1 for _ in slow), 99)
+
+
+class AddressTest(ReloadTest):
+    """An address that the daemon itself holds, and that is to be another way."""
+
+    def rewrite(self, daemon, kind, address):
+        """Writes the address of that kind otherwise; its clients notice nothing."""
+        text = daemon.config.read_text()
+        (line,) = [each for each in text.splitlines() if each.startswith("listen")]
+        old = next(each for each in line.split('"')[1::2]
+                   if each.startswith("unix:") == (kind == "unix"))
+        daemon.config.write_text(text.replace(f'"{old}"', f'"{address}"'))
+
+    def expect_taken_over(self, daemon, kind, address):
+        (host,) = daemon.hosts()
+        with self.nothing_lost(daemon):
+            self.rewrite(daemon, kind, address)
+            self.assertIn("~listen of server public", self.reload(daemon, "--dry-run"))
+            self.assertIn("serves", self.reload(daemon))
+            wait_until(lambda: daemon.hosts() and host not in daemon.hosts(), "it is replaced", 5)
+        self.assertEqual(daemon.slow(0, kind=kind).text(), "slept")
+
+    def expect_refused(self, daemon, kind, address, *texts):
+        before = daemon.config.read_text()
+        self.rewrite(daemon, kind, address)
+        for args in (("--dry-run",), ()):
+            done = daemon.ctl("reload", *args)
+            self.assertEqual(done.returncode, FAILED, (args, done.stdout, done.stderr))
+            for text in texts:
+                self.assertIn(text, done.stderr)
+            self.assertNotIn("lastcalld (pid", done.stderr)
+        self.assertEqual(self.incarnation(daemon), 1)
+        daemon.config.write_text(before)
+
+    def path(self, daemon):
+        return daemon.address(kind="unix").removeprefix("unix:")
+
+    def test_another_mode_and_another_spelling_of_a_path(self):
+        with self.daemon() as daemon:
+            path = self.path(daemon)
+            inode = os.stat(path).st_ino
+            group = grp.getgrgid(os.getegid()).gr_name
+            detour = f"{os.path.dirname(path)}/./{os.path.basename(path)}"
+            for written, mode in ((f"unix:{path}?mode=0660", 0o660), (f"unix:{path}", 0o666),
+                                  (f"unix:{detour}?group={group}", 0o666)):
+                with self.subTest(written):
+                    self.expect_taken_over(daemon, "unix", written)
+                    self.assertEqual(os.stat(path).st_mode & 0o777, mode)
+                    self.assertEqual(os.stat(path).st_ino, inode, "clients meet the same socket")
+
+    def test_a_mode_is_what_it_was_where_the_reload_fails(self):
+        with self.daemon() as daemon:
+            path = self.path(daemon)
+            self.set_echo(daemon, fail_start="no licence")
+            self.rewrite(daemon, "unix", f"unix:{path}?mode=0600")
+            self.reload(daemon, code=FAILED)
+            self.assertEqual(os.stat(path).st_mode & 0o777, 0o666)
+            self.set_echo(daemon)
+            self.reload(daemon)
+            self.assertEqual(os.stat(path).st_mode & 0o777, 0o600)
+
+    def test_a_group_that_is_not_there_is_foreseen(self):
+        with self.daemon() as daemon:
+            self.expect_refused(daemon, "unix", f"unix:{self.path(daemon)}?group=nobody-has-it",
+                                'there is no group "nobody-has-it"')
+
+    def test_another_spelling_of_a_port(self):
+        with self.daemon() as daemon:
+            port = daemon.address().rsplit(":", 1)[1]
+            for written in (f"localhost:{port}", f"127.0.0.1:{port}"):
+                with self.subTest(written):
+                    self.expect_taken_over(daemon, "tcp", written)
+                    self.assertEqual(
+                        [each for each in daemon.server().listen if each.endswith(port)],
+                        [f"127.0.0.1:{port}"])
+
+    def test_wider_addresses(self):
+        with self.daemon() as daemon:
+            port = daemon.address().rsplit(":", 1)[1]
+            for written, others in ((f"0.0.0.0:{port}", f"127.0.0.2:{port}"),
+                                    (f"*:{port}", f"[::1]:{port}")):
+                with self.subTest(written):
+                    self.expect_taken_over(daemon, "tcp", written)
+                    with grpc.insecure_channel(others) as channel:
+                        echo = echo_pb2_grpc.EchoStub(channel)
+                        self.assertEqual(echo.Unary(EchoRequest(text="x"), timeout=10).text, "x")
+                    # And again, when all of it is there before.
+                    daemon.ctl("restart", "main", check=True)
+                    self.assertIn("nothing has changed", self.reload(daemon))
+
+    def test_narrower_addresses_are_refused_and_foreseen(self):
+        with self.daemon() as daemon:
+            port = daemon.address().rsplit(":", 1)[1]
+            self.expect_taken_over(daemon, "tcp", f"0.0.0.0:{port}")
+            daemon.ctl("restart", "main", check=True)
+            wide = daemon.config.read_text()
+            self.rewrite(daemon, "tcp", f"127.0.0.2:{port}")
+            for args in (("--dry-run",), ()):
+                done = daemon.ctl("reload", *args)
+                self.assertEqual(done.returncode, FAILED, done.stdout)
+                self.assertIn(f"this daemon listens on 0.0.0.0:{port}", done.stderr)
+                self.assertIn("leave the address out for one reload", done.stderr)
+            daemon.config.write_text(wide)
+            self.assertIn("nothing has changed", self.reload(daemon))
+
+    def test_an_address_of_somebody_else_is_foreseen(self):
+        with self.daemon() as daemon, socket.create_server(("127.0.0.1", 0)) as other:
+            self.expect_refused(daemon, "tcp", f"127.0.0.1:{other.getsockname()[1]}",
+                                "the address is in use by")
 
 
 class FailureTest(ReloadTest):

@@ -174,5 +174,71 @@ TEST(TcpListenerTest, UnknownNameIsRefused) {
                                               EndsWith("write the address itself")));
 }
 
+TEST(TcpListenerTest, KnowsWhoseClientsAnAddressWouldHave) {
+  using Reach = Listener::Reach;
+  const struct {
+    const char* held;
+    const char* asked;
+    Reach reach;
+  } rows[] = {
+      {"127.0.0.1", "127.0.0.1", Reach::kSame},   {"127.0.0.1", "localhost", Reach::kSame},
+      {"127.0.0.1", "0.0.0.0", Reach::kWider},    {"127.0.0.1", "*", Reach::kWider},
+      {"127.0.0.1", "127.0.0.2", Reach::kApart},  {"127.0.0.1", "[::1]", Reach::kApart},
+      {"127.0.0.1", "[::]", Reach::kApart},       {"0.0.0.0", "0.0.0.0", Reach::kSame},
+      {"0.0.0.0", "127.0.0.1", Reach::kOther},    {"0.0.0.0", "*", Reach::kWider},
+      {"0.0.0.0", "[::]", Reach::kApart},         {"[::1]", "[0:0:0:0:0:0:0:1]", Reach::kSame},
+      {"[::1]", "[::]", Reach::kWider},           {"[::]", "*", Reach::kWider},
+      {"[::]", "[::1]", Reach::kOther},           {"[::]", "0.0.0.0", Reach::kApart},
+      {"*", "*", Reach::kSame},                   {"*", "[::]", Reach::kOther},
+      {"*", "0.0.0.0", Reach::kOther},
+  };
+  for (const auto& row : rows) {
+    if (!HasIpv6() && row.held[0] != '1' && row.held[0] != '0') continue;
+    const auto held = Listener::Bind(Parse(std::string(row.held) + ":0"));
+    ASSERT_TRUE(held) << held.error().message;
+    const uint16_t port = PortOf(*held);
+    const auto reach = [&](uint16_t of) {
+      return held->ReachOf(Parse(std::string(row.asked) + ":" + std::to_string(of)));
+    };
+    EXPECT_EQ(reach(port), row.reach) << row.held << " and " << row.asked;
+    EXPECT_EQ(reach(static_cast<uint16_t>(port ^ 1)), Reach::kApart);
+  }
+}
+
+TEST(TcpListenerTest, AWiderOneStandsBesideThoseThatItCoversAndNobodyElseDoes) {
+  const auto narrow = Listener::Bind(Parse("127.0.0.1:0"));
+  ASSERT_TRUE(narrow);
+  const Address wide = Parse("0.0.0.0:" + std::to_string(PortOf(*narrow)));
+  EXPECT_FALSE(Listener::Bind(wide));
+  EXPECT_TRUE(Listener::Probe(wide, {&*narrow}));
+  EXPECT_FALSE(Listener::Probe(wide, {}));
+  const auto both = Listener::Bind(wide, {&*narrow});
+  ASSERT_TRUE(both) << both.error().message;
+  EXPECT_EQ(Option(narrow->fd(), SOL_SOCKET, SO_REUSEPORT), 0);
+  EXPECT_EQ(Option(both->fd(), SOL_SOCKET, SO_REUSEPORT), 0);
+  // Clients of the narrow one still meet it.
+  EXPECT_EQ(Connect(AF_INET, PortOf(*narrow)), 0);
+  EXPECT_GE(UniqueFd(accept4(narrow->fd(), nullptr, nullptr, SOCK_CLOEXEC)).get(), 0);
+  EXPECT_LT(UniqueFd(accept4(both->fd(), nullptr, nullptr, SOCK_CLOEXEC)).get(), 0);
+}
+
+TEST(TcpListenerTest, ListensAgainAfterAShutdownWhoeverSharesIt) {
+  std::string address = "127.0.0.1:0";
+  for (int i = 0; i < 2; ++i) {  // a port that the kernel chose, and one that was asked for
+    const auto listener = Listener::Bind(Parse(address));
+    ASSERT_TRUE(listener);
+    address = listener->address();
+    EXPECT_EQ(listener->fault(), Listener::Fault::kNone);
+    const UniqueFd shared(fcntl(listener->fd(), F_DUPFD_CLOEXEC, 0));
+    shutdown(shared.get(), SHUT_RDWR);
+    EXPECT_EQ(listener->fault(), Listener::Fault::kShutDown);
+    EXPECT_NE(Connect(AF_INET, PortOf(*listener)), 0);
+    EXPECT_TRUE(listener->ListenAgain());
+    EXPECT_EQ(listener->fault(), Listener::Fault::kNone);
+    EXPECT_EQ(Connect(AF_INET, PortOf(*listener)), 0);
+    EXPECT_GE(UniqueFd(accept4(shared.get(), nullptr, nullptr, SOCK_CLOEXEC)).get(), 0);
+  }
+}
+
 }  // namespace
 }  // namespace lastcall

@@ -266,5 +266,46 @@ TEST_F(UnixListenerTest, WrappedSocketLeavesThePathToItsMaker) {
   EXPECT_EQ(ConnectUnix(path_), 0);
 }
 
+TEST_F(UnixListenerTest, KnowsThatItsPathIsGoneOrAnothers) {
+  const Listener listener = MustBind();
+  EXPECT_EQ(listener.fault(), Listener::Fault::kNone);
+  ASSERT_EQ(unlink(path_.c_str()), 0);
+  EXPECT_EQ(listener.fault(), Listener::Fault::kPathGone);
+  const Listener another = MustBind();
+  EXPECT_EQ(listener.fault(), Listener::Fault::kPathGone);
+  EXPECT_EQ(another.fault(), Listener::Fault::kNone);
+}
+
+TEST_F(UnixListenerTest, CannotListenAgainAfterAShutdown) {
+  const Listener listener = MustBind();
+  shutdown(listener.fd(), SHUT_RD);
+  EXPECT_EQ(listener.fault(), Listener::Fault::kShutDown);
+  EXPECT_FALSE(listener.ListenAgain());
+  const Listener another = MustBind();  // in its place
+  EXPECT_EQ(ConnectUnix(path_), 0);
+}
+
+TEST_F(UnixListenerTest, TakesAnotherModeAndRefusesForAPathThatIsNotItsOwn) {
+  const Listener listener = MustBind();
+  EXPECT_EQ(listener.ReachOf(Parse("unix:" + path_ + "?mode=0600")), Listener::Reach::kSame);
+  EXPECT_EQ(listener.ReachOf(Parse("unix:" + path_ + "x")), Listener::Reach::kApart);
+  ASSERT_TRUE(listener.SetRights(Parse("unix:" + path_ + "?mode=0600")));
+  struct stat there {};
+  ASSERT_EQ(stat(path_.c_str(), &there), 0);
+  EXPECT_EQ(there.st_mode & 0777, 0600u);
+  ASSERT_EQ(unlink(path_.c_str()), 0);
+  const Listener another = MustBind();
+  EXPECT_FALSE(listener.SetRights(Parse("unix:" + path_ + "?mode=0640")));
+}
+
+TEST_F(UnixListenerTest, AProbeSaysWhatBindWouldAndMakesNoFile) {
+  EXPECT_TRUE(Listener::Probe(Parse("unix:" + path_), {}));
+  EXPECT_FALSE(Exists(path_));
+  EXPECT_FALSE(Listener::Probe(Parse("unix:" + path_ + "?group=nobody-has-it"), {}));
+  EXPECT_FALSE(Listener::ProbeRights(Parse("unix:" + path_ + "?group=nobody-has-it")));
+  const Listener listener = MustBind();
+  EXPECT_FALSE(Listener::Probe(Parse("unix:" + path_), {}));
+}
+
 }  // namespace
 }  // namespace lastcall

@@ -3,6 +3,7 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -89,8 +90,81 @@ std::string TextOf(int fd) {
   return (bound.family() == AF_INET6 ? "[" + text + "]" : text) + ":" + port.data();
 }
 
-// A socket that listens, or errno.
-tl::expected<UniqueFd, int> Listen(const Candidate& candidate) {
+// The TCP clients that a socket is for: those of one address, of every address of a family, or of
+// both.
+class Clients {
+ public:
+  explicit Clients(const Candidate& candidate) : port_(0) {
+    if (candidate.family() == AF_INET) {
+      const auto& name = reinterpret_cast<const sockaddr_in&>(candidate.name);
+      port_ = name.sin_port;
+      const bool all = name.sin_addr.s_addr == htonl(INADDR_ANY);
+      four_ = all ? kAll : std::string(reinterpret_cast<const char*>(&name.sin_addr), 4);
+    } else if (candidate.family() == AF_INET6) {
+      const auto& name = reinterpret_cast<const sockaddr_in6&>(candidate.name);
+      port_ = name.sin6_port;
+      const bool all = IN6_IS_ADDR_UNSPECIFIED(&name.sin6_addr);
+      six_ = all ? kAll
+                 : std::string(reinterpret_cast<const char*>(&name.sin6_addr), 16) +
+                       std::to_string(name.sin6_scope_id);
+      if (all && candidate.dual_stack) four_ = kAll;
+    }
+  }
+  static Clients Of(int fd) {
+    Candidate bound;
+    bound.size = sizeof(bound.name);
+    getsockname(fd, reinterpret_cast<sockaddr*>(&bound.name), &bound.size);
+    int only_ipv6 = 1;
+    socklen_t size = sizeof(only_ipv6);
+    getsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only_ipv6, &size);
+    bound.dual_stack = only_ipv6 == 0;
+    return Clients(bound);
+  }
+
+  bool Include(const Clients& others) const {
+    return port_ == others.port_ && Includes(four_, others.four_) && Includes(six_, others.six_);
+  }
+  bool Meet(const Clients& others) const {
+    return port_ == others.port_ && (Meets(four_, others.four_) || Meets(six_, others.six_));
+  }
+
+ private:
+  static constexpr char kAll[] = "all";
+
+  static bool Includes(const std::string& these, const std::string& others) {
+    return others.empty() || these == kAll || these == others;
+  }
+  static bool Meets(const std::string& these, const std::string& others) {
+    return !these.empty() && !others.empty() &&
+           (these == kAll || others == kAll || these == others);
+  }
+
+  in_port_t port_;         // 0: of no TCP socket
+  std::string four_, six_;  // of IPv4 and IPv6: one address, kAll, or none
+};
+
+// The kernel lets sockets share a port that all of them agree to share. While this lives, they do;
+// afterwards nobody else can join them.
+class SharedPort {
+ public:
+  explicit SharedPort(const std::vector<const Listener*>& sockets) : sockets_(sockets) { Share(1); }
+  ~SharedPort() { Share(0); }
+  SharedPort(const SharedPort&) = delete;
+  SharedPort& operator=(const SharedPort&) = delete;
+
+ private:
+  void Share(int on) const {
+    for (const Listener* socket : sockets_) {
+      setsockopt(socket->fd(), SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));
+    }
+  }
+  const std::vector<const Listener*>& sockets_;
+};
+
+enum class Purpose { kListen, kProbe };
+
+// A socket that listens, or that could; or errno. `shared`: beside others, see SharedPort.
+tl::expected<UniqueFd, int> Listen(const Candidate& candidate, bool shared, Purpose purpose) {
   UniqueFd fd(socket(candidate.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (!fd) return tl::unexpected(errno);
   const int on = 1, only_ipv6 = candidate.dual_stack ? 0 : 1;
@@ -99,10 +173,13 @@ tl::expected<UniqueFd, int> Listen(const Candidate& candidate) {
   if (candidate.family() == AF_INET6) {
     setsockopt(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, &only_ipv6, sizeof(only_ipv6));
   }
+  if (shared) setsockopt(fd.get(), SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));
   if (bind(fd.get(), candidate.get(), candidate.size) != 0 ||
-      listen(fd.get(), kListenBacklog) != 0) {
+      (purpose == Purpose::kListen && listen(fd.get(), kListenBacklog) != 0)) {
     return tl::unexpected(errno);
   }
+  const int off = 0;
+  if (shared) setsockopt(fd.get(), SOL_SOCKET, SO_REUSEPORT, &off, sizeof(off));
   return fd;
 }
 
@@ -128,12 +205,27 @@ tl::unexpected<Error> TcpFailure(const Address& address, int error) {
   }
 }
 
-Result<Listener> BindTcp(const Address& address) {
+// A port that the kernel chose goes with the end of listening; the socket takes it again.
+bool KeepPort(int fd, const std::string& address) {
+  Candidate bound;
+  bound.size = sizeof(bound.name);
+  getsockname(fd, reinterpret_cast<sockaddr*>(&bound.name), &bound.size);
+  if (bound.family() != AF_INET && bound.family() != AF_INET6) return true;
+  // In the same place of both.
+  in_port_t& port = reinterpret_cast<sockaddr_in&>(bound.name).sin_port;
+  port = htons(static_cast<in_port_t>(std::stoi(address.substr(address.rfind(':') + 1))));
+  // EINVAL: it has a port still, and so this one.
+  return bind(fd, bound.get(), bound.size) == 0 || errno == EINVAL;
+}
+
+Result<Listener> BindTcp(const Address& address, const std::vector<const Listener*>& narrower,
+                         Purpose purpose = Purpose::kListen) {
+  const SharedPort shared(narrower);
   const auto candidates = Resolve(address);
   if (!candidates) return tl::unexpected(candidates.error());
   int error = EADDRNOTAVAIL;
   for (const Candidate& candidate : *candidates) {
-    auto fd = Listen(candidate);
+    auto fd = Listen(candidate, !narrower.empty(), purpose);
     if (fd) {
       const std::string text = TextOf(fd->get());
       return Listener(std::move(*fd), text);
@@ -147,8 +239,9 @@ Result<Listener> BindTcp(const Address& address) {
 
 }  // namespace
 
-Result<Listener> Listener::Bind(const Address& address) {
-  if (address.kind == Address::Kind::kTcp) return BindTcp(address);
+Result<Listener> Listener::Bind(const Address& address,
+                                const std::vector<const Listener*>& narrower) {
+  if (address.kind == Address::Kind::kTcp) return BindTcp(address, narrower);
   if (address.kind == Address::Kind::kSystemd) {
     return CannotListen(Code::kInvalidArgument, address, "only lastcalld takes sockets from systemd");
   }
@@ -156,6 +249,52 @@ Result<Listener> Listener::Bind(const Address& address) {
   if (!made) return tl::unexpected(made.error());
   return Listener(std::move(made->fd), "unix:" + address.path,
                   {address.path, made->device, made->inode});
+}
+
+Result<> Listener::Probe(const Address& address, const std::vector<const Listener*>& narrower) {
+  if (address.kind == Address::Kind::kUnix) return ProbePath(address);
+  if (address.kind == Address::Kind::kSystemd) return {};
+  const auto fine = BindTcp(address, narrower, Purpose::kProbe);
+  return fine ? Result<>() : tl::unexpected(fine.error());
+}
+
+Listener::Reach Listener::ReachOf(const Address& address) const {
+  if (address.kind == Address::Kind::kUnix) {
+    return path_.name == address.path ? Reach::kSame : Reach::kApart;
+  }
+  if (address.kind == Address::Kind::kSystemd || address.port == 0) return Reach::kApart;
+  const auto candidates = Resolve(address);
+  if (!candidates || candidates->empty()) return Reach::kApart;
+  const Clients ours = Clients::Of(fd_.get()), theirs(candidates->front());
+  if (!theirs.Meet(ours)) return Reach::kApart;
+  if (!theirs.Include(ours)) return Reach::kOther;
+  return ours.Include(theirs) ? Reach::kSame : Reach::kWider;
+}
+
+Result<> Listener::ProbeRights(const Address& address) { return lastcall::ProbeRights(address); }
+
+Listener::Fault Listener::fault() const {
+  pollfd shut{fd_.get(), POLLRDHUP, 0};
+  if (poll(&shut, 1, 0) == 1 && (shut.revents & (POLLHUP | POLLRDHUP)) != 0) {
+    return Fault::kShutDown;
+  }
+  return path_.name.empty() || PathIsOurs() ? Fault::kNone : Fault::kPathGone;
+}
+
+bool Listener::ListenAgain() const {
+  return KeepPort(fd_.get(), address_) && listen(fd_.get(), kListenBacklog) == 0 &&
+         fault() != Fault::kShutDown;
+}
+
+// The inode cannot have been given to another file, for our socket still holds it.
+bool Listener::PathIsOurs() const {
+  struct stat now {};
+  return lstat(path_.name.c_str(), &now) == 0 && now.st_dev == path_.device &&
+         now.st_ino == path_.inode;
+}
+
+Result<> Listener::SetRights(const Address& address) const {
+  return SetPathRights(address, path_.device, path_.inode);
 }
 
 Listener::Listener(UniqueFd fd) : fd_(std::move(fd)) {
@@ -186,12 +325,7 @@ Listener& Listener::operator=(Listener&& other) noexcept {
 }
 
 Listener::~Listener() {
-  if (path_.name.empty()) return;
-  // The inode cannot have been given to another file, for our socket still holds it.
-  struct stat now {};
-  const bool ours =
-      lstat(path_.name.c_str(), &now) == 0 && now.st_dev == path_.device && now.st_ino == path_.inode;
-  if (ours) unlink(path_.name.c_str());
+  if (!path_.name.empty() && PathIsOurs()) unlink(path_.name.c_str());
 }
 
 UniqueFd Listener::Release() {

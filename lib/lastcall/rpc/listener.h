@@ -3,8 +3,10 @@
 
 #include <sys/types.h>
 
+#include <cstdint>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include <lastcall/base/result.h>
 #include <lastcall/base/unique_fd.h>
@@ -37,7 +39,13 @@ class Listener {
   // Fails: kAlreadyExists when the address is in use (with who holds it, where that can be known),
   // kPermissionDenied, kInvalidArgument (no such host, address, group or folder), kUnavailable
   // (name service); the message has address and remedy.
-  static Result<Listener> Bind(const Address& address);
+  static Result<Listener> Bind(const Address& address) { return Bind(address, {}); }
+  // The same where `narrower` hold parts of the address already, see Reach. Their clients go on to
+  // meet them, all others the new one.
+  static Result<Listener> Bind(const Address& address,
+                               const std::vector<const Listener*>& narrower);
+  // Whether Bind would succeed now; nothing listens, and no file appears.
+  static Result<> Probe(const Address& address, const std::vector<const Listener*>& narrower);
   // Wraps a socket that listens already, whose path, if it has one, is somebody else's.
   explicit Listener(UniqueFd fd);
   Listener(UniqueFd fd, std::string address) : Listener(std::move(fd), std::move(address), {}) {}
@@ -57,7 +65,29 @@ class Listener {
   // What is removed at the end.
   const Path& path() const { return path_; }
 
+  // How the clients of `address`, whose host is no name to look up, are to those of this socket.
+  enum class Reach : uint8_t {
+    kApart,
+    kSame,    // however it is written, and with whichever mode and group
+    kWider,   // these and others
+    kOther,   // not all of these
+  };
+  Reach ReachOf(const Address& address) const;
+  enum class Fault : uint8_t { kNone, kPathGone, kShutDown };
+  // What somebody has done to it. kPathGone: the path that Bind made leads elsewhere, or nowhere.
+  // kShutDown: one of the processes that share it has called shutdown(2), which is for all of them.
+  Fault fault() const;
+  // After kShutDown. True: it listens as before, in every process that has it. A unix socket cannot.
+  bool ListenAgain() const;
+
+  // Gives the path of a unix socket the mode and the group of `address`. Fails: as Bind.
+  Result<> SetRights(const Address& address) const;
+  // Whether SetRights would succeed now, as far as can be known.
+  static Result<> ProbeRights(const Address& address);
+
  private:
+  bool PathIsOurs() const;
+
   UniqueFd fd_;
   std::string address_;
   Path path_;

@@ -7,6 +7,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstdio>
@@ -20,6 +21,13 @@
 
 namespace lastcall {
 namespace {
+
+bool IsMember(gid_t group) {
+  std::vector<gid_t> groups(static_cast<size_t>(std::max(0, getgroups(0, nullptr))));
+  groups.resize(static_cast<size_t>(
+      std::max(0, getgroups(static_cast<int>(groups.size()), groups.data()))));
+  return group == getegid() || std::find(groups.begin(), groups.end(), group) != groups.end();
+}
 
 class PathBinder {
  public:
@@ -36,8 +44,29 @@ class PathBinder {
     if (auto fine = OpenFolder(); !fine) return tl::unexpected(fine.error());
     if (auto fine = CheckVacant(); !fine) return tl::unexpected(fine.error());
     if (auto fine = BindTemporary(); !fine) return tl::unexpected(fine.error());
-    if (auto fine = ApplyRights(); !fine) return tl::unexpected(fine.error());
+    if (auto fine = ApplyRights(temporary_); !fine) return tl::unexpected(fine.error());
     return Publish();
+  }
+  Result<> Probe() {
+    if (auto fine = FindGroup(); !fine) return fine;
+    if (auto fine = OpenFolder(); !fine) return fine;
+    return CheckVacant();
+  }
+  Result<> ProbeRights() {
+    if (auto fine = FindGroup(); !fine) return fine;
+    return !group_ || geteuid() == 0 || IsMember(*group_) ? Result<>() : RefuseGroup();
+  }
+  Result<> SetRights(dev_t device, ino_t inode) {
+    if (auto fine = FindGroup(); !fine) return fine;
+    if (auto fine = OpenFolder(); !fine) return fine;
+    struct stat there {};
+    if (fstatat(folder_fd_.get(), name_.c_str(), &there, AT_SYMLINK_NOFOLLOW) != 0 ||
+        there.st_dev != device || there.st_ino != inode) {
+      return Refuse(Code::kFailedPrecondition,
+                    "the path leads to another file now; remove that, or choose another path");
+    }
+    if (!group_) group_ = getegid();
+    return ApplyRights(name_);
   }
 
  private:
@@ -50,12 +79,14 @@ class PathBinder {
                   what + ": " + ErrnoText(error));
   }
 
+  tl::unexpected<Error> RefuseGroup() const;
+
   Result<> FindGroup();
   Result<> OpenFolder();
   Result<> CheckVacant() const;
   Result<> CheckStale() const;
   Result<> BindTemporary();
-  Result<> ApplyRights() const;
+  Result<> ApplyRights(const std::string& entry) const;
   Result<PathSocket> Publish();
 
   // A name for `entry` of the folder that fits into a sockaddr_un, however long the folder's is.
@@ -87,6 +118,12 @@ std::string RandomSuffix() {
   std::array<char, 16> text;
   std::snprintf(text.data(), text.size(), ".%08x", number);
   return text.data();
+}
+
+tl::unexpected<Error> PathBinder::RefuseGroup() const {
+  return Refuse(Code::kPermissionDenied, "this user may not give the socket to the group \"" +
+                                             address_.group +
+                                             "\"; make it a member of the group, or run as root");
 }
 
 Result<> PathBinder::FindGroup() {
@@ -174,15 +211,13 @@ Result<> PathBinder::BindTemporary() {
   return RefuseErrno("cannot make a socket in " + folder_, error);
 }
 
-Result<> PathBinder::ApplyRights() const {
+Result<> PathBinder::ApplyRights(const std::string& entry) const {
   const int folder = folder_fd_.get();
   // The group first: a mode for the group must never be seen with another one.
-  if (group_ && fchownat(folder, temporary_.c_str(), -1, *group_, AT_SYMLINK_NOFOLLOW) != 0) {
-    return Refuse(Code::kPermissionDenied, "this user may not give the socket to the group \"" +
-                                               address_.group +
-                                               "\"; make it a member of the group, or run as root");
+  if (group_ && fchownat(folder, entry.c_str(), -1, *group_, AT_SYMLINK_NOFOLLOW) != 0) {
+    return RefuseGroup();
   }
-  if (fchmodat(folder, temporary_.c_str(), address_.mode, 0) != 0) {
+  if (fchmodat(folder, entry.c_str(), address_.mode, 0) != 0) {
     return RefuseErrno("cannot set the mode of the socket", errno);
   }
   return {};
@@ -202,5 +237,13 @@ Result<PathSocket> PathBinder::Publish() {
 }  // namespace
 
 Result<PathSocket> ListenOnPath(const Address& address) { return PathBinder(address).Run(); }
+
+Result<> ProbePath(const Address& address) { return PathBinder(address).Probe(); }
+
+Result<> ProbeRights(const Address& address) { return PathBinder(address).ProbeRights(); }
+
+Result<> SetPathRights(const Address& address, dev_t device, ino_t inode) {
+  return PathBinder(address).SetRights(device, inode);
+}
 
 }  // namespace lastcall

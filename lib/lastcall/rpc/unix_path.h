@@ -22,4 +22,11 @@ struct PathSocket {
 // Replaces a socket that nobody listens on; touches no other file. See Listener::Bind.
 Result<PathSocket> ListenOnPath(const Address& address);
 
+// Whether ListenOnPath would succeed now; no file appears.
+Result<> ProbePath(const Address& address);
+// Whether this user may give a socket the mode and the group of the address, as far as can be known.
+Result<> ProbeRights(const Address& address);
+// Gives the path, where it is still that file, the mode and the group of the address.
+Result<> SetPathRights(const Address& address, dev_t device, ino_t inode);
+
 }  // namespace lastcall
