@@ -29,12 +29,17 @@ class RemovedTest(unittest.TestCase):
             self.assertIn(path, daemon.log())
         self.assertEqual(tcp.failed + unix.failed, [])
 
+    @staticmethod
+    def put_file(path):
+        """Puts a file in its place, at once: nobody sees it missing."""
+        with open(path + ".file", "w", encoding="utf-8"):
+            pass
+        os.rename(path + ".file", path)
+
     def test_a_path_that_another_file_took(self):
         with self.daemon() as daemon:
             path = self.path(daemon)
-            os.rename(path, path + ".away")
-            with open(path, "w", encoding="utf-8"):
-                pass
+            self.put_file(path)
             daemon.wait_log("cannot be recreated now")
             self.assertIn("a file that is no socket is in the way", daemon.log())
             self.assertEqual(daemon.slow(0).text(), "slept")
@@ -48,9 +53,7 @@ class RemovedTest(unittest.TestCase):
         with Daemon(servers={"a": {}, "b": {"process": "two"}}, reload={"settle": "300ms"}) as daemon:
             blocked, removed = (daemon.address(name, "unix").removeprefix("unix:")
                                 for name in ("a", "b"))
-            os.rename(blocked, blocked + ".away")
-            with open(blocked, "w", encoding="utf-8"):
-                pass
+            self.put_file(blocked)
             daemon.wait_log("cannot be recreated now")
             os.unlink(removed)
             wait_until(lambda: daemon.process_status("two").incarnation == 2,

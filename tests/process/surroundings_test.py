@@ -6,6 +6,7 @@ import resource
 import signal
 import unittest
 
+from clients import SANITIZED
 from harness import BIN, PLUGINS, Daemon, need_root, run
 
 FAILED, INTERNAL, CONFIGURATION = 1, 70, 78
@@ -120,6 +121,7 @@ class MissingTest(unittest.TestCase):
             self.skipTest("nothing can be mounted here")
         return run("unshare", "--mount", "sh", "-c", script, "sh", *command)
 
+    @unittest.skipIf(SANITIZED, "sanitizers themselves need /proc")
     def test_proc(self):
         with Daemon() as daemon:
             for args in (("--config", daemon.config), ("--config", daemon.config, "--check"),
