@@ -44,7 +44,7 @@ struct Change {
   Clock::time_point ended = Clock::time_point::max();
 };
 
-constexpr int kMessages = 20;                           // of one stream
+constexpr int kMessages = 20;                               // of one stream
 constexpr auto kOpenPeriod = std::chrono::milliseconds(5);  // of each caller of an open loop
 constexpr int kLongestPauseMs = 400;                        // between calls that are sparse
 
@@ -138,7 +138,8 @@ std::shared_ptr<grpc::ChannelCredentials> CredentialsBy(const char* ca) {
 void PrintLatencies(const char* name, std::vector<double> ms) {
   std::sort(ms.begin(), ms.end());
   const auto at = [&](double share) {
-    return ms.empty() ? 0.0 : ms[std::min(ms.size() - 1, static_cast<size_t>(share * double(ms.size())))];
+    return ms.empty() ? 0.0
+                      : ms[std::min(ms.size() - 1, static_cast<size_t>(share * double(ms.size())))];
   };
   std::printf(", \"%s\": {\"calls\": %zu, \"p50_ms\": %.3f, \"p99_ms\": %.3f, \"max_ms\": %.3f}",
               name, ms.size(), at(0.5), at(0.99), ms.empty() ? 0.0 : ms.back());
@@ -148,7 +149,8 @@ void PrintLatencies(const char* name, std::vector<double> ms) {
 
 int main(int argc, char** argv) {
   if (argc != 5 && argc != 6) {
-    std::fprintf(stderr, "usage: loss_client TARGET CALLERS unary|stream|open|sparse CALL_MS [CA]\n");
+    std::fprintf(stderr,
+                 "usage: loss_client TARGET CALLERS unary|stream|open|sparse CALL_MS [CA]\n");
     return 64;
   }
   const auto credentials = CredentialsBy(argc == 6 ? argv[5] : nullptr);
@@ -180,7 +182,8 @@ int main(int argc, char** argv) {
         return record.began <= each.ended && record.ended >= each.began;
       });
       (change ? met : others)
-          .push_back(std::chrono::duration<double, std::milli>(record.ended - record.began).count());
+          .push_back(
+              std::chrono::duration<double, std::milli>(record.ended - record.began).count());
     }
   }
   std::printf("{\"calls\": %zu, \"lost\": {", met.size() + others.size());

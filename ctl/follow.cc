@@ -232,7 +232,8 @@ int RunWaitServing(Session& session) {
   while (true) {
     auto client = session.TryConnect();
     if (client) {
-      if (const std::optional<int> answer = WatchUntilServing(session, std::move(*client))) return *answer;
+      if (const std::optional<int> answer = WatchUntilServing(session, std::move(*client)))
+        return *answer;
     } else if (!NobodyThere(client.error())) {
       return session.Fail(ExplainConnect(session.socket(), client.error()));
     }

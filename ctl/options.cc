@@ -47,7 +47,8 @@ void AddGlobals(CLI::App& app, Options* options) {
   AddLength(&app, "--timeout", &options->timeout,
             "Give up after this long (default: 5s for an answer, no limit for what waits)");
   app.add_flag_callback(
-      "--no-wait", [options] { options->wait = false; }, "Don't wait for the end of a shutdown or reload");
+      "--no-wait", [options] { options->wait = false; },
+      "Don't wait for the end of a shutdown or reload");
   app.set_version_flag("--version", "lastcallctl " LASTCALL_VERSION,
                        "Print the version of lastcallctl");
 }
@@ -101,9 +102,10 @@ void AddReload(CLI::App& app, Options* options) {
           "--wait", [] {}, "Wait for the end (the default)")
       ->excludes(dry_run)
       ->excludes(app.get_option("--no-wait"));
-  AddNote(reload,
-          "No call is lost: what is new takes over first, what is old retires then. A process whose\n"
-          "successor fails goes on as it was, and the exit code is 1.");
+  AddNote(
+      reload,
+      "No call is lost: what is new takes over first, what is old retires then. A process whose\n"
+      "successor fails goes on as it was, and the exit code is 1.");
   CLI::App* restart = AddVerb(app, options, Verb::kRestart, "restart",
                               "Replace a process though nothing has changed");
   restart->add_option("PROCESS", options->process, "Its name")->required()->type_name("");
@@ -175,7 +177,8 @@ std::string Explain(const CLI::App& app, const CLI::ParseError& error) {
   const std::vector<std::string> rest = app.remaining();
   if (rest.empty()) return "a verb is missing";
   const std::string quoted = "\"" + SafeText(rest.front()) + "\"";
-  if (rest.front().starts_with('-')) return "there is no option " + quoted + NearestOption(app, rest);
+  if (rest.front().starts_with('-'))
+    return "there is no option " + quoted + NearestOption(app, rest);
   std::vector<std::string> known;
   for (const CLI::App* verb : app.get_subcommands({})) known.push_back(verb->get_name());
   return "there is no verb " + quoted + "; " + SpellingHint(rest.front(), known);

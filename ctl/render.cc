@@ -64,17 +64,19 @@ std::string ProcessNote(const Process& process) {
 void AddOthers(const Process& process, TextTable& table) {
   if (process.has_successor()) {
     const admin::v1::Successor& next = process.successor();
-    table.Add({{"  next"},
-               {next.step(), Colour::kYellow},
-               {std::to_string(next.pid())},
-               {"-"},
-               {"-"},
-               {next.step() == "settling" ? "the old one retires " + FromNow(next.ends_in_s())
-                                          : "ready " + FromNow(next.ends_in_s()) + " at the latest"}});
+    table.Add(
+        {{"  next"},
+         {next.step(), Colour::kYellow},
+         {std::to_string(next.pid())},
+         {"-"},
+         {"-"},
+         {next.step() == "settling" ? "the old one retires " + FromNow(next.ends_in_s())
+                                    : "ready " + FromNow(next.ends_in_s()) + " at the latest"}});
   }
   for (const admin::v1::Retired& retired : process.retired()) {
     std::string note = Grouped(retired.calls_in_flight()) + " in flight";
-    if (retired.has_cancel_in_s()) note += "; ends " + FromNow(retired.cancel_in_s()) + " at the latest";
+    if (retired.has_cancel_in_s())
+      note += "; ends " + FromNow(retired.cancel_in_s()) + " at the latest";
     table.Add({{"  retired"},
                {retired.stage(), Colour::kDim},
                {std::to_string(retired.pid())},

@@ -126,9 +126,9 @@ class AdminServer::Service final : public admin::v1::Admin::Service {
                         admin::v1::ShutdownReply* reply) override {
     const auto caller = Allow(*context, Role::kOperator, "shut down");
     if (!caller) return caller.error();
-    for (const auto& [name, seconds] : {std::pair{"delay_s", request->delay_s()},
-                                        std::pair{"grace_s", request->grace_s()},
-                                        std::pair{"cancel_s", request->cancel_s()}}) {
+    for (const auto& [name, seconds] :
+         {std::pair{"delay_s", request->delay_s()}, std::pair{"grace_s", request->grace_s()},
+          std::pair{"cancel_s", request->cancel_s()}}) {
       if (IsLength(seconds)) continue;
       return {grpc::StatusCode::INVALID_ARGUMENT,
               std::string(name) + " must be 0 or more seconds, not " + std::to_string(seconds) +
@@ -208,8 +208,8 @@ class AdminServer::Service final : public admin::v1::Admin::Service {
                          admin::v1::GetConfigReply* reply) override {
     const auto caller = Allow(*context, Role::kObserver, "config");
     if (!caller) return caller.error();
-    return Ask<admin::v1::GetConfigReply>([this](auto answer) { answer(backend_.EffectiveConfig()); },
-                                          reply);
+    return Ask<admin::v1::GetConfigReply>(
+        [this](auto answer) { answer(backend_.EffectiveConfig()); }, reply);
   }
 
   grpc::Status GetVersion(ServerContext* context, const admin::v1::GetVersionRequest*,
@@ -266,8 +266,8 @@ class AdminServer::Service final : public admin::v1::Admin::Service {
   }
 
   grpc::Status AskStatus(admin::v1::Status* reply) {
-    return Ask<admin::v1::Status>(
-        [this](auto answer) { backend_.BeginStatus(std::move(answer)); }, reply);
+    return Ask<admin::v1::Status>([this](auto answer) { backend_.BeginStatus(std::move(answer)); },
+                                  reply);
   }
 
   // A change takes as long as it takes; a shutdown ends it, and with it the waiting.
@@ -328,8 +328,9 @@ Result<std::unique_ptr<AdminServer>> AdminServer::Start(Listener listener, Roles
                                                         AdminBackend& backend, WatchHub& hub,
                                                         const Clock& clock, Log log) {
   if (!PeerName::Works()) {
-    return Fail(Code::kInternal, "admin: this program has a getpeername() of its own, so that nobody "
-                                 "can tell who asks; build lastcalld without it");
+    return Fail(Code::kInternal,
+                "admin: this program has a getpeername() of its own, so that nobody "
+                "can tell who asks; build lastcalld without it");
   }
   std::unique_ptr<AdminServer> admin(new AdminServer(std::move(roles), clock, log));
   for (const Role role : {Role::kStranger, Role::kObserver, Role::kOperator}) {

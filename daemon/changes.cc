@@ -69,11 +69,10 @@ namespace {
 std::string TextOf(const ServerLimits& limits) {
   JsonWriter json;
   json.BeginArray();
-  for (const double value :
-       {double(limits.connections), double(limits.streams), double(limits.message),
-        double(limits.metadata), double(limits.memory),
-        double(limits.threads), ToSeconds(limits.keepalive), ToSeconds(limits.keepalive_timeout),
-        ToSeconds(limits.handshake)}) {
+  for (const double value : {double(limits.connections), double(limits.streams),
+                             double(limits.message), double(limits.metadata), double(limits.memory),
+                             double(limits.threads), ToSeconds(limits.keepalive),
+                             ToSeconds(limits.keepalive_timeout), ToSeconds(limits.handshake)}) {
     json.Number(value);
   }
   return json.EndArray().text();

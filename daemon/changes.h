@@ -30,8 +30,8 @@ struct ConfigChange {
 };
 
 struct Changes {
-  std::vector<ConfigChange> list;     // for people: processes, then what concerns the daemon alone
-  std::vector<std::string> added;     // processes
+  std::vector<ConfigChange> list;  // for people: processes, then what concerns the daemon alone
+  std::vector<std::string> added;  // processes
   std::vector<std::string> replaced;
   std::vector<std::string> removed;
 };

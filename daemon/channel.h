@@ -30,7 +30,8 @@ class Channel {
 
   enum class Sent { kYes, kFull, kClosed };
   // Does not block. kFull: there is no room, or no memory; try again when fd() is writable.
-  Sent TrySend(const google::protobuf::MessageLite& message, const std::vector<int>& fds = {}) const;
+  Sent TrySend(const google::protobuf::MessageLite& message,
+               const std::vector<int>& fds = {}) const;
   // Blocks: until there is room, or the other end is gone.
   void Send(const google::protobuf::MessageLite& message) const;
 

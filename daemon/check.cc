@@ -96,8 +96,8 @@ std::vector<ConfigProblem> ReadCertificates(Config& config) {
     if (loaded) {
       server.tls_pem = std::move(*loaded);
     } else {
-      problems.push_back({server.tls_place, "server \"" + server.name + "\", tls: " +
-                                                loaded.error().message});
+      problems.push_back(
+          {server.tls_place, "server \"" + server.name + "\", tls: " + loaded.error().message});
     }
   }
   return problems;

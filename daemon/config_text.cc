@@ -186,7 +186,8 @@ void WriteToml(const Node& table, const std::string& path, const Note& note, std
 
 Origin OriginOf(const Config& config, const std::string& key) {
   const auto found = config.origins.find(key);
-  if (found == config.origins.end()) return {.key = key, .kind = Origin::Kind::kDefault, .place = {}};
+  if (found == config.origins.end())
+    return {.key = key, .kind = Origin::Kind::kDefault, .place = {}};
   const bool file = !found->second.file.empty();
   return {.key = key,
           .kind = file ? Origin::Kind::kFile : Origin::Kind::kCommandLine,

@@ -10,21 +10,21 @@
 namespace lastcall {
 namespace {
 
-constexpr std::array kCauses{Cause::Kind::kSignal,  Cause::Kind::kAdmin,   Cause::Kind::kPlugin,
-                             Cause::Kind::kProgram, Cause::Kind::kProcess, Cause::Kind::kSupervisor};
+constexpr std::array kCauses{Cause::Kind::kSignal,  Cause::Kind::kAdmin,
+                             Cause::Kind::kPlugin,  Cause::Kind::kProgram,
+                             Cause::Kind::kProcess, Cause::Kind::kSupervisor};
 constexpr std::array<std::string_view, 5> kLevels{"trace", "debug", "info", "warning", "error"};
 
 template <class Values>
-auto Named(const Values& values, std::string_view name) -> std::optional<typename Values::value_type> {
+auto Named(const Values& values, std::string_view name)
+    -> std::optional<typename Values::value_type> {
   for (const auto value : values) {
     if (Name(value) == name) return value;
   }
   return std::nullopt;
 }
 
-double Seconds(Duration length) {
-  return length == kForever ? -1 : ToSeconds(length);
-}
+double Seconds(Duration length) { return length == kForever ? -1 : ToSeconds(length); }
 
 Duration FromPlanned(double seconds) { return seconds < 0 ? kForever : FromSeconds(seconds); }
 

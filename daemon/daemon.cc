@@ -59,8 +59,10 @@ Result<> Daemon::Bind(const HostNames& names) {
   sockets_ = std::move(*sockets);
   for (const std::string& warning : warnings_) Say(LogLevel::kWarning, warning);
   for (const std::string& name : binder_.passed().Unused()) {
-    Say(LogLevel::kWarning, "systemd passed socket \"" + name + "\", which no server listens on; "
-                            "write listen = [\"systemd:" + name + "\"]");
+    Say(LogLevel::kWarning, "systemd passed socket \"" + name +
+                                "\", which no server listens on; "
+                                "write listen = [\"systemd:" +
+                                name + "\"]");
   }
   return {};
 }
@@ -226,8 +228,7 @@ void Daemon::StageEntered(Stage stage) {
         HandoverFailed({Code::kFailedPrecondition, "a shutdown is under way"});
       }
       break;
-    default:
-      break;
+    default: break;
   }
   if (IsStopping(stage)) {
     const Error error{Code::kFailedPrecondition, "a shutdown is under way"};
@@ -318,10 +319,10 @@ void Daemon::Finished(const Receipt& receipt) {
         return WriteReceipt(folder, text);
       },
       [this, receipt](const Result<Result<>>& kept) {
-        Conclude(receipt, kept ? *kept
-                               : Fail(kept.error().code, "cannot keep the receipt in " +
-                                                             config_.state_dir + "/receipt.json: " +
-                                                             kept.error().message));
+        Conclude(receipt,
+                 kept ? *kept
+                      : Fail(kept.error().code, "cannot keep the receipt in " + config_.state_dir +
+                                                    "/receipt.json: " + kept.error().message));
       });
 }
 
@@ -379,8 +380,8 @@ Result<bool> Daemon::SetDraining(const admin::v1::SetDrainingRequest& request, c
   std::vector<std::string> names;
   for (const ServerConfig& server : config_.servers) names.push_back(server.name);
   if (std::find(names.begin(), names.end(), request.server()) == names.end()) {
-    return Fail(Code::kNotFound, "no server \"" + request.server() + "\"; " +
-                                     SpellingHint(request.server(), names));
+    return Fail(Code::kNotFound,
+                "no server \"" + request.server() + "\"; " + SpellingHint(request.server(), names));
   }
   return supervisor_->SetDraining(request.server(), request.draining(), by);
 }
@@ -389,7 +390,8 @@ Result<std::string> Daemon::SetLogLevel(const std::string& name, const Cause& by
   const auto level = LogLevelNamed(name);
   if (!level) {
     const std::vector<std::string> known{"trace", "debug", "info", "warning", "error"};
-    return Fail(Code::kInvalidArgument, "no log level \"" + name + "\"; " + SpellingHint(name, known));
+    return Fail(Code::kInvalidArgument,
+                "no log level \"" + name + "\"; " + SpellingHint(name, known));
   }
   const std::string previous(Name(logger_.level()));
   logger_.SetLevel(*level);

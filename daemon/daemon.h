@@ -25,14 +25,14 @@
 #include "daemon/preparation.h"
 #include "daemon/reexec.h"
 #include "daemon/resume_check.h"
-#include "daemon/trial.h"
 #include "daemon/socket_watch.h"
+#include "daemon/trial.h"
 #include "daemon/wall_clock_watch.h"
 #include "daemon/watch_hub.h"
 
+#include <lastcall/base/token_bucket.h>
 #include <lastcall/event/end_in_time.h>
 #include <lastcall/event/offload.h>
-#include <lastcall/base/token_bucket.h>
 #include <lastcall/signals/signals.h>
 #include <lastcall/supervisor/supervisor.h>
 #include <lastcall/systemd/notify.h>
@@ -198,8 +198,7 @@ class Daemon final : private SupervisorObserver, private AdminBackend, private H
   bool LeavesNow() const;
   void Reexecute();
   void Continued(Result<admin::v1::ReloadReply> reply);
-  void BeginContinued(uint64_t reload,
-                      std::function<void(Result<admin::v1::ReloadReply>)> answer);
+  void BeginContinued(uint64_t reload, std::function<void(Result<admin::v1::ReloadReply>)> answer);
   void SendOn(const std::function<void(Result<admin::v1::ReloadReply>)>& answer) const;
   void GoOnWithReload();
   static void AddOwnChange(admin::v1::ReloadReply& reply);

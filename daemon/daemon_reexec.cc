@@ -122,7 +122,8 @@ Result<Config> ConfigIn(const state::v1::State& state) {
   if (!config) {
     return Fail(Code::kFailedPrecondition,
                 "this build does not understand the configuration that runs; restart the daemon "
-                "instead of reloading it: " + Format(config.error()));
+                "instead of reloading it: " +
+                    Format(config.error()));
   }
   config->file = state.config_file();
   config->origins.clear();
@@ -172,9 +173,9 @@ void Daemon::Resume(const state::v1::State& state) {
     const auto resume = [&](Life& life, const state::v1::Life& one) {
       life = FromState(one);
       if (!one.has_host()) return;
-      life.process = std::make_unique<HostProcess>(loop_, saved.name(), one.host(), place,
-                                                   life.incarnation,
-                                                   static_cast<HostSurroundings&>(*this), log_);
+      life.process =
+          std::make_unique<HostProcess>(loop_, saved.name(), one.host(), place, life.incarnation,
+                                        static_cast<HostSurroundings&>(*this), log_);
     };
     resume(member, saved.life());
     for (const state::v1::Life& one : saved.retired()) resume(member.retired.emplace_back(), one);
@@ -277,12 +278,13 @@ void Daemon::Reexecute() {
     auto state = Pack(saved);
     // The kernel lets nobody write to a program while it runs, but to one that has ended.
     const bool same = StampOf(handover_->binary.get()) == handover_->stamp;
-    Error error{Code::kAborted, self_.program + " was overwritten after it had proved itself; "
-                                                "install it by rename"};
+    Error error{Code::kAborted, self_.program +
+                                    " was overwritten after it had proved itself; "
+                                    "install it by rename"};
     if (!state) error = state.error();
     if (state && same) {
-      error = Execute(handover_->binary.get(), self_, state->get(), descriptors,
-                      systemd_.address());
+      error =
+          Execute(handover_->binary.get(), self_, state->get(), descriptors, systemd_.address());
     }
     logger_.queue().Resume();
     Say(LogLevel::kError, error.message + "; this build goes on");

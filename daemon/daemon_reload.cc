@@ -19,8 +19,7 @@ void AddChanges(const Changes& changes, admin::v1::ReloadReply& reply) {
   }
 }
 
-void AddOutcomes(const std::vector<Supervisor::Outcome>& outcomes,
-                 admin::v1::ReloadReply& reply) {
+void AddOutcomes(const std::vector<Supervisor::Outcome>& outcomes, admin::v1::ReloadReply& reply) {
   for (const Supervisor::Outcome& outcome : outcomes) {
     admin::v1::ProcessOutcome& one = *reply.add_processes();
     one.set_process(outcome.process);
@@ -33,8 +32,7 @@ bool AllDone(const std::vector<Supervisor::Outcome>& outcomes, const Changes& ch
   for (const Supervisor::Outcome& outcome : outcomes) {
     if (!outcome.failure.empty()) return false;
   }
-  return outcomes.size() ==
-         changes.added.size() + changes.replaced.size() + changes.removed.size();
+  return outcomes.size() == changes.added.size() + changes.replaced.size() + changes.removed.size();
 }
 
 }  // namespace
@@ -49,9 +47,9 @@ void Daemon::ReloadRequested(const Cause& by) {
 void Daemon::BeginReload(const admin::v1::ReloadRequest& request, const Cause& by,
                          std::function<void(Result<admin::v1::ReloadReply>)> answer) {
   if (supervisor_->stage() != Stage::kServing) {
-    return answer(Fail(Code::kFailedPrecondition,
-                       IsStopping(supervisor_->stage()) ? "a shutdown is under way"
-                                                        : "the daemon is starting"));
+    return answer(Fail(Code::kFailedPrecondition, IsStopping(supervisor_->stage())
+                                                      ? "a shutdown is under way"
+                                                      : "the daemon is starting"));
   }
   if (request.continues() != 0) return BeginContinued(request.continues(), std::move(answer));
   if (handover_ && handover_->reload != 0) return SendOn(answer);

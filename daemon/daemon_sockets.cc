@@ -24,9 +24,9 @@ void Daemon::KeepSockets() {
   for (const ServerConfig& server : config_.servers) {
     for (Bound& bound : sockets_[server.name]) {
       if (!may || bound.listener->fault() == Listener::Fault::kNone) continue;
-      const auto mended =
-          mending_.TryTake(clock_.Now()) ? Mend(server, bound)
-                                         : Result<bool>(Fail(Code::kUnavailable, ""));
+      const auto mended = mending_.TryTake(clock_.Now())
+                              ? Mend(server, bound)
+                              : Result<bool>(Fail(Code::kUnavailable, ""));
       if (!mended) whole = false;
       if (mended && *mended) unserved_[server.process] = false;
     }
@@ -57,10 +57,10 @@ void Daemon::LookAgainAtSockets() {
 Result<bool> Daemon::Mend(const ServerConfig& server, Bound& bound) {
   const std::string what = "server " + server.name + ": the listening socket " + bound.text;
   const bool removed = bound.listener->fault() == Listener::Fault::kPathGone;
-  const std::string how =
-      removed ? "was removed"
-              : "was shut down by one of those who share it: a plugin of process " + server.process +
-                    ", or what it has started";
+  const std::string how = removed
+                              ? "was removed"
+                              : "was shut down by one of those who share it: a plugin of process " +
+                                    server.process + ", or what it has started";
   if (!removed && bound.listener->ListenAgain()) {
     Say(LogLevel::kError, what + " " + how + "; it listens again, who waited in its queue is lost");
     lost_sockets_.erase(bound.text);
@@ -84,8 +84,8 @@ Result<bool> Daemon::Mend(const ServerConfig& server, Bound& bound) {
   }
   bound.listener = std::make_shared<const Listener>(std::move(*made));
   lost_sockets_.erase(bound.text);
-  Say(LogLevel::kWarning, what + " " + how + "; recreated, and process " + server.process +
-                              " is replaced to serve it");
+  Say(LogLevel::kWarning,
+      what + " " + how + "; recreated, and process " + server.process + " is replaced to serve it");
   return true;
 }
 
@@ -103,8 +103,8 @@ bool Daemon::ServeAgain(const std::string& process) {
                                         [](const auto& one) { return !one.failure.empty(); });
         if (!failed) return (void)unserved_.erase(process);
         unserved_[process] = false;
-        Say(LogLevel::kError, "process " + process + " was not replaced: " +
-                                  outcomes.back().failure +
+        Say(LogLevel::kError, "process " + process +
+                                  " was not replaced: " + outcomes.back().failure +
                                   "; clients of its recreated sockets wait, it is tried every 5 s");
         Post([this] { LookAgainAtSockets(); });
       });

@@ -55,8 +55,8 @@ void Daemon::BeginStatus(std::function<void(admin::v1::Status)> answer) {
     size_t open;
     boost::asio::steady_timer timer;
   };
-  auto query = std::make_shared<Query>(
-      Query{std::move(answer), 0, boost::asio::steady_timer(loop_)});
+  auto query =
+      std::make_shared<Query>(Query{std::move(answer), 0, boost::asio::steady_timer(loop_)});
   const auto finish = [this, query] {
     if (query->answer == nullptr) return;
     std::exchange(query->answer, nullptr)(MakeStatus());

@@ -63,17 +63,14 @@ std::optional<HostControl::Configuration> HostControl::AwaitConfiguration() {
     ToHost order;
     Configuration configuration;
     switch (channel_.TryReceive(order, &configuration.sockets)) {
-      case Channel::Received::kNothingYet:
-        channel_.WaitReadable();
-        continue;
+      case Channel::Received::kNothingYet: channel_.WaitReadable(); continue;
       case Channel::Received::kYes:
         if (!order.has_configure()) continue;
         configuration.message = std::move(*order.mutable_configure());
         return configuration;
       case Channel::Received::kClosed:
       case Channel::Received::kMalformed:
-      case Channel::Received::kRefused:
-        return std::nullopt;
+      case Channel::Received::kRefused: return std::nullopt;
     }
   }
 }
@@ -92,18 +89,13 @@ void HostControl::Obey() {
   for (;;) {
     ToHost order;
     switch (channel_.TryReceive(order, nullptr)) {
-      case Channel::Received::kYes:
-        Obey(order);
-        break;
-      case Channel::Received::kNothingYet:
-        AwaitWork();
-        break;
+      case Channel::Received::kYes: Obey(order); break;
+      case Channel::Received::kNothingYet: AwaitWork(); break;
       case Channel::Received::kMalformed:
       case Channel::Received::kRefused:
         logger_.log()(LogLevel::kError, "an order of the supervisor is malformed");
         break;
-      case Channel::Received::kClosed:
-        return SupervisorIsGone();
+      case Channel::Received::kClosed: return SupervisorIsGone();
     }
   }
 }
@@ -124,22 +116,18 @@ void HostControl::AwaitWork() {
 void HostControl::Obey(const ToHost& order) {
   switch (order.message_case()) {
     // What changes a server is followed by a report, for whoever watches.
-    case ToHost::kAccept:
-      host_->SetAccepting(order.accept().accept());
-      return Report(0);
+    case ToHost::kAccept: host_->SetAccepting(order.accept().accept()); return Report(0);
     case ToHost::kStop:
       return host_->Adopt(PlanOf(order.stop()), RequestsOf(order.stop()), order.stop().replaced());
     case ToHost::kSetDraining:
       host_->SetDraining(order.set_draining().server(), order.set_draining().draining());
       return Report(0);
     case ToHost::kSetLogLevel:
-      return logger_.SetLevel(LogLevelNamed(order.set_log_level().level()).value_or(LogLevel::kInfo));
-    case ToHost::kQuery:
-      return Report(order.query().id());
-    case ToHost::kDump:
-      return host_->Dump();
-    default:
-      return;
+      return logger_.SetLevel(
+          LogLevelNamed(order.set_log_level().level()).value_or(LogLevel::kInfo));
+    case ToHost::kQuery: return Report(order.query().id());
+    case ToHost::kDump: return host_->Dump();
+    default: return;
   }
 }
 

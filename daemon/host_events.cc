@@ -20,8 +20,7 @@ constexpr size_t kMaxStartError = 16 << 10;
 void TellSupervisor(const FromHost& message, size_t member, uint32_t incarnation, Instant now,
                     Supervisor& supervisor) {
   switch (message.message_case()) {
-    case FromHost::kReady:
-      return supervisor.OnReady(member, incarnation);
+    case FromHost::kReady: return supervisor.OnReady(member, incarnation);
     case FromHost::kStartFailed:
       return supervisor.OnStartFailed(
           member, incarnation,
@@ -38,8 +37,7 @@ void TellSupervisor(const FromHost& message, size_t member, uint32_t incarnation
     }
     case FromHost::kReceipt:
       return supervisor.OnReceipt(member, incarnation, FromProto(message.receipt()));
-    default:
-      return;
+    default: return;
   }
 }
 

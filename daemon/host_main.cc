@@ -79,7 +79,8 @@ bool AddServers(HostControl::Configuration& configuration, Host& host) {
       if (socket == configuration.sockets.end()) return false;
       server.listeners.emplace_back(std::move(*socket++), each.address());
     }
-    for (const auto& plugin : spec.plugins()) server.plugins.push_back(ToSource(spec.name(), plugin));
+    for (const auto& plugin : spec.plugins())
+      server.plugins.push_back(ToSource(spec.name(), plugin));
     if (!host.AddServer(std::move(server))) return false;
   }
   return true;

@@ -25,7 +25,8 @@ bool Fits(const FromHost& message) { return message.ByteSizeLong() <= kMaxFromHo
 void FoldMethods(ServerReport& server) {
   auto& methods = *server.mutable_methods();
   const auto busier = [](const MethodReport& a, const MethodReport& b) {
-    if ((a.name() == kOtherMethods) != (b.name() == kOtherMethods)) return b.name() == kOtherMethods;
+    if ((a.name() == kOtherMethods) != (b.name() == kOtherMethods))
+      return b.name() == kOtherMethods;
     return a.total() > b.total();
   };
   std::sort(methods.begin(), methods.end(), busier);

@@ -17,9 +17,9 @@
 namespace lastcall {
 namespace {
 
+using boost::asio::posix::stream_descriptor;
 using worker::v1::FromHost;
 using worker::v1::ToHost;
-using boost::asio::posix::stream_descriptor;
 
 // The host ends itself a little before the supervisor would kill it, so that its last words arrive.
 constexpr Duration kMargin = std::chrono::milliseconds(500);
@@ -77,8 +77,8 @@ class HostProcess::Wire {
   const Channel channel;
   stream_descriptor readable;  // the channel's
   const int exited_fd;
-  stream_descriptor exited;    // the child's pidfd
-  std::deque<ToHost> outbox;   // what the channel had no room for
+  stream_descriptor exited;   // the child's pidfd
+  std::deque<ToHost> outbox;  // what the channel had no room for
 };
 
 HostProcess::HostProcess(boost::asio::io_context& loop, std::shared_ptr<const HostSpec> spec,
@@ -293,9 +293,7 @@ void HostProcess::Handle(const FromHost& message) {
         Kill();
       }
       return;
-    case FromHost::kMaking:
-      making_ = SafeText(message.making().what());
-      return;
+    case FromHost::kMaking: making_ = SafeText(message.making().what()); return;
     case FromHost::kReport:
       report_ = message.report();
       if (report_.query_id() == last_query_) Answer();
@@ -303,11 +301,8 @@ void HostProcess::Handle(const FromHost& message) {
       break;
     case FromHost::kReady:
     case FromHost::kStartFailed:
-    case FromHost::kReceipt:
-      making_.clear();
-      break;
-    default:
-      break;
+    case FromHost::kReceipt: making_.clear(); break;
+    default: break;
   }
   TellSupervisor(message, member_, incarnation_, std::chrono::steady_clock::now(),
                  surroundings_.supervisor());

@@ -103,16 +103,17 @@ class HostProcess final : public Process {
 
   boost::asio::io_context& loop_;
   const std::string name_;
-  std::shared_ptr<const HostSpec> spec_;  // until it was sent: it holds sockets that others may drop
+  std::shared_ptr<const HostSpec>
+      spec_;  // until it was sent: it holds sockets that others may drop
   const size_t member_;
   const uint32_t incarnation_;
   HostSurroundings& surroundings_;
   const Log log_;
 
   pid_t pid_ = 0;
-  std::string making_;   // the plugin that is being loaded and made
-  bool killed_ = false;  // by us
-  std::string misconduct_;  // why; from then on nobody listens to it
+  std::string making_;          // the plugin that is being loaded and made
+  bool killed_ = false;         // by us
+  std::string misconduct_;      // why; from then on nobody listens to it
   std::shared_ptr<Wire> wire_;  // null before the start and after the end
   HostAllowance allowance_;
   worker::v1::Report report_;

@@ -34,16 +34,13 @@ std::optional<worker::v1::Trial> AwaitTrial(const Channel& channel) {
   for (;;) {
     ToHost order;
     switch (channel.TryReceive(order, nullptr)) {
-      case Channel::Received::kNothingYet:
-        channel.WaitReadable();
-        continue;
+      case Channel::Received::kNothingYet: channel.WaitReadable(); continue;
       case Channel::Received::kYes:
         if (order.has_trial()) return order.trial();
         continue;
       case Channel::Received::kClosed:
       case Channel::Received::kMalformed:
-      case Channel::Received::kRefused:
-        return std::nullopt;
+      case Channel::Received::kRefused: return std::nullopt;
     }
   }
 }

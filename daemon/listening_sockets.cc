@@ -42,9 +42,8 @@ class Holdings {
   std::vector<Bound> Reaching(const Address& address, Listener::Reach reach) {
     std::vector<Bound> bound;
     for (const auto& [name, all] : current_) {
-      for (Bound& one : Take(all, [&](const Bound& each) {
-             return each.listener->ReachOf(address) == reach;
-           })) {
+      for (Bound& one :
+           Take(all, [&](const Bound& each) { return each.listener->ReachOf(address) == reach; })) {
         bound.push_back(std::move(one));
       }
     }
@@ -250,17 +249,15 @@ Result<std::vector<Bound>> SocketBinder::BindOne(const Address& address, const H
 }
 
 Result<> SetRights(const Config& config, const Sockets& now) {
-  return ForEachRewritten(config, now, &Bound::text,
-                          [](const Listener& listener, const Address& address) {
-                            return listener.SetRights(address);
-                          });
+  return ForEachRewritten(
+      config, now, &Bound::text,
+      [](const Listener& listener, const Address& address) { return listener.SetRights(address); });
 }
 
 Result<> RestoreRights(const Config& before, const Sockets& now) {
-  return ForEachRewritten(before, now, &Bound::before,
-                          [](const Listener& listener, const Address& address) {
-                            return listener.SetRights(address);
-                          });
+  return ForEachRewritten(
+      before, now, &Bound::before,
+      [](const Listener& listener, const Address& address) { return listener.SetRights(address); });
 }
 
 }  // namespace lastcall

@@ -150,11 +150,10 @@ int Start(const Options& options, Self self) {
   if (!HasDescriptorsFor({})) return kInternal;  // to get as far as the configuration
   std::optional<Preliminaries> preliminaries(std::in_place,
                                              options.check ? Duration::zero() : kStartPatience);
-  auto prepared = preliminaries->Await<Prepared>(
-      [options](const std::stop_token&) {
-        const OpenSslThread state;
-        return PrepareStart(options);
-      });
+  auto prepared = preliminaries->Await<Prepared>([options](const std::stop_token&) {
+    const OpenSslThread state;
+    return PrepareStart(options);
+  });
   if (!prepared && options.check) preliminaries->EndByItsSignal();
   if (!prepared) preliminaries->Stop();
   if (!prepared->problems.empty()) {
@@ -202,7 +201,8 @@ int Main(int argc, char** argv) {
   }
   if (*state) return Resume(*options, std::move(self), **state, check);
   if (check) {
-    std::cerr << "lastcalld: " << kResumeCheck << " is for lastcalld itself, in a reload; leave it out\n";
+    std::cerr << "lastcalld: " << kResumeCheck
+              << " is for lastcalld itself, in a reload; leave it out\n";
     return kUsage;
   }
   return Start(*options, std::move(self));

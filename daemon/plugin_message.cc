@@ -33,7 +33,8 @@ PluginConfig::Value ToValue(const ConfigValue& message) {
     case ConfigValue::kNumber: value.value = message.number(); break;
     case ConfigValue::kBoolean: value.value = message.boolean(); break;
     case ConfigValue::kTexts:
-      value.value = PluginConfig::Texts(message.texts().text().begin(), message.texts().text().end());
+      value.value =
+          PluginConfig::Texts(message.texts().text().begin(), message.texts().text().end());
       break;
     default: value.value = message.text(); break;
   }

@@ -61,7 +61,8 @@ Result<std::optional<UniqueFd>> OpenAnotherBuild(const std::string& program) {
   auto opened = found->Open();
   if (!opened) return tl::unexpected(opened.error());
   UniqueFd fd = std::move(*opened);
-  struct stat there {}, running {};
+  struct stat there {
+  }, running{};
   if (fstat(fd.get(), &there) != 0 || stat(kRunning, &running) != 0) {
     return FailErrno("cannot look at " + program, errno);
   }
@@ -119,9 +120,9 @@ Result<std::optional<Taken>> TakeState() {
   }
   if (state.format() > kFormat) {
     return Refuse("the state was written by lastcalld " + state.version() + " in format " +
-                  std::to_string(state.format()) + ", this is " LASTCALL_VERSION
-                  ", which reads up to format " + std::to_string(kFormat) +
-                  "; restart the daemon instead of reloading it");
+                  std::to_string(state.format()) +
+                  ", this is " LASTCALL_VERSION ", which reads up to format " +
+                  std::to_string(kFormat) + "; restart the daemon instead of reloading it");
   }
   // What came along is not for the children of this one.
   close_range(STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC);

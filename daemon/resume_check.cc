@@ -204,9 +204,9 @@ ResumeCheck::ResumeCheck(boost::asio::io_context& loop, const Self& self, int bi
                          Duration limit, Done done)
     : run_(std::make_shared<Run>(loop, self, limit, std::move(done))) {
   if (const auto begun = run_->Begin(self, binary, std::move(state), descriptors); !begun) {
-    const Error error{Code::kAborted,
-                      self.program + " is another build, which does not start: " +
-                          begun.error().message + "; put a working one there, or the old one back"};
+    const Error error{Code::kAborted, self.program + " is another build, which does not start: " +
+                                          begun.error().message +
+                                          "; put a working one there, or the old one back"};
     boost::asio::post(loop, [run = run_, error] {
       if (auto tell = std::exchange(run->done, nullptr)) tell(tl::unexpected(error));
     });

@@ -109,14 +109,13 @@ Result<Child> Spawn(const Command& command) {
   posix_spawnattr_setsigmask(attributes.get(), &none);
   posix_spawnattr_setsigdefault(attributes.get(), &all);
   posix_spawnattr_setpgroup(attributes.get(), 0);
-  posix_spawnattr_setflags(attributes.get(), POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF |
-                                                 POSIX_SPAWN_SETPGROUP);
+  posix_spawnattr_setflags(attributes.get(),
+                           POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
   const auto environment = ChildEnvironment(command.environment);
   Child child;
   const Spawning spawning;
-  const int error =
-      posix_spawn(&child.pid, program.c_str(), actions.get(), attributes.get(),
-                  Pointers(command.arguments).data(), Pointers(environment).data());
+  const int error = posix_spawn(&child.pid, program.c_str(), actions.get(), attributes.get(),
+                                Pointers(command.arguments).data(), Pointers(environment).data());
   if (error != 0) return FailErrno("cannot start " + SafeText(command.arguments.front()), error);
   child.pidfd.Reset(static_cast<int>(syscall(SYS_pidfd_open, child.pid, 0)));
   if (!child.pidfd) {

@@ -24,9 +24,9 @@ struct Descriptor {
 };
 
 struct Command {
-  std::string program;                       // a path
-  std::vector<std::string> arguments;        // the program's name first
-  std::vector<Descriptor> descriptors = {};  // beside standard input, output and error
+  std::string program;                        // a path
+  std::vector<std::string> arguments;         // the program's name first
+  std::vector<Descriptor> descriptors = {};   // beside standard input, output and error
   std::vector<std::string> environment = {};  // "NAME=value", beside ours
 };
 

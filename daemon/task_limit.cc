@@ -51,7 +51,8 @@ std::optional<TaskLimit> FindGroupLimit(const fs::path& proc, const fs::path& cg
 std::optional<TaskLimit> FindTaskLimit() {
   auto lowest = FindGroupLimit("/proc", "/sys/fs/cgroup");
   rlimit of_user{};
-  if (geteuid() != 0 && getrlimit(RLIMIT_NPROC, &of_user) == 0 && of_user.rlim_cur != RLIM_INFINITY) {
+  if (geteuid() != 0 && getrlimit(RLIMIT_NPROC, &of_user) == 0 &&
+      of_user.rlim_cur != RLIM_INFINITY) {
     Lower(lowest, of_user.rlim_cur, "\"ulimit -u\" of its user");
   }
   return lowest;
@@ -60,7 +61,8 @@ std::optional<TaskLimit> FindTaskLimit() {
 std::string TaskWarning(const Config& config, const std::optional<TaskLimit>& limit) {
   if (!limit) return "";
   uint64_t of_one_each = config.processes.size() * kOfHost;
-  for (const ServerConfig& server : config.servers) of_one_each += kOfServer + server.limits.threads;
+  for (const ServerConfig& server : config.servers)
+    of_one_each += kOfServer + server.limits.threads;
   const uint64_t needed = kOfDaemon + of_one_each * (2 + config.keep);
   if (needed <= limit->tasks) return "";
   return "up to " + std::to_string(needed) + " tasks may be needed (" +
@@ -69,7 +71,8 @@ std::string TaskWarning(const Config& config, const std::optional<TaskLimit>& li
          " with all threads of their servers at work, with a successor and keep = " +
          std::to_string(config.keep) + " retired incarnations each), but only " +
          std::to_string(limit->tasks) + " may exist (" + limit->of +
-         "); raise that (TasksMax= of the unit), or lower [server.X.limits] threads or [reload] keep";
+         "); raise that (TasksMax= of the unit), or lower [server.X.limits] threads or [reload] "
+         "keep";
 }
 
 }  // namespace lastcall

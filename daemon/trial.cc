@@ -172,8 +172,8 @@ void TrialChild::ReadMessages() {
 // The plugin runs in that process, and could say anything.
 void TrialChild::Handle(const FromHost& message) {
   if (++said_ > kMostMessages) broken_ = true;
-  const size_t about = first_ + (message.has_trying() ? message.trying().plugin()
-                                                      : message.tried().plugin());
+  const size_t about =
+      first_ + (message.has_trying() ? message.trying().plugin() : message.tried().plugin());
   if ((!message.has_trying() && !message.has_tried()) || about != next_ ||
       next_ >= subjects_.size()) {
     broken_ = true;
@@ -211,10 +211,12 @@ void TrialChild::End() {
                               : "by " + SignalName(info.si_status);
   if (!spoke_ && !hangs_) {
     const std::string said = words_.Line();
-    result_.failures.push_back("lastcall-host --try ended " + how + (said.empty() ? "" : ": " + said));
+    result_.failures.push_back("lastcall-host --try ended " + how +
+                               (said.empty() ? "" : ": " + said));
     return;
   }
-  if (hangs_) return Blame("has not returned after " + FormatDuration(limit_) + " ([reload] ready)");
+  if (hangs_)
+    return Blame("has not returned after " + FormatDuration(limit_) + " ([reload] ready)");
   if (broken_) return Blame("writes into descriptor 3, which belongs to lastcall-host");
   Blame("ended the process " + how);
 }
@@ -284,8 +286,8 @@ TrialResult TryPlugins(const Config& config, const std::vector<std::string>& pro
   std::vector<std::jthread> threads;
   for (size_t i = 0; i < processes.size(); ++i) {
     threads.emplace_back([&, i] {
-      results[i] = TryProcess(SubjectsOf(config, processes[i]), config.ready, host_program,
-                              stop_fd.get());
+      results[i] =
+          TryProcess(SubjectsOf(config, processes[i]), config.ready, host_program, stop_fd.get());
     });
   }
   threads.clear();

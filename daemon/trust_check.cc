@@ -26,9 +26,10 @@ class Inspection {
   // A switch that does nothing must not look like one that does.
   void LookAtVariable() {
     for (const std::string& path : RelativeInTrustVariable()) {
-      problems_.push_back({{}, std::string(kTrustVariable) + " in the environment: \"" + path +
-                                   "\" is not an absolute path; write for example " +
-                                   kTrustVariable + "=/etc/lastcall:/opt/shop"});
+      problems_.push_back({{},
+                           std::string(kTrustVariable) + " in the environment: \"" + path +
+                               "\" is not an absolute path; write for example " + kTrustVariable +
+                               "=/etc/lastcall:/opt/shop"});
     }
   }
   std::vector<ConfigProblem> problems() && { return std::move(problems_); }

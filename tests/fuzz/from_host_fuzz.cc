@@ -80,8 +80,10 @@ class Scene {
   }
 
   static Supervisor::Member Member(const std::string& name, FakeProcess& process) {
-    return {name, RestartPolicy::kAlways, {name + " server"},
-            [&process](size_t, uint32_t incarnation) { return process.Make(incarnation); }};
+    return {
+        name, RestartPolicy::kAlways, {name + " server"}, [&process](size_t, uint32_t incarnation) {
+          return process.Make(incarnation);
+        }};
   }
 
   void Wait(Duration length) {

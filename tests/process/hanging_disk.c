@@ -8,7 +8,8 @@
 
 static int Open(const char* symbol, const char* path, int flags, mode_t mode) {
   while (strstr(path, "receipt.json") != NULL) pause();
-  int (*const next)(const char*, int, ...) = (int (*)(const char*, int, ...))dlsym(RTLD_NEXT, symbol);
+  int (*const next)(const char*, int, ...) =
+      (int (*)(const char*, int, ...))dlsym(RTLD_NEXT, symbol);
   return next(path, flags, mode);
 }
 

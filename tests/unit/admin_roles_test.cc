@@ -69,9 +69,10 @@ TEST(RolesTest, ADenialNamesWhatIsMissing) {
       Roles({}, {}, kOwn).Denial(kAlice, "", Role::kStranger, "drain"),
       "permission denied: uid 4000000000 is in no group that may speak to lastcalld: only root "
       "and the daemon's user may change anything; use sudo");
-  EXPECT_THAT(Roles({{"gone", std::nullopt}}, {}, kOwn).Denial(kAlice, "", Role::kStranger, "drain"),
-              HasSubstr("or start it with the group gone, once \"groupadd --system gone\" and a "
-                        "\"lastcallctl reload\" have made it known: a user without an entry"));
+  EXPECT_THAT(
+      Roles({{"gone", std::nullopt}}, {}, kOwn).Denial(kAlice, "", Role::kStranger, "drain"),
+      HasSubstr("or start it with the group gone, once \"groupadd --system gone\" and a "
+                "\"lastcallctl reload\" have made it known: a user without an entry"));
   // One that has a name is a matter of a command.
   EXPECT_THAT(roles.Denial(kAlice, "alice", Role::kStranger, "drain"),
               HasSubstr("or ask for \"usermod -aG viewers alice\" and log in again"));

@@ -222,7 +222,7 @@ TEST_F(ChannelTest, WhatWasSentBeforeTheEndIsReceivedFirst) {
   EXPECT_EQ(TryReceive(), Received::kClosed);
   EXPECT_EQ(TryReceive(), Received::kClosed);
   EXPECT_EQ(there_->TrySend(MessageOf("x")), Sent::kClosed);  // and no SIGPIPE
-  there_->Send(MessageOf("x"));  // returns
+  there_->Send(MessageOf("x"));                               // returns
 }
 
 TEST_F(ChannelTest, WaitingForAMessageEndsWithItAndWithTheOtherEnd) {

@@ -73,9 +73,8 @@ using ConfigBoundsTest = ProblemsTest;
 TEST_F(ConfigBoundsTest, KeysWithoutEndAreAProblemInTheirFile) {
   const std::string deep = Times(20'000, "a.") + "a = 1\n";
   folder_.Write("m.d/10.toml", "\n" + deep);
-  EXPECT_THAT(
-      Problems(kServer),
-      ElementsAre("m.d/10.toml:2:65: a key has more than 32 parts; none of ours has"));
+  EXPECT_THAT(Problems(kServer),
+              ElementsAre("m.d/10.toml:2:65: a key has more than 32 parts; none of ours has"));
 }
 
 TEST_F(ConfigBoundsTest, TheFilesTogetherHaveABound) {

@@ -143,7 +143,8 @@ const Mistake kServers[] = {
      "[server.b]\nlisten = [\"127.0.0.1:2\",\n  \"localhost\"]\nplugins = [\"echo\"]\n",
      "m.toml:6: server.b.listen: \"localhost\" has no port; write for example \"localhost:50051\""},
     {"AddressOfSystemd", "", "[server.b]\nlisten = [\"systemd:\"]\nplugins = [\"echo\"]\n",
-     "m.toml:5: server.b.listen: \"systemd:\" needs the name of a socket, as FileDescriptorName= of "
+     "m.toml:5: server.b.listen: \"systemd:\" needs the name of a socket, as FileDescriptorName= "
+     "of "
      "its unit has it; write for example \"systemd:web\""},
     {"SameSocketOfSystemd", "",
      "[server.b]\nlisten = [\"systemd:w\", \"systemd:w\"]\nplugins = [\"echo\"]\n",
@@ -168,7 +169,8 @@ const Mistake kServers[] = {
      "m.toml:4: server.a.tls: key is missing; write both, the paths of PEM files, or remove the "
      "section"},
     {"TlsOfClientsAlone", "", "[server.a.tls]\nclient_ca = \"x\"\n",
-     "m.toml:4: server.a.tls: certificate is missing; write both, the paths of PEM files, or remove "
+     "m.toml:4: server.a.tls: certificate is missing; write both, the paths of PEM files, or "
+     "remove "
      "the section"},
     {"TlsTypo", "", "[server.a.tls]\ncertificate = \"x\"\nkey = \"y\"\nca = \"z\"\n",
      "m.toml:7: unknown key server.a.tls.ca; known are certificate, client_ca and key"},

@@ -238,15 +238,16 @@ TEST_F(ConfigTextTest, PluginByPathKeepsItsPath) {
 }
 
 TEST_F(ConfigTextTest, EveryValueSaysWhereItWasWritten) {
-  const std::string drop_in =
-      folder_.Write("lastcalld.d/50-more.toml", "[shutdown]\ngrace = \"3s\"\n\n[server.a.limits]\n"
-                                                "streams = 7\n");
+  const std::string drop_in = folder_.Write("lastcalld.d/50-more.toml",
+                                            "[shutdown]\ngrace = \"3s\"\n\n[server.a.limits]\n"
+                                            "streams = 7\n");
   const Config config = Load(std::string(kSmall) + "[server.a.config.echo.deep]\n\"a key\" = 1\n");
   const std::string text = ToAnnotatedToml(config), main = folder_ / "lastcalld.toml";
   for (const std::string& line :
-       {"listen = [\"127.0.0.1:0\"]  # " + main + ":2\n", "plugins = [\"echo\"]  # " + main + ":3\n",
-        "\"a key\" = 1  # " + main + ":5\n", "grace = \"3s\"  # " + drop_in + ":2\n",
-        "streams = 7  # " + drop_in + ":5\n", std::string("delay = \"0s\"  # default\n"),
+       {"listen = [\"127.0.0.1:0\"]  # " + main + ":2\n",
+        "plugins = [\"echo\"]  # " + main + ":3\n", "\"a key\" = 1  # " + main + ":5\n",
+        "grace = \"3s\"  # " + drop_in + ":2\n", "streams = 7  # " + drop_in + ":5\n",
+        std::string("delay = \"0s\"  # default\n"),
         std::string("process = \"main\"  # default\n")}) {
     EXPECT_THAT(text, HasSubstr(line));
   }

@@ -211,7 +211,8 @@ TEST(ConvertTest, StagesAndLogLevelsAreFoundByName) {
 
 // Found by tests/fuzz.
 TEST(ConvertTest, TimesFarAwayAreNone) {
-  for (const char* text : {"4052-11-21T02:18:10Z", "1600-01-01T00:00:00Z", "9999-12-31T23:59:59.9Z"}) {
+  for (const char* text :
+       {"4052-11-21T02:18:10Z", "1600-01-01T00:00:00Z", "9999-12-31T23:59:59.9Z"}) {
     v1::Request message;
     message.set_at(text);
     EXPECT_EQ(FromProto(message).request.wall, WallTime()) << text;

@@ -380,9 +380,10 @@ TEST_F(VerbsTest, WatchThatBreaksIsUnreachable) {
   StartDaemon().scripts = {
       {FakeAdmin::Send(ServingStatus()), FakeAdmin::End(Code::kUnavailable, "Socket closed")}};
   EXPECT_EQ(Run({"watch"}), kExitUnreachable);
-  EXPECT_EQ(err(),
-            "lastcallctl: the connection to lastcalld broke: Socket closed; it has ended, or this user "
-            "has too many connections to it (its log says so)\n");
+  EXPECT_EQ(
+      err(),
+      "lastcallctl: the connection to lastcalld broke: Socket closed; it has ended, or this user "
+      "has too many connections to it (its log says so)\n");
 }
 
 TEST_F(VerbsTest, WatchThatIsDenied) {

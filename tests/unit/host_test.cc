@@ -1,7 +1,7 @@
 // Host with a real gRPC server and client in one process: requests from everywhere at once, leaving,
 // cancelling, and what the receipt says of it. No time is waited for, but the lengths of stages.
-#include <gtest/gtest.h>
 #include <grpcpp/grpcpp.h>
+#include <gtest/gtest.h>
 #include <unistd.h>
 
 #include <barrier>
@@ -62,16 +62,12 @@ class HostTest : public testing::Test {
  protected:
   void Start(Budget budget) {
     path_ = testing::TempDir() + "host_test_" + std::to_string(getpid()) + ".sock";
-    host_.emplace(HostOptions{.name = "test",
-                              .shutdown = budget,
-                              .signals = {},
-                              .log = log_,
-                              .observer = &observer_});
+    host_.emplace(HostOptions{
+        .name = "test", .shutdown = budget, .signals = {}, .log = log_, .observer = &observer_});
     ASSERT_TRUE(host_->AddServer({.listen = {"unix:" + path_}, .services = {&service_}}));
     thread_ = std::thread([this] { code_ = host_->Run(); });
     observer_.ready.Wait();
-    stub_ = Echo::NewStub(
-        grpc::CreateChannel("unix:" + path_, grpc::InsecureChannelCredentials()));
+    stub_ = Echo::NewStub(grpc::CreateChannel("unix:" + path_, grpc::InsecureChannelCredentials()));
   }
 
   // Begins Slow in the background and returns when its handler runs.
@@ -282,9 +278,8 @@ TEST(HostDeathTest, EndsByForceThoughLogAndObserverDoNotReturn) {
 
 TEST_F(HostTest, RequestsThatMeetTheStartAlwaysEndCleanly) {
   for (int i = 0; i < 50; ++i) {
-    Host host({.shutdown = {0s, 60s, 60s},
-               .signals = {},
-               .log = [](LogLevel, std::string_view) {}});
+    Host host(
+        {.shutdown = {0s, 60s, 60s}, .signals = {}, .log = [](LogLevel, std::string_view) {}});
     const std::string path = testing::TempDir() + "host_start_" + std::to_string(getpid());
     ASSERT_TRUE(host.AddServer({.listen = {"unix:" + path}, .services = {&service_}}));
     std::thread asking([&] {

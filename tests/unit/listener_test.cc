@@ -181,15 +181,24 @@ TEST(TcpListenerTest, KnowsWhoseClientsAnAddressWouldHave) {
     const char* asked;
     Reach reach;
   } rows[] = {
-      {"127.0.0.1", "127.0.0.1", Reach::kSame},   {"127.0.0.1", "localhost", Reach::kSame},
-      {"127.0.0.1", "0.0.0.0", Reach::kWider},    {"127.0.0.1", "*", Reach::kWider},
-      {"127.0.0.1", "127.0.0.2", Reach::kApart},  {"127.0.0.1", "[::1]", Reach::kApart},
-      {"127.0.0.1", "[::]", Reach::kApart},       {"0.0.0.0", "0.0.0.0", Reach::kSame},
-      {"0.0.0.0", "127.0.0.1", Reach::kOther},    {"0.0.0.0", "*", Reach::kWider},
-      {"0.0.0.0", "[::]", Reach::kApart},         {"[::1]", "[0:0:0:0:0:0:0:1]", Reach::kSame},
-      {"[::1]", "[::]", Reach::kWider},           {"[::]", "*", Reach::kWider},
-      {"[::]", "[::1]", Reach::kOther},           {"[::]", "0.0.0.0", Reach::kApart},
-      {"*", "*", Reach::kSame},                   {"*", "[::]", Reach::kOther},
+      {"127.0.0.1", "127.0.0.1", Reach::kSame},
+      {"127.0.0.1", "localhost", Reach::kSame},
+      {"127.0.0.1", "0.0.0.0", Reach::kWider},
+      {"127.0.0.1", "*", Reach::kWider},
+      {"127.0.0.1", "127.0.0.2", Reach::kApart},
+      {"127.0.0.1", "[::1]", Reach::kApart},
+      {"127.0.0.1", "[::]", Reach::kApart},
+      {"0.0.0.0", "0.0.0.0", Reach::kSame},
+      {"0.0.0.0", "127.0.0.1", Reach::kOther},
+      {"0.0.0.0", "*", Reach::kWider},
+      {"0.0.0.0", "[::]", Reach::kApart},
+      {"[::1]", "[0:0:0:0:0:0:0:1]", Reach::kSame},
+      {"[::1]", "[::]", Reach::kWider},
+      {"[::]", "*", Reach::kWider},
+      {"[::]", "[::1]", Reach::kOther},
+      {"[::]", "0.0.0.0", Reach::kApart},
+      {"*", "*", Reach::kSame},
+      {"*", "[::]", Reach::kOther},
       {"*", "0.0.0.0", Reach::kOther},
   };
   for (const auto& row : rows) {

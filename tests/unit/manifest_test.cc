@@ -152,7 +152,8 @@ TEST_F(ManifestTest, RefusesDamagedManifests) {
       {"\nname=echo", "\nname=ech\xff", "its manifest has a line that is not key=value"},
       {"\nname=echo", "\nname=e\u202e", "its manifest has a line that is not key=value"},
       {"\nname=echo", "\nname:echo", "its manifest has a line that is not key=value"},
-      {"echo.proto\x12", "ech\xff.proto\x12", "a name in the .proto files of its manifest is no text"},
+      {"echo.proto\x12", "ech\xff.proto\x12",
+       "a name in the .proto files of its manifest is no text"},
       {"echo.proto\x12", "echo.proto\x7f", "the .proto files in its manifest cannot be read"},
   };
   for (const auto& each : cases) {

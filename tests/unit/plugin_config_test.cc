@@ -137,17 +137,17 @@ TEST(PluginConfigTest, PluginThatReadsNothingTakesNothing) {
 }
 
 TEST(PluginConfigTest, CheckThatReadsSomeKeysIsHeldToThem) {
-  const PluginConfig config("server.a.config.b", {{"greetng", Value{"", "f.toml", 2}},
-                                                  {"zz", Value{"", "f.toml", 1}}});
+  const PluginConfig config("server.a.config.b",
+                            {{"greetng", Value{"", "f.toml", 2}}, {"zz", Value{"", "f.toml", 1}}});
   EXPECT_THAT(config.Unchecked(), IsEmpty());
   config.Text("greeting", "");
   const std::string said =
       " is not read by the plugin's Check, and is refused at a start if its constructor does not "
       "read it either; ";
-  EXPECT_THAT(config.Unchecked(),
-              ElementsAre("f.toml:1: server.a.config.b.zz" + said + "known is greeting",
-                          "f.toml:2: server.a.config.b.greetng" + said +
-                              "did you mean \"greeting\"?"));
+  EXPECT_THAT(
+      config.Unchecked(),
+      ElementsAre("f.toml:1: server.a.config.b.zz" + said + "known is greeting",
+                  "f.toml:2: server.a.config.b.greetng" + said + "did you mean \"greeting\"?"));
   config.Text("zz");
   config.Text("greetng");
   EXPECT_THAT(config.Unchecked(), IsEmpty());

@@ -1,6 +1,6 @@
 // The report of a shutdown: its sentence for people, its JSON for programs.
-#include <gtest/gtest.h>
 #include <errno.h>
+#include <gtest/gtest.h>
 #include <unistd.h>
 
 #include <csignal>

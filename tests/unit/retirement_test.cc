@@ -254,8 +254,8 @@ TEST_P(RetirementTest, NoCallIsLost) {
     callers.emplace_back([&, i, target = listener->address()] {
       grpc::ChannelArguments arguments;
       arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-      const auto stub = Echo::NewStub(grpc::CreateCustomChannel(
-          target, grpc::InsecureChannelCredentials(), arguments));
+      const auto stub = Echo::NewStub(
+          grpc::CreateCustomChannel(target, grpc::InsecureChannelCredentials(), arguments));
       std::minstd_rand random(static_cast<unsigned>(i));
       const auto longest = static_cast<unsigned>(GetParam().longest_pause_ms) + 1;
       while (!over) {

@@ -20,9 +20,7 @@ class SecretTest : public testing::Test {
     Set(folder_.path(), 0755);
   }
 
-  static void Set(const std::string& path, mode_t mode) {
-    ASSERT_EQ(chmod(path.c_str(), mode), 0);
-  }
+  static void Set(const std::string& path, mode_t mode) { ASSERT_EQ(chmod(path.c_str(), mode), 0); }
   void ExpectSecret() { EXPECT_FALSE(FindReaders(key_)) << FindReaders(key_)->what; }
   void ExpectReaders(const std::string& what, const std::string& remedy) {
     const auto readers = FindReaders(key_);
@@ -87,9 +85,7 @@ TEST_F(SecretTest, AnotherGroupMayBeAnybody) {
   ExpectSecret();
 }
 
-TEST_F(SecretTest, AMissingFileIsForOthersToTell) {
-  EXPECT_FALSE(FindReaders(folder_ / "none"));
-}
+TEST_F(SecretTest, AMissingFileIsForOthersToTell) { EXPECT_FALSE(FindReaders(folder_ / "none")); }
 
 }  // namespace
 }  // namespace lastcall

@@ -274,7 +274,8 @@ TEST_F(SignalsTest, AHandlerBreaksSystemCallsWhereItDidBefore) {
   GTEST_SKIP() << "ThreadSanitizer holds handlers back until the system call has returned";
 #endif
   for (const bool breaks : {true, false}) {
-    Put(SIGTERM, [](int) {}, breaks ? 0 : SA_RESTART);
+    Put(
+        SIGTERM, [](int) {}, breaks ? 0 : SA_RESTART);
     Read(Form::kHandler);
     int ends[2];
     ASSERT_EQ(pipe2(ends, O_CLOEXEC), 0);
@@ -500,7 +501,8 @@ TEST_F(SignalsTest, AForkedChildMayHaveAReaderOfItsOwn) {
   if (child == 0) {
     Inbox<int> received;
     const SignalReader own(
-        clock_, [&](const ReceivedSignal& signal) { received.Post(signal.number); }, Form::kHandler);
+        clock_, [&](const ReceivedSignal& signal) { received.Post(signal.number); },
+        Form::kHandler);
     kill(getpid(), SIGTERM);
     _exit(received.TakeUntil(kNever) == SIGTERM ? 0 : 1);
   }

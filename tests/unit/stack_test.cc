@@ -207,7 +207,8 @@ TEST(SymbolNameTest, NamesFunctionsOfThisProgramOfLibrariesAndOfNobody) {
   };
   EXPECT_THAT(SymbolName(inside(&BlockedInAFunctionWithAName)),
               HasSubstr("lastcall::BlockedInAFunctionWithAName("));
-  EXPECT_THAT(SymbolName(inside(&BlockedInAFunctionWithAName)), HasSubstr("+0x1 in " + std::string(program_invocation_short_name)));
+  EXPECT_THAT(SymbolName(inside(&BlockedInAFunctionWithAName)),
+              HasSubstr("+0x1 in " + std::string(program_invocation_short_name)));
   EXPECT_THAT(SymbolName(reinterpret_cast<void*>(0x10)), testing::Eq("0x10"));
 }
 

@@ -34,7 +34,9 @@ TEST(StandbyTest, OneThatIsNeverNeededEndsWithItsOwner) {
 TEST(StandbyTest, WhatWasBegunIsDoneThoughTheOwnerGoesRightAfter) {
   for (int i = 0; i < 200; ++i) {
     std::atomic<bool> done{false};
-    { Standby().Begin([&](const std::stop_token&) { done = true; }); }
+    {
+      Standby().Begin([&](const std::stop_token&) { done = true; });
+    }
     ASSERT_TRUE(done);
   }
 }

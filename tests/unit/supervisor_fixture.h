@@ -38,8 +38,9 @@ class SupervisorTest : public testing::Test {
       processes_.push_back(std::make_unique<FakeProcess>());
       members.push_back(Member(name, restart));
     }
-    supervisor_ = std::make_unique<Supervisor>(Supervisor::Options{.shutdown = budget_, .ready = kReady},
-                                               std::move(members), clock_, observer_, log_.log());
+    supervisor_ =
+        std::make_unique<Supervisor>(Supervisor::Options{.shutdown = budget_, .ready = kReady},
+                                     std::move(members), clock_, observer_, log_.log());
     supervisor_->Start();
   }
   Supervisor::Member Member(const std::string& name,

@@ -31,8 +31,9 @@ class Chaos {
                          }});
     }
     const Budget budget{Length(), Length(), Length()};
-    supervisor_.emplace(Supervisor::Options{.shutdown = budget, .ready = 1ms * (1 + Below(5'000))}, std::move(members),
-                        clock_, observer_, Log([](LogLevel, std::string_view) {}));
+    supervisor_.emplace(Supervisor::Options{.shutdown = budget, .ready = 1ms * (1 + Below(5'000))},
+                        std::move(members), clock_, observer_,
+                        Log([](LogLevel, std::string_view) {}));
     supervisor_->Start();
     Check();
   }

@@ -29,8 +29,9 @@ class ReplaceTest : public SupervisorTest {
           ++over_;
           outcomes_.clear();
           for (const Supervisor::Outcome& one : all) {
-            outcomes_.push_back(one.process + ": " +
-                                (one.failure.empty() ? std::to_string(one.incarnation) : one.failure));
+            outcomes_.push_back(
+                one.process + ": " +
+                (one.failure.empty() ? std::to_string(one.incarnation) : one.failure));
           }
         });
     ASSERT_TRUE(begun) << begun.error().message;

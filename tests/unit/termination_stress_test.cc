@@ -64,24 +64,12 @@ class Waiter {
     do {
       const Stage stage = kStages[random_() % kStages.size()];
       switch (random_() % 6) {
-        case 0:
-          Wait(stage);
-          break;
-        case 1:
-          Poll(stage);
-          break;
-        case 2:
-          Token(stage);
-          break;
-        case 3:
-          Inline(stage);
-          break;
-        case 4:
-          Elsewhere(stage);
-          break;
-        case 5:
-          Moved(stage);
-          break;
+        case 0: Wait(stage); break;
+        case 1: Poll(stage); break;
+        case 2: Token(stage); break;
+        case 3: Inline(stage); break;
+        case 4: Elsewhere(stage); break;
+        case 5: Moved(stage); break;
       }
     } while (!view_.Reached(Stage::kStopped));
     // Everything once more when all is over.

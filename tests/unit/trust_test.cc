@@ -46,12 +46,12 @@ class TrustTest : public testing::Test {
     EXPECT_EQ(flaw.path, folder_ / of);
     EXPECT_THAT(flaw.what, HasSubstr(what));
     EXPECT_EQ(flaw.remedy, remedy + " " + (folder_ / of));
-    EXPECT_EQ(found.error().error.message,
-              (folder_ / name) + " is not trusted: " + flaw.path + " " + flaw.what + ": run \"" +
-                  flaw.remedy + "\"" +
-                  (flaw.by_mode
-                       ? "; or, where no one else can get there, set LASTCALL_TRUST=" + flaw.path
-                       : ""));
+    EXPECT_EQ(
+        found.error().error.message,
+        (folder_ / name) + " is not trusted: " + flaw.path + " " + flaw.what + ": run \"" +
+            flaw.remedy + "\"" +
+            (flaw.by_mode ? "; or, where no one else can get there, set LASTCALL_TRUST=" + flaw.path
+                          : ""));
   }
   static std::string Read(const Result<UniqueFd>& fd) {
     if (!fd) return fd.error().message;

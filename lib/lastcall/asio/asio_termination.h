@@ -238,9 +238,10 @@ class AsioTermination {
       // Under no lock: a late subscriber is told inside. Only the first operation comes here.
       // Posting is all there is to do, in whichever thread.
       const auto here = [](const Callback& post) { post(); };
-      auto subscription = termination.OnReached(stage, here, [weak = this->weak_from_this(), stage] {
-        if (const auto self = weak.lock()) self->Post(stage);
-      });
+      auto subscription =
+          termination.OnReached(stage, here, [weak = this->weak_from_this(), stage] {
+            if (const auto self = weak.lock()) self->Post(stage);
+          });
       std::lock_guard lock(mutex);
       at(stage).subscription = std::move(subscription);
     }

@@ -15,8 +15,8 @@ struct Unit {
   double seconds;
 };
 
-constexpr std::array<Unit, 7> kUnits{{
-    {"ns", 1e-9}, {"us", 1e-6}, {"ms", 1e-3}, {"s", 1}, {"m", 60}, {"h", 3600}, {"d", 86400}}};
+constexpr std::array<Unit, 7> kUnits{
+    {{"ns", 1e-9}, {"us", 1e-6}, {"ms", 1e-3}, {"s", 1}, {"m", 60}, {"h", 3600}, {"d", 86400}}};
 
 const Unit* FindUnit(std::string_view name) {
   for (const Unit& unit : kUnits) {
@@ -26,8 +26,8 @@ const Unit* FindUnit(std::string_view name) {
 }
 
 tl::unexpected<Error> BadDuration(std::string_view text, std::string_view why) {
-  return Fail(Code::kInvalidArgument, "\"" + std::string(text) + "\" is not a duration: " +
-                                          std::string(why) +
+  return Fail(Code::kInvalidArgument, "\"" + std::string(text) +
+                                          "\" is not a duration: " + std::string(why) +
                                           "; write for example \"250ms\", \"5s\" or \"1m30s\"");
 }
 
@@ -46,8 +46,8 @@ Result<Duration> ParseDuration(std::string_view text) {
   std::string_view rest = text;
   while (!rest.empty()) {
     double number = 0;
-    const auto [end, error] = std::from_chars(rest.data(), rest.data() + rest.size(), number,
-                                              std::chars_format::fixed);
+    const auto [end, error] =
+        std::from_chars(rest.data(), rest.data() + rest.size(), number, std::chars_format::fixed);
     if (error != std::errc() || !std::isfinite(number)) {
       return BadDuration(text, "it needs a number with a unit");
     }

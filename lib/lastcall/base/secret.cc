@@ -58,8 +58,8 @@ std::optional<Flaw> FindReaders(const std::string& path) {
   struct stat status {};
   if (error || stat(real.c_str(), &status) != 0) return std::nullopt;
   const bool everybody = (status.st_mode & S_IROTH) != 0 && MayGetTo(real, std::nullopt);
-  const bool group = (status.st_mode & S_IRGRP) != 0 && !IsOurs(status.st_gid) &&
-                     MayGetTo(real, status.st_gid);
+  const bool group =
+      (status.st_mode & S_IRGRP) != 0 && !IsOurs(status.st_gid) && MayGetTo(real, status.st_gid);
   if (!everybody && !group) return std::nullopt;
   return Flaw{SafeText(real),
               "may be read by " +

@@ -151,9 +151,8 @@ void Walk::Judge(const UniqueFd& fd, const struct stat& status, const std::strin
   if (sticky) return;
   const bool everybody = (status.st_mode & 002) != 0;
   Add({path,
-       "may be written by " +
-           (everybody ? "everybody" : "the group " + GroupName(status.st_gid)) + " (" +
-           ModeText(status.st_mode) + ")",
+       "may be written by " + (everybody ? "everybody" : "the group " + GroupName(status.st_gid)) +
+           " (" + ModeText(status.st_mode) + ")",
        "chmod go-w " + ShellArgument(path), true, read_only});
 }
 

@@ -18,10 +18,10 @@ namespace lastcall {
 
 // What is wrong with one file, folder or link on the way.
 struct Flaw {
-  std::string path;    // made safe
-  std::string what;    // "belongs to alice (uid 1000)", "may be written by everybody (mode 0777)"
-  std::string remedy;  // a command: "chmod go-w /opt/shop"
-  bool by_mode = false;    // its mode lets others write, which kTrustVariable can excuse
+  std::string path;      // made safe
+  std::string what;      // "belongs to alice (uid 1000)", "may be written by everybody (mode 0777)"
+  std::string remedy;    // a command: "chmod go-w /opt/shop"
+  bool by_mode = false;  // its mode lets others write, which kTrustVariable can excuse
   bool read_only = false;  // the mount, so that the command is for where it is mounted from
 };
 

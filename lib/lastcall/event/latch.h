@@ -45,7 +45,7 @@ class Latch {
 
   mutable std::atomic<uint32_t> state_{0};  // the futex word
   mutable std::mutex fd_mutex_;
-  mutable UniqueFd read_end_;   // readable (end of file) once write_end_ is shut
+  mutable UniqueFd read_end_;  // readable (end of file) once write_end_ is shut
   mutable UniqueFd write_end_;
 };
 

@@ -119,8 +119,9 @@ struct Subscription::Entry : std::enable_shared_from_this<Entry> {
   // The others must hear of it all the same, and so must the loop, behind whoever tells.
   static void SayThrown(const std::string& what) {
     try {
-      LogQueue::Stderr()(LogLevel::kWarning,
-                         "lastcall: an executor threw, and what it was given is dropped: " + SafeText(what));
+      LogQueue::Stderr()(
+          LogLevel::kWarning,
+          "lastcall: an executor threw, and what it was given is dropped: " + SafeText(what));
     } catch (const std::system_error&) {
       // No thread is left.
     }

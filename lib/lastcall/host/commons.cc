@@ -139,12 +139,14 @@ void Commons::CompareHandlers(const std::string& who) {
     const std::string what = "has set " + SignalName(signal) + " to " + DescribeHandler(now);
     if (IsLastcalls(signal)) {
       sigaction(signal, &before, nullptr);
-      Say(who, what + "; it was put back, for the host reads that signal for everybody. Wait for the "
-                      "end with PluginHost::termination()");
+      Say(who, what +
+                   "; it was put back, for the host reads that signal for everybody. Wait for the "
+                   "end with PluginHost::termination()");
     } else {
       before = now;
-      Say(who, what + ", in a process that it may share; leave signals alone, or give its server a "
-                      "process of its own (process = \"…\")");
+      Say(who, what +
+                   ", in a process that it may share; leave signals alone, or give its server a "
+                   "process of its own (process = \"…\")");
     }
   }
 }
@@ -169,9 +171,10 @@ void Commons::CompareMasks(const std::string& who) {
 void Commons::CompareChildren(const std::string& who) {
   for (const pid_t child : Children()) {
     if (!children_.emplace(child, who).second) continue;
-    Say(who, "has started the " + DescribeChild(child) +
-                 ", which nobody supervises; a fork() without exec copies every connection of this "
-                 "process. Make it a process of its own ([process.X] command), or end it in Stop()");
+    Say(who,
+        "has started the " + DescribeChild(child) +
+            ", which nobody supervises; a fork() without exec copies every connection of this "
+            "process. Make it a process of its own ([process.X] command), or end it in Stop()");
   }
 }
 

@@ -34,8 +34,8 @@ class Commons {
   const Log log_;
   const bool masked_;  // whether this program blocks the signals that Lastcall reads
   std::map<int, struct sigaction> handlers_;
-  std::set<pid_t> open_threads_;            // known to have one of them open
-  std::map<pid_t, std::string> children_;   // known, with who started them; empty: no matter
+  std::set<pid_t> open_threads_;           // known to have one of them open
+  std::map<pid_t, std::string> children_;  // known, with who started them; empty: no matter
 };
 
 }  // namespace lastcall

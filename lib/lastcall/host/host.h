@@ -70,8 +70,8 @@ struct HostOptions {
   uint32_t incarnation = 0;
   Budget shutdown = {};
   std::optional<Duration> quiet = {};  // ends delay early when no new call came for that long
-  bool accept_when_ready = true;  // false: SetAccepting(true) does it
-  Instant ready_by = kNever;      // a start that takes longer is refused, by the plugin's name
+  bool accept_when_ready = true;       // false: SetAccepting(true) does it
+  Instant ready_by = kNever;           // a start that takes longer is refused, by the plugin's name
   std::optional<SignalReader::Form> signals = SignalReader::Form::kWait;  // empty: reads none
   // void(LogLevel, std::string_view); empty: warnings and errors to stderr. Called in a thread of
   // its own, one line after another, so that nothing waits for it; see LogQueue.

@@ -54,7 +54,8 @@ int HostLoop::Run() {
   std::optional<SignalReader> signals;
   if (options_.signals) {
     signals.emplace(
-        clock_, [this](const ReceivedSignal& signal) { Post([this, signal] { OnSignal(signal); }); },
+        clock_,
+        [this](const ReceivedSignal& signal) { Post([this, signal] { OnSignal(signal); }); },
         *options_.signals);
   }
   StartSites();
@@ -122,10 +123,9 @@ void HostLoop::OnStarted(const Result<>& started) {
 // Somebody's constructor does not return: nothing can be stopped in good order.
 void HostLoop::OnStartOverdue() {
   const auto activity = plugin_thread_.activity();
-  const std::string what =
-      activity ? activity->what + " has not returned after " +
-                     FormatDuration(clock_.Now() - activity->since)
-               : "the start takes too long";
+  const std::string what = activity ? activity->what + " has not returned after " +
+                                          FormatDuration(clock_.Now() - activity->since)
+                                    : "the start takes too long";
   RefuseStart({Code::kInternal, what}, Duration::zero());
 }
 
@@ -143,14 +143,12 @@ void HostLoop::RefuseStart(const Error& error, std::optional<Duration> cancel) {
 void HostLoop::OnSignal(const ReceivedSignal& signal) {
   const SignalAction action = signal_table_.Decide(signal, lifecycle_.stage());
   switch (action) {
-    case SignalAction::kDump:
-      return OnDump();
+    case SignalAction::kDump: return OnDump();
     case SignalAction::kReload:
       return Say(LogLevel::kWarning, "SIGHUP: this process has no configuration to reload");
     case SignalAction::kRefuseReload:
       return Say(LogLevel::kWarning, "SIGHUP: refused, for a shutdown is under way");
-    default:
-      return OnRequest(RequestOf(signal, action));
+    default: return OnRequest(RequestOf(signal, action));
   }
 }
 
@@ -274,9 +272,7 @@ void HostLoop::StopPlugins() {
   });
 }
 
-void HostLoop::OnPluginsStopped() {
-  Apply(lifecycle_.Happened(Happening::kWasDone, clock_.Now()));
-}
+void HostLoop::OnPluginsStopped() { Apply(lifecycle_.Happened(Happening::kWasDone, clock_.Now())); }
 
 void HostLoop::EnterStopped() {
   if (lifecycle_.ran_out()) {

@@ -81,7 +81,7 @@ class HostLoop {
   std::vector<std::unique_ptr<Site>> sites_;  // the plugin thread's while it starts and stops them
   std::optional<Commons> commons_;            // the plugin thread's
   std::atomic<bool> abandon_start_{false};
-  bool started_ = false;   // the plugin thread is done with starting
+  bool started_ = false;  // the plugin thread is done with starting
   bool stopping_plugins_ = false;
   bool may_accept_ = false;
   bool replaced_ = false;  // stopping, for a successor has taken over

@@ -107,15 +107,16 @@ Result<> Site::Start(PluginThread& thread, const Surroundings& surroundings, Com
     if (const auto made = MakePlugin(thread, surroundings, commons, source); !made) return made;
   }
   if (abandoned.load()) return {};
-  auto server = Server::Start(
-      {.name = spec_.name,
-       .listeners = std::move(spec_.listeners),
-       .services = spec_.services,
-       .reflection = spec_.reflection,
-       .limits = spec_.limits,
-       .tls = std::move(spec_.tls),
-       .warn = [log = surroundings.log](const std::string& what) { log(LogLevel::kWarning, what); }},
-      surroundings.clock, surroundings.termination);
+  auto server =
+      Server::Start({.name = spec_.name,
+                     .listeners = std::move(spec_.listeners),
+                     .services = spec_.services,
+                     .reflection = spec_.reflection,
+                     .limits = spec_.limits,
+                     .tls = std::move(spec_.tls),
+                     .warn = [log = surroundings.log](
+                                 const std::string& what) { log(LogLevel::kWarning, what); }},
+                    surroundings.clock, surroundings.termination);
   if (!server) return tl::unexpected(server.error());
   server_ = std::move(*server);
   for (const Hosted& hosted : plugins_) hosted.context->SetServer(server_.get());

@@ -12,7 +12,7 @@ namespace lastcall {
 struct Cause {
   enum class Kind : uint8_t {
     kSignal,
-    kAdmin,       // lastcallctl, or whoever speaks to the admin socket
+    kAdmin,  // lastcallctl, or whoever speaks to the admin socket
     kPlugin,
     kProgram,     // the program that embeds the library
     kProcess,     // a process failed

@@ -101,17 +101,10 @@ void Ledger::EndedEarly(Stage stage, Instant now) {
     return planned == kNever ? instant : Earlier(instant, planned - now);
   };
   switch (stage) {
-    case Stage::kDelay:
-      plan_ = {now, follow(plan_.cancel), follow(plan_.end)};
-      break;
-    case Stage::kGrace:
-      plan_ = {plan_.grace, now, follow(plan_.end)};
-      break;
-    case Stage::kCancel:
-      plan_.end = now;
-      break;
-    default:
-      break;
+    case Stage::kDelay: plan_ = {now, follow(plan_.cancel), follow(plan_.end)}; break;
+    case Stage::kGrace: plan_ = {plan_.grace, now, follow(plan_.end)}; break;
+    case Stage::kCancel: plan_.end = now; break;
+    default: break;
   }
   // A stage without end that ended all the same: what follows has its configured length.
   if (planned == kNever && stage == Stage::kDelay) plan_.cancel = After(now, configured_.grace);

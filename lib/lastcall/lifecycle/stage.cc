@@ -11,6 +11,7 @@ constexpr Stage S = Stage::kStarting, V = Stage::kServing, D = Stage::kDelay, G 
 // A stop that comes while starting has no call to wait for: it goes straight to cancel, where what
 // was started is stopped.
 constexpr Stage kNext[kStages.size()][kHappenings.size()] = {
+    // clang-format off
     //            ready  stop  instant  quiet  idle  done  failed
     /* starting */ {V,    C,    S,       S,     S,    S,    X},
     /* serving  */ {V,    D,    V,       V,     V,    V,    X},
@@ -19,6 +20,7 @@ constexpr Stage kNext[kStages.size()][kHappenings.size()] = {
     /* cancel   */ {C,    C,    X,       C,     C,    X,    X},
     /* stopped  */ {X,    X,    X,       X,     X,    X,    X},
 };
+// clang-format on
 
 constexpr std::string_view kStageNames[] = {"starting", "serving", "delay",
                                             "grace",    "cancel",  "stopped"};

@@ -21,18 +21,18 @@ inline constexpr std::array kStages{Stage::kStarting, Stage::kServing, Stage::kD
 
 // What happens to an incarnation. Past tense: it has happened.
 enum class Happening : uint8_t {
-  kBecameReady,     // everything is started
-  kStopRequested,   // the first request is in the ledger
-  kInstantPassed,   // the planned end of the stage
-  kWentQuiet,       // no new call for the configured length
-  kWentIdle,        // nothing is in flight
-  kWasDone,         // everything is stopped
-  kFailed,          // it could not start, or it is gone
+  kBecameReady,    // everything is started
+  kStopRequested,  // the first request is in the ledger
+  kInstantPassed,  // the planned end of the stage
+  kWentQuiet,      // no new call for the configured length
+  kWentIdle,       // nothing is in flight
+  kWasDone,        // everything is stopped
+  kFailed,         // it could not start, or it is gone
 };
-inline constexpr std::array kHappenings{
-    Happening::kBecameReady, Happening::kStopRequested, Happening::kInstantPassed,
-    Happening::kWentQuiet,   Happening::kWentIdle,      Happening::kWasDone,
-    Happening::kFailed};
+inline constexpr std::array kHappenings{Happening::kBecameReady,   Happening::kStopRequested,
+                                        Happening::kInstantPassed, Happening::kWentQuiet,
+                                        Happening::kWentIdle,      Happening::kWasDone,
+                                        Happening::kFailed};
 
 // The stage after `happening`; `stage` itself where it changes nothing. Total.
 Stage Next(Stage stage, Happening happening);

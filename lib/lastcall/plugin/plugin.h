@@ -95,10 +95,11 @@ constexpr auto CheckOf() -> void (*)(const PluginConfig&) {
 
 // Makes `type`, a Plugin constructible from PluginHost&, the plugin of this shared object. An
 // optional `static void Check(const PluginConfig&)` runs at `lastcalld --check`; it throws on error.
-#define LASTCALL_PLUGIN(type, version_text)                                                     \
-  extern "C" __attribute__((visibility("default"))) const ::lastcall::PluginEntry               \
-      lastcall_plugin = {::lastcall::kPluginAbi, version_text,                                  \
-                         [](::lastcall::PluginHost& host) -> std::unique_ptr<::lastcall::Plugin> { \
-                           return std::make_unique<type>(host);                                 \
-                         },                                                                     \
-                         ::lastcall::internal::CheckOf<type>()};
+#define LASTCALL_PLUGIN(type, version_text)                                     \
+  extern "C" __attribute__((visibility("default")))                             \
+  const ::lastcall::PluginEntry lastcall_plugin = {                             \
+      ::lastcall::kPluginAbi, version_text,                                     \
+      [](::lastcall::PluginHost& host) -> std::unique_ptr<::lastcall::Plugin> { \
+        return std::make_unique<type>(host);                                    \
+      },                                                                        \
+      ::lastcall::internal::CheckOf<type>()};

@@ -10,8 +10,8 @@
 #include <utility>
 
 #include "lastcall/base/log_queue.h"
-#include "lastcall/event/end_in_time.h"
 #include "lastcall/base/safe_text.h"
+#include "lastcall/event/end_in_time.h"
 #include "lastcall/event/inbox.h"
 
 namespace lastcall {
@@ -140,7 +140,7 @@ class Program::Loop {
   Lifecycle lifecycle_;
   std::atomic<Stage> stage_{Stage::kStarting};  // as the others may see it
   std::once_flag noted_;
-  uint64_t finished_before_ = 0;                // what had finished when the first request came
+  uint64_t finished_before_ = 0;  // what had finished when the first request came
   bool ended_ = false;
   Receipt receipt_;
   std::optional<SignalReader> signals_;
@@ -201,15 +201,13 @@ Instant Program::Loop::QuietAt() const {
 void Program::Loop::OnSignal(const ReceivedSignal& signal) {
   const SignalAction action = signal_table_.Decide(signal, lifecycle_.stage());
   switch (action) {
-    case SignalAction::kDump:
-      return OnDump();
+    case SignalAction::kDump: return OnDump();
     case SignalAction::kReload:
       if (signal.handled) return;  // there is somebody to reload
       return Say(LogLevel::kWarning, "SIGHUP: this process has no configuration to reload");
     case SignalAction::kRefuseReload:
       return Say(LogLevel::kWarning, "SIGHUP: refused, for a shutdown is under way");
-    default:
-      return OnRequest(RequestOf(signal, action));
+    default: return OnRequest(RequestOf(signal, action));
   }
 }
 
@@ -338,7 +336,8 @@ Result<> Program::CheckProcess() const {
   if (getpid() == pid_) return {};
   return Fail(Code::kFailedPrecondition,
               "process " + std::to_string(getpid()) + " was forked and has no lifecycle: that is " +
-                  "in " + std::to_string(pid_) + "; ask that one to stop (SIGTERM), or exec, or make a " +
+                  "in " + std::to_string(pid_) +
+                  "; ask that one to stop (SIGTERM), or exec, or make a " +
                   "lifecycle after the fork");
 }
 

@@ -32,7 +32,7 @@ Work WorkList::Enter(Kind kind, std::string name, std::string peer, Instant now)
 
 void WorkList::End(std::list<Work::Entry>::iterator entry) {
   if (getpid() != pid_) return;  // somebody may have had the lock when it was copied
-  std::list<Work::Entry> one;  // destroyed outside the lock
+  std::list<Work::Entry> one;    // destroyed outside the lock
   std::lock_guard lock(mutex_);
   auto& all = entries(entry->kind);
   one.splice(one.end(), all, entry);

@@ -30,7 +30,7 @@ class Work {
   enum class Kind : uint8_t {
     kInFlight,  // a call or a job: grace lasts while there is one
     kPart,      // a pool, a file: cancel lasts until it is closed
-    kHold,      // a server that drains: grace and cancel last until it is done; not counted as a call
+    kHold,  // a server that drains: grace and cancel last until it is done; not counted as a call
   };
   static constexpr size_t kKinds = 3;
   struct Info {

@@ -123,8 +123,8 @@ bool Acceptor::AcceptBatch(size_t listener, Order order, Instant by) {
       BackOff("the limit of connections is reached");
       return true;
     }
-    UniqueFd connection(accept4(listeners_[listener].fd(), nullptr, nullptr,
-                                SOCK_NONBLOCK | SOCK_CLOEXEC));
+    UniqueFd connection(
+        accept4(listeners_[listener].fd(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
     if (connection) {
       callbacks_.accepted(listener, std::move(connection));
       continue;

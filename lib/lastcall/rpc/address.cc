@@ -232,9 +232,11 @@ Result<Address> ParseSystemd(std::string_view text) {
   address.kind = Address::Kind::kSystemd;
   address.path = text.substr(kSystemd.size());
   address.text = text;
-  if (address.path.empty() || address.path.size() > 255 || address.path.find(':') != address.path.npos) {
-    return Bad(Quoted(text) + " needs the name of a socket, as FileDescriptorName= of its unit has "
-                              "it; write for example \"systemd:web\"");
+  if (address.path.empty() || address.path.size() > 255 ||
+      address.path.find(':') != address.path.npos) {
+    return Bad(Quoted(text) +
+               " needs the name of a socket, as FileDescriptorName= of its unit has "
+               "it; write for example \"systemd:web\"");
   }
   return address;
 }

@@ -32,7 +32,7 @@ struct Address {
   std::string group;   // empty: the daemon's
   // The group's number, where it was looked up already; kNoGroup: this machine has no such group.
   std::optional<gid_t> group_id = {};
-  std::string text;    // as written
+  std::string text;  // as written
 
   // A relative unix path is below `folder`; without a folder it is refused.
   // Fails: kInvalidArgument, with what is wrong and an example.

@@ -25,8 +25,6 @@ grpc::Status Call::LeaveStatus() const {
                       "the server is stopping and asked this call to leave; reconnect and resume");
 }
 
-Instant Call::cancel_instant() const {
-  return live_ != nullptr ? live_->cancel_instant() : kNever;
-}
+Instant Call::cancel_instant() const { return live_ != nullptr ? live_->cancel_instant() : kNever; }
 
 }  // namespace lastcall

@@ -262,9 +262,9 @@ void CallRegistry::Leave(const std::stop_token& end, Instant from, Instant by) {
   const Duration span = std::max(Duration::zero(), Duration(by - start));
   for (size_t i = 0; i < calls.size() && !end.stop_requested(); ++i) {
     std::unique_lock lock(mutex);
-    const Instant turn = start + Duration(static_cast<int64_t>(
-                                     static_cast<double>(span.count()) * static_cast<double>(i) /
-                                     static_cast<double>(calls.size())));
+    const Instant turn = start + Duration(static_cast<int64_t>(static_cast<double>(span.count()) *
+                                                               static_cast<double>(i) /
+                                                               static_cast<double>(calls.size())));
     ended.wait_until(lock, end, turn, [] { return false; });
     calls[i]->TellToLeave();
   }

@@ -74,7 +74,7 @@ class LiveCall {
   void Signal(bool leaving);
   CallInfo info() const;
 
-  CallRegistry& registry_;  // valid until End
+  CallRegistry& registry_;                        // valid until End
   const grpc::ServerContextBase* const context_;  // valid until Returned
   Gate& method_;
   const std::string& name_;

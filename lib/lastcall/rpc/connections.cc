@@ -58,7 +58,8 @@ void Connections::ForEachLiving(F action) {
   }
   std::lock_guard one_at_a_time(scratch_mutex_);
   for (const auto& [fd, cookie] : known) {
-    const bool living = dup3(fd, scratch_.get(), O_CLOEXEC) >= 0 && CookieOf(scratch_.get()) == cookie;
+    const bool living =
+        dup3(fd, scratch_.get(), O_CLOEXEC) >= 0 && CookieOf(scratch_.get()) == cookie;
     if (living) action(scratch_.get());
     dup3(nothing_.get(), scratch_.get(), O_CLOEXEC);
     if (living) continue;

@@ -78,8 +78,8 @@ class Guard final : public grpc::experimental::ServerInterceptorFactoryInterface
   grpc::experimental::Interceptor* CreateServerInterceptor(
       grpc::experimental::ServerRpcInfo* info) override {
     if (IsHousekeeping(info->method())) return nullptr;
-    return new Guarded(calls_.Begin(info->server_context(), info->method()),
-                       info->server_context(), refused_);
+    return new Guarded(calls_.Begin(info->server_context(), info->method()), info->server_context(),
+                       refused_);
   }
 
  private:

@@ -38,9 +38,7 @@ Step* Tag(std::function<void(bool ok)> run) {
 HealthCheckResponse Response(HealthBoard::Status status) {
   HealthCheckResponse response;
   switch (status) {
-    case HealthBoard::Status::kServing:
-      response.set_status(HealthCheckResponse::SERVING);
-      break;
+    case HealthBoard::Status::kServing: response.set_status(HealthCheckResponse::SERVING); break;
     case HealthBoard::Status::kNotServing:
       response.set_status(HealthCheckResponse::NOT_SERVING);
       break;

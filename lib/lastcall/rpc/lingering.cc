@@ -202,9 +202,7 @@ void Lingering::Unmute() {
   }
 }
 
-bool Lingering::Shutdown(int fd) {
-  return connections_.Has(fd) && RawShutdown(fd, SHUT_WR) == 0;
-}
+bool Lingering::Shutdown(int fd) { return connections_.Has(fd) && RawShutdown(fd, SHUT_WR) == 0; }
 
 bool Lingering::Close(int fd) {
   {

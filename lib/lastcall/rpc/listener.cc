@@ -139,7 +139,7 @@ class Clients {
            (these == kAll || others == kAll || these == others);
   }
 
-  in_port_t port_;         // 0: of no TCP socket
+  in_port_t port_;          // 0: of no TCP socket
   std::string four_, six_;  // of IPv4 and IPv6: one address, kAll, or none
 };
 
@@ -243,7 +243,8 @@ Result<Listener> Listener::Bind(const Address& address,
                                 const std::vector<const Listener*>& narrower) {
   if (address.kind == Address::Kind::kTcp) return BindTcp(address, narrower);
   if (address.kind == Address::Kind::kSystemd) {
-    return CannotListen(Code::kInvalidArgument, address, "only lastcalld takes sockets from systemd");
+    return CannotListen(Code::kInvalidArgument, address,
+                        "only lastcalld takes sockets from systemd");
   }
   auto made = ListenOnPath(address);
   if (!made) return tl::unexpected(made.error());

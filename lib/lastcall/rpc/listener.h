@@ -68,9 +68,9 @@ class Listener {
   // How the clients of `address`, whose host is no name to look up, are to those of this socket.
   enum class Reach : uint8_t {
     kApart,
-    kSame,    // however it is written, and with whichever mode and group
-    kWider,   // these and others
-    kOther,   // not all of these
+    kSame,   // however it is written, and with whichever mode and group
+    kWider,  // these and others
+    kOther,  // not all of these
   };
   Reach ReachOf(const Address& address) const;
   enum class Fault : uint8_t { kNone, kPathGone, kShutDown };

@@ -52,8 +52,7 @@ class ChoosePlugins final : public grpc::ServerBuilderOption {
 
   void UpdateArguments(grpc::ChannelArguments*) override {}
   void UpdatePlugins(std::vector<std::unique_ptr<grpc::ServerBuilderPlugin>>* plugins) override {
-    std::erase_if(*plugins,
-                  [](const auto& plugin) { return plugin->name() == kReflectionPlugin; });
+    std::erase_if(*plugins, [](const auto& plugin) { return plugin->name() == kReflectionPlugin; });
     if (reflection_) {
       plugins->push_back(std::make_unique<grpc::reflection::ProtoServerReflectionPlugin>());
     }
@@ -125,7 +124,8 @@ class Refusals {
     warn_("server \"" + server_ + "\": " + std::to_string(count) +
           (count == 1 ? " call was" : " calls were") +
           " refused (RESOURCE_EXHAUSTED) so far: " + std::to_string(threads_) +
-          " synchronous handlers are at work, its limit of threads; raise it, or look for handlers that "
+          " synchronous handlers are at work, its limit of threads; raise it, or look for handlers "
+          "that "
           "do not return");
   }
 
@@ -134,7 +134,8 @@ class Refusals {
   const uint32_t threads_;
   const std::function<void(const std::string&)> warn_;
   std::atomic<uint64_t> count_{0};
-  std::atomic<std::chrono::steady_clock::duration> due_{std::chrono::steady_clock::duration::zero()};
+  std::atomic<std::chrono::steady_clock::duration> due_{
+      std::chrono::steady_clock::duration::zero()};
 };
 
 // As protobuf knows them: a grpc::Service keeps its methods to itself. One without descriptors
@@ -181,10 +182,11 @@ Result<std::unique_ptr<Server>> Server::Start(ServerOptions options, const Clock
   try {
     return Build(std::move(options), clock, std::move(termination));
   } catch (const std::system_error& error) {
-    return Fail(Code::kResourceExhausted,
-                "server \"" + name + "\": no thread can be made (" + error.code().message() +
-                    "); raise the limit of tasks: TasksMax= of the unit, pids.max of the container, "
-                    "or \"ulimit -u\"");
+    return Fail(
+        Code::kResourceExhausted,
+        "server \"" + name + "\": no thread can be made (" + error.code().message() +
+            "); raise the limit of tasks: TasksMax= of the unit, pids.max of the container, "
+            "or \"ulimit -u\"");
   }
 }
 
@@ -205,13 +207,14 @@ Result<std::unique_ptr<Server>> Server::Build(ServerOptions options, const Clock
                  ") cannot send clients away by itself; connections end every " +
                  FormatDuration(age) + ", and stopping takes as long while clients are connected");
   } else if (!Lingering::Works()) {
-    options.warn("server \"" + options.name + "\": this program has a close() or shutdown() of its "
+    options.warn("server \"" + options.name +
+                 "\": this program has a close() or shutdown() of its "
                  "own; a few calls may be lost when the server stops");
   }
   std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> guards;
-  guards.push_back(MakeGuard(
-      server->calls_, [refusals = std::make_shared<Refusals>(options.name, options.limits.threads,
-                                                             options.warn)] { refusals->Count(); }));
+  guards.push_back(MakeGuard(server->calls_, [refusals = std::make_shared<Refusals>(
+                                                  options.name, options.limits.threads,
+                                                  options.warn)] { refusals->Count(); }));
   builder.experimental().SetInterceptorCreators(std::move(guards));
   for (grpc::Service* service : options.services) builder.RegisterService(service);
   grpc.health_service.Register(builder);
@@ -221,8 +224,7 @@ Result<std::unique_ptr<Server>> Server::Build(ServerOptions options, const Clock
   }
   for (size_t i = 0; i < std::max<size_t>(options.listeners.size(), 1); ++i) {
     grpc.entrances.push_back(builder.experimental().AddExternalConnectionAcceptor(
-        grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD,
-        credentials));
+        grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD, credentials));
   }
   grpc.server = builder.BuildAndStart();
   if (grpc.server == nullptr) {
@@ -236,9 +238,8 @@ Result<std::unique_ptr<Server>> Server::Build(ServerOptions options, const Clock
                  "\" mixes synchronous and callback services: gRPC then serves the synchronous "
                  "ones from the callback threads too; give each kind a server of its own");
   }
-  std::erase_if(server->services_, [](const std::string& service) {
-    return IsHousekeeping("/" + service + "/");
-  });
+  std::erase_if(server->services_,
+                [](const std::string& service) { return IsHousekeeping("/" + service + "/"); });
   for (const std::string& service : server->services_) {
     grpc.health.AddService(service);
     AddMethods(service, server->calls_);

@@ -34,11 +34,11 @@ namespace lastcall {
 
 struct ServerOptions {
   std::string name;
-  std::vector<Listener> listeners;  // none: its connections come by Take
+  std::vector<Listener> listeners;       // none: its connections come by Take
   std::vector<grpc::Service*> services;  // must outlive the server
   bool reflection = false;
   ServerLimits limits;
-  std::optional<TlsMaterial> tls;  // as LoadTls gives it; empty: plaintext
+  std::optional<TlsMaterial> tls;                // as LoadTls gives it; empty: plaintext
   std::function<void(const std::string&)> warn;  // any thread
   // When given: as if gRPC could not send a GOAWAY alone. The age that connections reach instead.
   std::optional<Duration> age;

@@ -100,8 +100,9 @@ Result<TlsMaterial> LoadTls(const TlsFiles& files, const Trust* trust) {
   const Key parsed(
       PEM_read_bio_PrivateKey(BioOf(tls.key).get(), nullptr, NoPassphrase, &encrypted));
   if (encrypted) {
-    return Bad(files.key, "is encrypted; take the passphrase away with \"openssl pkey\" and protect "
-                          "the file by its mode");
+    return Bad(files.key,
+               "is encrypted; take the passphrase away with \"openssl pkey\" and protect "
+               "the file by its mode");
   }
   if (parsed == nullptr) {
     return Bad(files.key, "is no private key in PEM form (-----BEGIN PRIVATE KEY-----)");

@@ -22,7 +22,7 @@ struct TlsMaterial {
   std::string certificate;
   std::string key;
   std::string client_ca;
-  WallTime begins{};   // when the server's certificate is valid
+  WallTime begins{};  // when the server's certificate is valid
   WallTime expires{};
 };
 

@@ -24,8 +24,8 @@ namespace {
 
 bool IsMember(gid_t group) {
   std::vector<gid_t> groups(static_cast<size_t>(std::max(0, getgroups(0, nullptr))));
-  groups.resize(static_cast<size_t>(
-      std::max(0, getgroups(static_cast<int>(groups.size()), groups.data()))));
+  groups.resize(
+      static_cast<size_t>(std::max(0, getgroups(static_cast<int>(groups.size()), groups.data()))));
   return group == getegid() || std::find(groups.begin(), groups.end(), group) != groups.end();
 }
 

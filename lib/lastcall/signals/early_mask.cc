@@ -12,14 +12,15 @@ namespace lastcall {
 namespace {
 
 // System calls alone: neither the C library's wrappers nor a sanitizer's are set up yet.
-__attribute__((no_sanitize("address", "thread", "undefined"))) void BlockEarly(int, char**, char**) {
+__attribute__((no_sanitize("address", "thread", "undefined"))) void BlockEarly(int, char**,
+                                                                               char**) {
   uint64_t set = 0;
   for (const int signal : kHandledSignals) set |= uint64_t{1} << (signal - 1);
   syscall(SYS_rt_sigprocmask, SIG_BLOCK, &set, nullptr, sizeof(set));
 }
 
-__attribute__((section(".preinit_array"), used)) void (*const kBlockEarly)(int, char**, char**) =
-    &BlockEarly;
+__attribute__((section(".preinit_array"), used)) void (*const kBlockEarly)(int, char**,
+                                                                           char**) = &BlockEarly;
 
 }  // namespace
 }  // namespace lastcall

@@ -260,7 +260,8 @@ class SignalReader::HandlerSource final : public Source {
     read_end_.Reset(ends[0]);
     write_end_.Reset(ends[1]);
     fcntl(ends[1], F_SETFL, O_NONBLOCK);
-    if (note_reader.exchange(getpid()) != getpid()) note_writers.store(0);  // they were the parent's
+    if (note_reader.exchange(getpid()) != getpid())
+      note_writers.store(0);  // they were the parent's
     note_pipe.store(ends[1]);
     thread_ = ReaderThread([this] { Read(); });
     std::lock_guard lock(reclaiming);

@@ -13,16 +13,13 @@ std::string SenderOf(const ReceivedSignal& signal) {
 
 SignalAction SignalTable::Decide(const ReceivedSignal& signal, Stage stage) {
   switch (signal.number) {
-    case SIGUSR1:
-      return SignalAction::kDump;
-    case SIGQUIT:
-      return SignalAction::kShutdown;
+    case SIGUSR1: return SignalAction::kDump;
+    case SIGQUIT: return SignalAction::kShutdown;
     case SIGHUP:
       // The kernel itself sends it when the terminal is gone; people and scripts use kill(2).
       if (signal.code == SI_KERNEL) return SignalAction::kShutdown;
       return IsStopping(stage) ? SignalAction::kRefuseReload : SignalAction::kReload;
-    default:
-      break;
+    default: break;
   }
   if (!took_effect_) {
     took_effect_ = signal.at;

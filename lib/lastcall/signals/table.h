@@ -33,11 +33,11 @@ struct ReceivedSignal {
 inline constexpr std::array kHandledSignals{SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1};
 
 enum class SignalAction {
-  kShutdown,     // enter the request
-  kSkip,         // enter a request that skips the current stage
-  kMerge,        // a repeat that came at once: enter it; of a SIGINT, the delay goes all the same
+  kShutdown,  // enter the request
+  kSkip,      // enter a request that skips the current stage
+  kMerge,     // a repeat that came at once: enter it; of a SIGINT, the delay goes all the same
   kReload,
-  kRefuseReload, // stopping: log it
+  kRefuseReload,  // stopping: log it
   kDump,
 };
 

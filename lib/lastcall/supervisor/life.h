@@ -24,7 +24,8 @@ struct Life {
   Instant phase_began{};
   Instant incarnation_began{};
   Instant accepting_since = kNever;  // kNever: it was not told to take connections yet
-  Instant until = kNever;   // when its phase ends by itself: not ready in time, starting again, killed
+  Instant until =
+      kNever;  // when its phase ends by itself: not ready in time, starting again, killed
   std::string start_error;  // why it could not start
   bool bad_configuration = false;
   bool killed = false;

@@ -30,8 +30,8 @@ class Process {
 
 // How a process ended.
 struct ExitStatus {
-  int code = 0;    // when it ended by itself
-  int signal = 0;  // when a signal ended it; 0: none did
+  int code = 0;                 // when it ended by itself
+  int signal = 0;               // when a signal ended it; 0: none did
   std::string misconduct = {};  // what it was killed for
 
   bool clean() const { return signal == 0 && code == 0; }

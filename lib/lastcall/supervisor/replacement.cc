@@ -33,8 +33,9 @@ void Supervisor::SetMember(Member member) {
 
 Result<> Supervisor::BeginChanges(std::vector<Change> changes, const Cause& by, Changed changed) {
   if (lifecycle_.stage() != Stage::kServing) {
-    return Fail(Code::kFailedPrecondition,
-                IsStopping(lifecycle_.stage()) ? "a shutdown is under way" : "the daemon is starting");
+    return Fail(Code::kFailedPrecondition, IsStopping(lifecycle_.stage())
+                                               ? "a shutdown is under way"
+                                               : "the daemon is starting");
   }
   for (const Change& change : changes) {
     if (change.kind != Change::Kind::kAdd && Named(change.member.name) == nullptr) {

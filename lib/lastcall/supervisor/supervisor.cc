@@ -199,7 +199,8 @@ void Supervisor::Failed(State& state, const ExitStatus& status) {
     return;
   }
   const RestartPolicy policy = state.member.restart;
-  if (policy == RestartPolicy::kStayDown || (policy == RestartPolicy::kOnFailure && status.clean())) {
+  if (policy == RestartPolicy::kStayDown ||
+      (policy == RestartPolicy::kOnFailure && status.clean())) {
     SetPhase(state, Phase::kDown);
     state.stays_down = true;
     log_(LogLevel::kWarning, what + "; it stays down by its restart policy");
@@ -208,21 +209,18 @@ void Supervisor::Failed(State& state, const ExitStatus& status) {
   ++state.restarts;
   const Duration wait = state.back_off.Next(lived);
   SetPhase(state, Phase::kWaiting, After(clock_.Now(), wait));
-  log_(LogLevel::kWarning, what + "; starting it again in " + FormatDuration(wait) +
-                               ", its clients wait in the queue");
+  log_(LogLevel::kWarning,
+       what + "; starting it again in " + FormatDuration(wait) + ", its clients wait in the queue");
 }
 
 void Supervisor::OnSignal(const ReceivedSignal& signal) {
   const SignalAction action = signal_table_.Decide(signal, lifecycle_.stage());
   switch (action) {
-    case SignalAction::kDump:
-      return observer_.DumpRequested();
-    case SignalAction::kReload:
-      return observer_.ReloadRequested(RequestOf(signal, action).cause);
+    case SignalAction::kDump: return observer_.DumpRequested();
+    case SignalAction::kReload: return observer_.ReloadRequested(RequestOf(signal, action).cause);
     case SignalAction::kRefuseReload:
       return log_(LogLevel::kWarning, "SIGHUP: reload refused, for a shutdown is under way");
-    default:
-      OnRequest(RequestOf(signal, action));
+    default: OnRequest(RequestOf(signal, action));
   }
 }
 
@@ -251,18 +249,13 @@ void Supervisor::BeginStop() {
   const auto stop = [&](Life& life) {
     switch (life.phase) {
       case Phase::kStarting:
-      case Phase::kRunning:
-        SetPhase(life, Phase::kStopping);
-        [[fallthrough]];
+      case Phase::kRunning: SetPhase(life, Phase::kStopping); [[fallthrough]];
       case Phase::kStopping:
         life.until = kNever;  // the plan's end is the daemon's
         life.process->BeginStop(ledger.plan(), ledger.entries());
         break;
-      case Phase::kWaiting:
-        SetPhase(life, Phase::kDown);
-        break;
-      case Phase::kDown:
-        break;
+      case Phase::kWaiting: SetPhase(life, Phase::kDown); break;
+      case Phase::kDown: break;
     }
   };
   for (State& state : members_) ForEachLife(state, stop);
@@ -291,9 +284,8 @@ void Supervisor::FollowProcesses() {
   const Instant now = clock_.Now();
   switch (lifecycle_.stage()) {
     case Stage::kStarting:
-      if (std::all_of(members_.begin(), members_.end(), [](const State& state) {
-            return state.phase == Phase::kRunning;
-          })) {
+      if (std::all_of(members_.begin(), members_.end(),
+                      [](const State& state) { return state.phase == Phase::kRunning; })) {
         for (State& state : members_) Accept(state);
         Apply(lifecycle_.Happened(Happening::kBecameReady, now));
       }
@@ -310,8 +302,7 @@ void Supervisor::FollowProcesses() {
     case Stage::kStopped:
       if (AllDown() || last_patience_ <= now) Finish();
       break;
-    case Stage::kServing:
-      break;
+    case Stage::kServing: break;
   }
   if (!finished_) observer_.Changed();
 }
@@ -378,15 +369,16 @@ Result<bool> Supervisor::SetDraining(const std::string& server, bool draining, c
       if (IsStopping(lifecycle_.stage())) {
         return Fail(Code::kFailedPrecondition, "a shutdown is under way; every server drains");
       }
-      const bool changed = draining ? draining_.try_emplace(server, Draining{by, clock_.Now()}).second
-                                    : draining_.erase(server) > 0;
+      const bool changed = draining
+                               ? draining_.try_emplace(server, Draining{by, clock_.Now()}).second
+                               : draining_.erase(server) > 0;
       if (changed) {
         ForEachLife(state, [&](Life& life) {
           const bool living = life.phase == Phase::kStarting || life.phase == Phase::kRunning;
           if (living) life.process->SetDraining(server, draining);
         });
-        log_(LogLevel::kInfo, "server " + server + (draining ? ": draining, asked by "
-                                                             : ": draining lifted by ") +
+        log_(LogLevel::kInfo, "server " + server +
+                                  (draining ? ": draining, asked by " : ": draining lifted by ") +
                                   Describe(by));
         observer_.Changed();
       }

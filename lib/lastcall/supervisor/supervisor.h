@@ -95,8 +95,8 @@ class Supervisor {
     std::string last_failure;  // why the life before ended
     BackOff back_off{};
     bool stays_down = false;  // by its restart policy
-    bool added = false;    // by a change that is still under way
-    bool removed = false;  // by a change; its lives end
+    bool added = false;       // by a change that is still under way
+    bool removed = false;     // by a change; its lives end
     std::optional<Successor> successor;
     std::vector<Life> retired;  // oldest first
   };
@@ -214,7 +214,7 @@ class Supervisor {
   std::deque<State> members_;  // grows; references stay
   std::map<std::string, Draining, std::less<>> draining_;
   std::deque<Job> jobs_;
-  WallTime began_{};           // when the first request came
+  WallTime began_{};  // when the first request came
   Instant first_request_{};
   std::optional<Error> start_error_;  // why the daemon could not start
   Instant last_patience_ = kNever;    // when to stop waiting for what was killed

@@ -63,7 +63,8 @@ void Supervisor::AddTo(Receipt& receipt, const std::string& name, Life& life) {
     receipt.failure = "process " + one.subject + " " + one.failure;
   }
   // The codes of a process that could not start (again) say nothing of its calls.
-  if (one.exit_code <= Receipt::kForced) receipt.exit_code = std::max(receipt.exit_code, one.exit_code);
+  if (one.exit_code <= Receipt::kForced)
+    receipt.exit_code = std::max(receipt.exit_code, one.exit_code);
   receipt.processes.push_back(std::move(one));
 }
 

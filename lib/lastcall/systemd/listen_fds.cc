@@ -42,7 +42,8 @@ Result<std::vector<UniqueFd>> ActivationSockets::Named(const std::string& name) 
     return Fail(Code::kNotFound,
                 there.empty()
                     ? "systemd passed no sockets; start the daemon by a .socket unit with "
-                      "FileDescriptorName=" + name + ", or write host:port"
+                      "FileDescriptorName=" +
+                          name + ", or write host:port"
                     : "systemd passed no socket of that name, but: " + there +
                           "; see FileDescriptorName= in the .socket unit");
   }

@@ -27,8 +27,7 @@ class FakeProcess::Incarnation final : public Process {
     const bool latest = number_ == all_.incarnation_;
     all_.told_.push_back(what + (latest ? "" : " (" + std::to_string(number_) + ")"));
   }
-  void Told(const std::string& what, const Plan& plan,
-            const std::vector<Ledger::Entry>& requests) {
+  void Told(const std::string& what, const Plan& plan, const std::vector<Ledger::Entry>& requests) {
     all_.plan_ = plan;
     all_.requests_ = requests;
     Told(what);

@@ -292,9 +292,8 @@ Result<> PluginHarness::Load(const std::string& path) {
                [library](PluginHost& host) { return library->Create(host); });
 }
 
-Result<> PluginHarness::Serve(
-    std::function<Result<>(const PluginConfig&)> check,
-    std::function<Result<std::unique_ptr<Plugin>>(PluginHost&)> create) {
+Result<> PluginHarness::Serve(std::function<Result<>(const PluginConfig&)> check,
+                              std::function<Result<std::unique_ptr<Plugin>>(PluginHost&)> create) {
   const auto target = inside_->Serve(check, create);
   if (!target) return tl::unexpected(target.error());
   channel_ = grpc::CreateChannel(*target, grpc::InsecureChannelCredentials());

@@ -57,9 +57,10 @@ class PluginHarness {
   Result<> Start() { return Start(lastcall_plugin); }
   template <class P>
   Result<> Start() {
-    return Start({kPluginAbi, "",
-                  [](PluginHost& host) -> std::unique_ptr<Plugin> { return std::make_unique<P>(host); },
-                  internal::CheckOf<P>()});
+    return Start(
+        {kPluginAbi, "",
+         [](PluginHost& host) -> std::unique_ptr<Plugin> { return std::make_unique<P>(host); },
+         internal::CheckOf<P>()});
   }
   // The same with a shared object, manifest and all. This program must not have its .proto files.
   Result<> Load(const std::string& path);

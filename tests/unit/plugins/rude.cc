@@ -1,7 +1,7 @@
 // Does what a plugin should not do to the process that it is in: at load (named by the environment's
 // LASTCALL_RUDE), in Check, in its constructor, in Stop, when it is called (by its configuration).
-#include <lastcall/plugin.h>
 #include <fcntl.h>
+#include <lastcall/plugin.h>
 #include <pthread.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
