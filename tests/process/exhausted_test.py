@@ -9,7 +9,7 @@ import unittest
 import grpc
 
 import echo_pb2_grpc
-from clients import PATIENCE, SANITIZED, Call, wait_until
+from clients import PATIENCE, Call, wait_until
 from echo_pb2 import EchoRequest, SlowRequest
 from harness import BIN, Daemon, need_root, run
 
@@ -104,7 +104,6 @@ class ThreadsTest(unittest.TestCase):
                 call.wait()
 
 
-@unittest.skipIf(SANITIZED, "a sanitizer opens descriptors of its own to look at objects")
 class DescriptorsTest(unittest.TestCase):
     def test_a_host_full_of_idle_peers_loses_no_call_at_a_restart(self):
         limit = 160
