@@ -80,8 +80,8 @@ class HandlersTest(unittest.TestCase):
                     {block}
             """) as program:
                 program.hear("ready")
-                program.await_asleep()
-                program.signal(TERM)
+                program.await_asleep(in_a_lock=block == "done.wait()")
+                program.signal_until_it_ends(TERM)
                 self.assertEqual(program.wait(), 0)
 
     def test_a_reload_of_the_programs_own_is_not_commented(self):

@@ -27,6 +27,9 @@ SLACK = 2.0
 AT_ONCE = 3.0
 PATIENCE = 60.0
 
+# The number of its system call.
+FUTEX = {"x86_64": "202", "aarch64": "98"}.get(os.uname().machine)
+
 PRELUDE = """\
 import asyncio, ctypes, json, os, select, signal, subprocess, sys, threading, time
 import lastcall
@@ -96,13 +99,33 @@ class Program:
             self._said.remove(said)
         return {"at": said[1], **said[2]}
 
-    def await_asleep(self):
-        """Until its main thread waits in the kernel."""
-        while True:
-            with open(f"/proc/{self.pid}/stat", encoding="utf-8") as stat:
-                if stat.read().rpartition(")")[2].split()[0] == "S":
-                    return
+    def await_asleep(self, in_a_lock=False):
+        """Until its main thread waits in the kernel, and not for the interpreter lock; or, for all
+        that one can see, for any lock."""
+        end = time.monotonic() + PATIENCE
+        while self._state() != "S" or self._is_in_a_lock() not in (in_a_lock, None):
+            assert time.monotonic() < end, "its main thread does not wait"
             time.sleep(0.001)
+
+    def _state(self):
+        with open(f"/proc/{self.pid}/stat", encoding="utf-8") as stat:
+            return stat.read().rpartition(")")[2].split()[0]
+
+    def _is_in_a_lock(self):
+        try:
+            with open(f"/proc/{self.pid}/syscall", encoding="utf-8") as call:
+                return call.read().split()[0] in ("running", FUTEX)
+        except OSError:  # kept from us
+            return None
+
+    def signal_until_it_ends(self, number):
+        """For a main thread that is blocked in something of Python's, which does not see a signal
+        that comes after the interpreter looked for one and before the system call."""
+        while True:
+            self.signal(number)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(0.3)
+                return
 
     def signal(self, number):
         self.asked = time.monotonic()
