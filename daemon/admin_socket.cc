@@ -63,6 +63,7 @@ AdminSocket::AdminSocket(AdminSocket&& other) noexcept
     : path_(other.path_),
       lock_(std::move(other.lock_)),
       inotify_(std::move(other.inotify_)),
+      watch_(std::exchange(other.watch_, -1)),
       listener_(std::move(other.listener_)) {}
 
 AdminSocket::AdminSocket(UniqueFd lock, Listener listener)
@@ -129,10 +130,14 @@ void AdminSocket::WatchFolder() {
   if (!inotify_) inotify_.Reset(inotify_init1(IN_NONBLOCK | IN_CLOEXEC));
   const std::string folder = path_.substr(0, std::max<size_t>(path_.rfind('/'), 1));
   if (inotify_) {
-    inotify_add_watch(inotify_.get(), folder.c_str(),
-                      IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_CREATE | IN_DELETE_SELF |
-                          IN_MOVE_SELF | IN_ONLYDIR);
+    watch_ = inotify_add_watch(inotify_.get(), folder.c_str(),
+                               IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_CREATE |
+                                   IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR);
   }
+}
+
+void AdminSocket::Unwatch() {
+  if (watch_ >= 0) inotify_rm_watch(inotify_.get(), std::exchange(watch_, -1));
 }
 
 bool AdminSocket::Leads(const std::string& path, dev_t device, ino_t inode) const {

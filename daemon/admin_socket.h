@@ -42,6 +42,8 @@ class AdminSocket {
 
   // Readable when something in its folder has changed.
   int changes() const { return inotify_.get(); }
+  // Nothing is told any more. Order: some time before it is destroyed, see SocketWatch::End.
+  void Unwatch();
   // Whether the path still leads to the socket, and the lock to ours. Takes some of what is to be
   // read: where others may write into the folder, it may never end.
   bool IsThere();
@@ -60,6 +62,7 @@ class AdminSocket {
   const std::string path_;
   UniqueFd lock_;
   UniqueFd inotify_;
+  int watch_ = -1;
   Listener listener_{UniqueFd(), ""};
 };
 

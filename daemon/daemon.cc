@@ -223,6 +223,7 @@ void Daemon::StageEntered(Stage stage) {
       // From the first request on there is no way back.
       systemd_.Stopping("stopping: " + std::string(Name(stage)));
       PromiseEnd();
+      socket_watch_.End();
       // A shutdown wins, and waits for nobody's proof.
       if (handover_ && handover_->check) {
         HandoverFailed({Code::kFailedPrecondition, "a shutdown is under way"});

@@ -86,6 +86,7 @@ void Daemon::LeaveAdminSocket() {
   boost::system::error_code ignored;
   admin_changes_.close(ignored);
   admin_retry_.cancel();
+  admin_socket_->Unwatch();
 }
 
 }  // namespace lastcall

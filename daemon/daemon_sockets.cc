@@ -20,7 +20,7 @@ void Daemon::KeepSockets() {
   socket_retry_.cancel();
   // A reload knows better what is to be there, and has its own copies.
   const bool may = !attempt_ && !handover_;
-  bool whole = may;
+  bool whole = may, remade = false;
   for (const ServerConfig& server : config_.servers) {
     for (Bound& bound : sockets_[server.name]) {
       if (!may || bound.listener->fault() == Listener::Fault::kNone) continue;
@@ -28,7 +28,10 @@ void Daemon::KeepSockets() {
                               ? Mend(server, bound)
                               : Result<bool>(Fail(Code::kUnavailable, ""));
       if (!mended) whole = false;
-      if (mended && *mended) unserved_[server.process] = false;
+      if (mended && *mended) {
+        remade = true;
+        unserved_[server.process] = false;
+      }
     }
   }
   std::erase_if(unserved_, [&](const auto& one) {
@@ -42,7 +45,8 @@ void Daemon::KeepSockets() {
   for (const std::string& process : waiting) {
     if (!may || !ServeAgain(process)) whole = false;
   }
-  socket_watch_.Begin(sockets_);
+  // Anew: they are watched from there on, and what happened since is seen.
+  if (remade) Post([this] { KeepSockets(); });
   if (!whole) LookAgainAtSockets();
 }
 

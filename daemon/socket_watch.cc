@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <array>
-#include <set>
 #include <string>
 #include <utility>
 
@@ -30,26 +29,37 @@ void SocketWatch::Begin(const Sockets& sockets) {
   const int epoll = epoll_create1(EPOLL_CLOEXEC);
   if (epoll < 0) return;
   events_.assign(epoll);
-  folders_.Reset(inotify_init1(IN_NONBLOCK | IN_CLOEXEC));
-  if (folders_) Add(epoll, folders_.get(), EPOLLIN);
   for (const auto& [server, all] : sockets) {
     for (const Bound& bound : all) {
       Add(epoll, bound.listener->fd(), EPOLLRDHUP);
       const std::string& path = bound.listener->path().name;
-      if (path.empty() || !folders_) continue;
-      const std::string folder = path.substr(0, std::max<size_t>(path.rfind('/'), 1));
-      inotify_add_watch(folders_.get(), folder.c_str(),
-                        IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_CREATE | IN_DELETE_SELF |
-                            IN_MOVE_SELF | IN_ONLYDIR);
+      if (!path.empty()) Watch(path.substr(0, std::max<size_t>(path.rfind('/'), 1)));
     }
   }
+  if (folders_) Add(epoll, folders_.get(), EPOLLIN);
   Await();
+}
+
+void SocketWatch::Watch(const std::string& folder) {
+  if (!folders_) folders_.Reset(inotify_init1(IN_NONBLOCK | IN_CLOEXEC));
+  if (!folders_) return;
+  const int watch = inotify_add_watch(folders_.get(), folder.c_str(),
+                                      IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_CREATE |
+                                          IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR);
+  if (watch >= 0) watches_.insert(watch);
 }
 
 void SocketWatch::End() {
   boost::system::error_code ignored;
   events_.close(ignored);
-  folders_.Reset();
+  for (const int watch : std::exchange(watches_, {})) inotify_rm_watch(folders_.get(), watch);
+  Discard();
+}
+
+// The end of a watch is told too, and would be taken for a change.
+void SocketWatch::Discard() {
+  std::array<char, 4096> changes;
+  while (folders_ && read(folders_.get(), changes.data(), changes.size()) > 0) continue;
 }
 
 void SocketWatch::Await() {
@@ -60,8 +70,7 @@ void SocketWatch::Await() {
                        while (epoll_wait(events_.native_handle(), events.data(),
                                          static_cast<int>(events.size()), 0) > 0) {
                        }
-                       std::array<char, 4096> changes;
-                       while (read(folders_.get(), changes.data(), changes.size()) > 0) continue;
+                       Discard();
                        Await();
                        changed_();
                      });
