@@ -51,7 +51,7 @@ class CallRegistryTest : public testing::Test {
     clock_.Advance(1ns);  // it is the youngest: told last
     const auto call = Begin(last);
     call->OnLeave([&] { left_.Set(); });
-    calls_.BeginLeave(clock_.Now(), clock_.Now());
+    calls_.BeginLeave(LeaveSpread::Within(clock_.Now(), clock_.Now()));
     left_.Wait();
     End(*call);
   }
@@ -228,7 +228,7 @@ TEST_F(CallRegistryTest, ACallIsToldOnceHoweverOftenEverybodyIs) {
   int told = 0;
   call->OnLeave([&] { ++told; });
   Leave();
-  calls_.BeginLeave(clock_.Now(), clock_.Now());
+  calls_.BeginLeave(LeaveSpread::Within(clock_.Now(), clock_.Now()));
   call->TellToLeave();
   call->ClientGone();
   EXPECT_EQ(told, 1);
@@ -386,12 +386,36 @@ TEST_F(CallRegistryTest, EndsInTheMiddleOfTelling) {
     living.push_back(calls->Begin(context.get(), kMethod));
     living.back()->OnLeave([&] { told.Set(); });
   }
-  calls->BeginLeave(steady.Now(), steady.Now() + 1h);
+  calls->BeginLeave(LeaveSpread::Within(steady.Now(), steady.Now() + 1h));
   told.Wait();  // the first has its turn at once, the second in twenty minutes
   for (const auto& call : living) End(*call);
   calls.reset();
   EXPECT_FALSE(living[1]->leaving());
   EXPECT_FALSE(living[2]->leaving());
+}
+
+// Nearer than the turns that were planned: who waits for his has another one.
+TEST_F(CallRegistryTest, TurnsFollowThePlan) {
+  const SteadyClock steady;
+  const Instant now = steady.Now();
+  TerminationSource termination;
+  termination.SetPlan({.grace = now, .cancel = now + 10h, .end = now + 11h});
+  std::optional<CallRegistry> calls(std::in_place, steady, termination.view(), nullptr);
+  const FakeContext contexts[3];
+  std::vector<std::shared_ptr<LiveCall>> living;
+  Latch told[3];
+  for (int i = 0; i < 3; ++i) {
+    living.push_back(calls->Begin(contexts[i].get(), kMethod));
+    living.back()->OnLeave([&, i] { told[i].Set(); });
+  }
+  calls->BeginLeave(LeaveSpread(now, now + 10h, 0h));
+  told[0].Wait();
+  EXPECT_FALSE(living[1]->leaving());
+  termination.SetPlan({.grace = now, .cancel = now, .end = now});
+  told[1].Wait();
+  told[2].Wait();
+  for (const auto& call : living) End(*call);
+  calls.reset();
 }
 
 // Calls begin and end in every thread while everybody is told to leave.
@@ -426,7 +450,7 @@ TEST_F(CallRegistryTest, CountsStayExactAndNobodyIsToldTwiceWhateverRaces) {
     start.arrive_and_wait();
     // The first calls race with it; whatever comes after it is told.
     while (calls_.total() < kCalls) std::this_thread::yield();
-    calls_.BeginLeave(clock_.Now(), clock_.Now());
+    calls_.BeginLeave(LeaveSpread::Within(clock_.Now(), clock_.Now()));
   }
   EXPECT_EQ(calls_.in_flight(), 0);
   EXPECT_EQ(calls_.total(), static_cast<uint64_t>(kThreads * kCalls));

@@ -225,7 +225,8 @@ class RetirementTest : public testing::TestWithParam<Way> {
 
   // Keeps what is left behind.
   Farewell Replaced() {
-    return {.leave_from = kNever, .leave_by = kNever, .heir = [this](std::vector<UniqueFd> left) {
+    return {.leave = LeaveSpread::Within(kNever, kNever),
+            .heir = [this](std::vector<UniqueFd> left) {
               std::move(left.begin(), left.end(), std::back_inserter(left_behind_));
             }};
   }

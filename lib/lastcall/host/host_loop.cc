@@ -11,8 +11,9 @@
 namespace lastcall {
 namespace {
 
-// Telling to leave is spread over the first half of grace; over this long where grace has no end.
-constexpr Duration kLongestSpread = std::chrono::seconds(30);
+// How long what ends by itself is given at the beginning of a stop's grace, before calls are told to
+// leave.
+constexpr Duration kPause = std::chrono::seconds(1);
 
 // How long the last words of a process that is ended by force may take: stacks, receipt, log.
 constexpr Duration kLastWords = std::chrono::seconds(1);
@@ -221,18 +222,10 @@ void HostLoop::Enter(const Lifecycle::Change& change) {
 }
 
 void HostLoop::EnterGrace() {
-  const Instant now = clock_.Now();
-  const Instant cancel = lifecycle_.plan().cancel;
-  // The instant may be over: grace was skipped.
-  const Duration grace = std::max(Duration::zero(), Duration(cancel - now));
-  const Duration spread = cancel == kNever ? kLongestSpread : grace / 2;
   // Replaced, there is no hurry: what ends by itself need not be told.
-  if (!replaced_) {
-    return BeginRetire({.leave_from = now, .leave_by = After(now, spread), .last_call = true});
-  }
-  BeginRetire({.leave_from = After(now, spread / 5),
-               .leave_by = After(now, spread),
-               .heir = [this](std::vector<UniqueFd> connections) {
+  const LeaveSpread leave(clock_.Now(), lifecycle_.plan().cancel, replaced_ ? kForever : kPause);
+  if (!replaced_) return BeginRetire({.leave = leave, .last_call = true});
+  BeginRetire({.leave = leave, .heir = [this](std::vector<UniqueFd> connections) {
                  observer_.LeftBehind(std::move(connections));
                }});
 }

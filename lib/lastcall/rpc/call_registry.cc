@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "lastcall/base/safe_text.h"
+#include "lastcall/lifecycle/leave_turns.h"
 
 namespace lastcall {
 namespace {
@@ -243,30 +244,21 @@ std::vector<CallInfo> CallRegistry::Calls(size_t limit) const {
   return infos;
 }
 
-void CallRegistry::BeginLeave(Instant from, Instant by) {
+void CallRegistry::BeginLeave(LeaveSpread spread) {
   if (leave_begun_.exchange(true)) return;
-  if (from <= clock_.Now()) leaving_.store(true, std::memory_order_seq_cst);
-  leaver_.Begin([this, from, by](const std::stop_token& end) { Leave(end, from, by); });
+  if (spread.from() <= clock_.Now()) leaving_.store(true, std::memory_order_seq_cst);
+  leaver_.Begin([this, spread](const std::stop_token& end) { Leave(end, spread); });
 }
 
-void CallRegistry::Leave(const std::stop_token& end, Instant from, Instant by) {
-  std::mutex mutex;
-  std::condition_variable_any ended;
-  if (from > clock_.Now()) {
-    std::unique_lock lock(mutex);
-    if (ended.wait_until(lock, end, from, [] { return false; }) || end.stop_requested()) return;
-  }
+void CallRegistry::Leave(const std::stop_token& end, LeaveSpread spread) {
+  LeaveTurns turns(clock_, termination_, spread);
+  if (!turns.AwaitBegin(end)) return;
   leaving_.store(true, std::memory_order_seq_cst);
   const auto calls = Snapshot();
-  const Instant start = clock_.Now();
-  const Duration span = std::max(Duration::zero(), Duration(by - start));
-  for (size_t i = 0; i < calls.size() && !end.stop_requested(); ++i) {
-    std::unique_lock lock(mutex);
-    const Instant turn = start + Duration(static_cast<int64_t>(static_cast<double>(span.count()) *
-                                                               static_cast<double>(i) /
-                                                               static_cast<double>(calls.size())));
-    ended.wait_until(lock, end, turn, [] { return false; });
-    calls[i]->TellToLeave();
+  turns.Begin(calls.size());
+  for (const auto& call : calls) {
+    if (!turns.AwaitNext(end)) return;
+    call->TellToLeave();
   }
 }
 

@@ -17,6 +17,7 @@
 #include <lastcall/base/clock.h>
 #include <lastcall/event/gate.h>
 #include <lastcall/event/standby.h>
+#include <lastcall/lifecycle/leave_spread.h>
 #include <lastcall/lifecycle/termination.h>
 
 namespace grpc {
@@ -117,9 +118,9 @@ class CallRegistry {
   std::vector<CallInfo> Calls(size_t limit) const;
 
   void WatchIdle() { gate_.Watch(); }
-  // Tells the calls to leave that are there at `from`, spread evenly from then to `by`, and later
-  // ones at once. Does not block. Once.
-  void BeginLeave(Instant from, Instant by);
+  // Tells the calls to leave, as `spread` has it while the plan moves; those that begin once that has
+  // begun are told at once. Does not block. Once.
+  void BeginLeave(LeaveSpread spread);
 
   // The call that `context` belongs to, of any registry in this process; null: none.
   static std::shared_ptr<LiveCall> Find(const grpc::ServerContextBase* context);
@@ -139,7 +140,7 @@ class CallRegistry {
   std::vector<std::shared_ptr<LiveCall>> Snapshot() const;
   void WatchClient(const LiveCall& call);
   void WatchClients(const std::stop_token& end);
-  void Leave(const std::stop_token& end, Instant from, Instant by);
+  void Leave(const std::stop_token& end, LeaveSpread spread);
 
   const Clock& clock_;
   const Termination termination_;

@@ -311,7 +311,7 @@ void Server::BeginRetire(const Farewell& farewell, std::function<void()> retired
     grpc_->acceptor->BeginEnd(farewell.last_call);
     closed = [acceptor = grpc_->acceptor.get()] { acceptor->AwaitEnd(); };
   }
-  calls_.BeginLeave(farewell.leave_from, farewell.leave_by);
+  calls_.BeginLeave(farewell.leave);
   calls_.WatchIdle();
   grpc_->health_service.EndStreams();
   grpc_->retirement->Begin(std::move(closed), farewell.heir, std::move(retired));

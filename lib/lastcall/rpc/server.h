@@ -18,6 +18,7 @@
 #include <lastcall/base/clock.h>
 #include <lastcall/base/result.h>
 #include <lastcall/base/unique_fd.h>
+#include <lastcall/lifecycle/leave_spread.h>
 #include <lastcall/lifecycle/termination.h>
 #include <lastcall/rpc/call_registry.h>
 #include <lastcall/rpc/limits.h>
@@ -46,8 +47,7 @@ struct ServerOptions {
 
 // How a server retires.
 struct Farewell {
-  Instant leave_from{};  // calls are told to leave spread from here
-  Instant leave_by{};    // to here
+  LeaveSpread leave = LeaveSpread::Within({}, {});  // when its calls are told: at once
   // Nobody else listens: those who wait in the queue still come in, as far as a moment goes. See
   // Acceptor::BeginEnd.
   bool last_call = false;

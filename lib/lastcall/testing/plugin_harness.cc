@@ -230,8 +230,9 @@ void PluginHarness::Inside::EnterOne(const Lifecycle::Change& change) {
   if (change.entered == Stage::kServing) server->Accept(true);
   if (change.entered == Stage::kGrace) {
     retiring_ = true;
-    server->BeginRetire({.leave_from = clock_.Now(), .leave_by = clock_.Now(), .last_call = true},
-                        [this] { retired_.set_value(); });
+    server->BeginRetire(
+        {.leave = LeaveSpread::Within(clock_.Now(), clock_.Now()), .last_call = true},
+        [this] { retired_.set_value(); });
   }
   if (change.entered == Stage::kCancel) server->Cancel();
 }
