@@ -6,22 +6,17 @@ from __future__ import annotations
 import asyncio
 import inspect
 import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
-from lastcall import _log
+from lastcall import _log, _native
 from lastcall._context import is_async, is_context, on_end
-from lastcall._event import Event
-
-# The spread where grace has no end, in seconds.
-_LONGEST_SPREAD = 30.0
 
 Callback = Callable[[], Any]
 
 
 class Leaving:
-    """Threads: any, for add; begin and spread belong to the lifecycle's own."""
+    """Threads: any, for add; spread belongs to the lifecycle's own."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -46,18 +41,15 @@ class Leaving:
         else:
             on_end(context, lambda: self._waiting.pop(key, None))
 
-    def begin(self) -> list[object]:
-        """Grace has begun: who comes from now on is told at once, the others by spread."""
+    def spread(self, turns: _native.LeaveTurns) -> None:
+        """Blocks: until everybody is told. Who comes once that has begun is told at once."""
+        turns.await_begin()
         with self._lock:
             self._began = True
-            return list(self._waiting)
-
-    def spread(self, turns: list[object], cancel: Event, grace_length: float | None) -> None:
-        """Blocks: until everybody is told, or the cancel stage begins (then at once)."""
-        began = time.monotonic()
-        span = _LONGEST_SPREAD if grace_length is None else grace_length / 2
-        for number, key in enumerate(turns):
-            cancel.wait(max(0.0, began + span * number / len(turns) - time.monotonic()))
+            keys = list(self._waiting)
+        turns.begin(len(keys))
+        for key in keys:
+            turns.await_next()
             tell = self._waiting.pop(key, None)
             if tell is not None:  # the call has not ended
                 _try(tell)

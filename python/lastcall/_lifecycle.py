@@ -344,15 +344,13 @@ class Lifecycle:
         self._each("begin_delay")
         self._events["grace"].wait()
         self._each("begin_grace")
-        self._tell_to_leave(self._native.until(STAGES["cancel"]))
+        self._tell_to_leave()
         self._events["cancel"].wait()
         self._each("begin_cancel")
 
-    def _tell_to_leave(self, grace: float | None) -> None:
-        turns = self._leaving.begin()
-        if not turns:
-            return
-        spread = functools.partial(self._leaving.spread, turns, self._events["cancel"], grace)
+    def _tell_to_leave(self) -> None:
+        assert self._native is not None
+        spread = functools.partial(self._leaving.spread, self._native.leave_turns())
         try:
             # In a thread of its own: a callback that blocks must not keep cancel from the others.
             threading.Thread(target=spread, name="lastcall-leave", daemon=True).start()

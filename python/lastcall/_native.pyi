@@ -20,6 +20,16 @@ class Work:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  trace: TracebackType | None) -> None: ...
 
+class LeaveTurns:
+    """When the calls in flight are told to leave, as the plan has it at each moment."""
+
+    def await_begin(self) -> None:
+        """Blocks: until it is time to look who is there, without the interpreter lock."""
+    def begin(self, count: int) -> None:
+        """So many are there."""
+    def await_next(self) -> None:
+        """Blocks: until the next one's turn, without the interpreter lock."""
+
 class Program:
     """Reads signals and moves through the stages, in a thread of its own, without Python."""
 
@@ -48,6 +58,8 @@ class Program:
     def reached(self, stage: int) -> bool: ...
     def wait(self, stage: int, timeout: float | None) -> bool:
         """Blocks: without the interpreter lock; signal handlers do not run meanwhile."""
+    def leave_turns(self) -> LeaveTurns:
+        """At the beginning of grace."""
     def fileno(self, stage: int) -> int:
         """-1: no descriptor could be made."""
     def until(self, stage: int) -> float | None:

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "bound.h"
+#include "lastcall/lifecycle/leave_turns.h"
 #include "lastcall/program/program.h"
 #include "lastcall/signals/signals.h"
 #include "lastcall/systemd/notify.h"
@@ -55,6 +56,39 @@ void HearSignal(int signal, int code, pid_t pid, uid_t uid) {
   info.si_uid = uid;
   SignalReader::Hear(info);
 }
+
+// What waits without the interpreter lock. By hand and not by gil_scoped_release: a thread that comes
+// back while the interpreter ends must not be unwound through destructors. It stays here, as in later
+// CPythons.
+template <class Wait>
+bool WithoutLock(const Wait& wait) {
+  PyThreadState* const thread = PyEval_SaveThread();
+  const bool result = wait();
+  while (IsFinalizing()) pause();
+  PyEval_RestoreThread(thread);
+  return result;
+}
+
+// From the beginning of grace on.
+class PyLeaveTurns {
+ public:
+  explicit PyLeaveTurns(const Termination& termination)
+      : turns_(
+            clock_, termination,
+            LeaveSpread(clock_.Now(), termination.instant(Stage::kCancel), LeaveSpread::kPause)) {}
+
+  void AwaitBegin() {
+    WithoutLock([this] { return turns_.AwaitBegin({}); });
+  }
+  void Begin(size_t count) { turns_.Begin(count); }
+  void AwaitNext() {
+    WithoutLock([this] { return turns_.AwaitNext({}); });
+  }
+
+ private:
+  const SteadyClock clock_;
+  LeaveTurns turns_;
+};
 
 class PyWork {
  public:
@@ -142,13 +176,12 @@ class PyProgram {
   bool Wait(int stage, Seconds timeout) const {
     CheckProcess();
     const Duration length = timeout ? FromSeconds(*timeout) : kForever;
-    // By hand and not by gil_scoped_release: a thread that comes back while the interpreter ends
-    // must not be unwound through destructors. It stays here, as in later CPythons.
-    PyThreadState* const thread = PyEval_SaveThread();
-    const bool reached = termination_.WaitFor(static_cast<Stage>(stage), length);
-    while (IsFinalizing()) pause();
-    PyEval_RestoreThread(thread);
-    return reached;
+    return WithoutLock([&] { return termination_.WaitFor(static_cast<Stage>(stage), length); });
+  }
+
+  std::unique_ptr<PyLeaveTurns> Turns() const {
+    CheckProcess();
+    return std::make_unique<PyLeaveTurns>(termination_);
   }
 
   int Fileno(int stage) const {
@@ -201,9 +234,17 @@ void DefineProgram(py::module_& module) {
       .def("hold", &PyProgram::Hold, py::arg("name"))
       .def("reached", &PyProgram::Reached, py::arg("stage"))
       .def("wait", &PyProgram::Wait, py::arg("stage"), py::arg("timeout"))
+      .def("leave_turns", &PyProgram::Turns)
       .def("fileno", &PyProgram::Fileno, py::arg("stage"))
       .def("until", &PyProgram::Until, py::arg("stage"))
       .def("receipt", &PyProgram::ReceiptJson);
+}
+
+void DefineLeaveTurns(py::module_& module) {
+  py::class_<PyLeaveTurns>(module, "LeaveTurns")
+      .def("await_begin", &PyLeaveTurns::AwaitBegin)
+      .def("begin", &PyLeaveTurns::Begin, py::arg("count"))
+      .def("await_next", &PyLeaveTurns::AwaitNext);
 }
 
 void DefineWork(py::module_& module) {
@@ -251,6 +292,7 @@ PYBIND11_MODULE(_native, module) {
              py::arg("uid"));
   module.def("has_default_action", &HasDefaultAction, py::arg("signalnum"));
   DefineWork(module);
+  DefineLeaveTurns(module);
   DefineProgram(module);
   DefineNotifier(module);
 }

@@ -125,6 +125,22 @@ class SyncTest(unittest.TestCase):
             self.assertEqual(server.wait(), 3)
 
 
+    def test_telling_to_leave_follows_the_plan(self):
+        with self.server("delay=0, grace=600, cancel=5",
+                         first="signal.signal(signal.SIGUSR2, lambda *_: "
+                               "life.request_shutdown(grace=4))") \
+                as server:
+            streams = [server.ticks() for _ in range(3)]
+            server.signal(TERM)
+            self.assertGreater(streams[0].when(b"leave"), server.asked)
+            server.signal(signal.SIGUSR2)  # the others had minutes
+            for stream in streams[1:]:
+                self.assertGreater(stream.when(b"leave"), server.asked)
+            for stream in streams:
+                stream.wait_end()
+            self.assertEqual(server.wait(), 3)
+
+
 class AioTest(SyncTest):
     kind = "aio"
 

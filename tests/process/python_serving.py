@@ -9,10 +9,11 @@ from python_program import Program
 class Server(Program):
     """One server, of the kind "sync" or "aio", with a channel to it."""
 
-    def __init__(self, kind, lengths, serve="", **kwargs):
+    def __init__(self, kind, lengths, serve="", first="", **kwargs):
         super().__init__(f"""
             import python_services
             with lastcall.Lifecycle({lengths}) as life:
+                {first}
                 python_services.run_{kind}(life{serve})
             say("receipt", **life.receipt)
             sys.exit(life.exit_code)

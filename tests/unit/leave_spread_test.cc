@@ -15,7 +15,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr Duration kPause = 1s;
+constexpr Duration kPause = LeaveSpread::kPause;
 
 class LeaveSpreadTest : public ::testing::Test {
  protected:

@@ -11,10 +11,6 @@
 namespace lastcall {
 namespace {
 
-// How long what ends by itself is given at the beginning of a stop's grace, before calls are told to
-// leave.
-constexpr Duration kPause = std::chrono::seconds(1);
-
 // How long the last words of a process that is ended by force may take: stacks, receipt, log.
 constexpr Duration kLastWords = std::chrono::seconds(1);
 
@@ -223,7 +219,8 @@ void HostLoop::Enter(const Lifecycle::Change& change) {
 
 void HostLoop::EnterGrace() {
   // Replaced, there is no hurry: what ends by itself need not be told.
-  const LeaveSpread leave(clock_.Now(), lifecycle_.plan().cancel, replaced_ ? kForever : kPause);
+  const LeaveSpread leave(clock_.Now(), lifecycle_.plan().cancel,
+                          replaced_ ? kForever : LeaveSpread::kPause);
   if (!replaced_) return BeginRetire({.leave = leave, .last_call = true});
   BeginRetire({.leave = leave, .heir = [this](std::vector<UniqueFd> connections) {
                  observer_.LeftBehind(std::move(connections));

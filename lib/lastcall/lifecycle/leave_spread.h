@@ -12,6 +12,9 @@ namespace lastcall {
 
 class LeaveSpread {
  public:
+  // What a stop gives at the beginning to those that end by themselves.
+  static constexpr Duration kPause = std::chrono::seconds(1);
+
   // Grace begins `now`. What ends by itself in the first tenth of it is not told, nor is anybody in
   // that time; `longest_pause` bounds it.
   LeaveSpread(Instant now, Instant cancel, Duration longest_pause);
