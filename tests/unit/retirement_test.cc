@@ -2,6 +2,7 @@
 // alone or not, over TCP and unix.
 #include <fcntl.h>
 #include <gmock/gmock.h>
+#include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/grpcpp.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -284,6 +285,62 @@ TEST_P(RetirementTest, NoCallIsLost) {
   over = true;
   callers.clear();
   EXPECT_EQ(lost, 0) << "of " << answered + lost;
+}
+
+// By hand, for the service's code is the library's own.
+class HealthWatch {
+ public:
+  explicit HealthWatch(const std::string& target)
+      : stub_(grpc::CreateChannel(target, grpc::InsecureChannelCredentials())) {
+    call_ = stub_.PrepareCall(&context_, "/grpc.health.v1.Health/Watch", &queue_);
+    call_->StartCall(this);
+    EXPECT_TRUE(Await());
+    const grpc::Slice nothing;
+    call_->WriteLast(grpc::ByteBuffer(&nothing, 1), grpc::WriteOptions(), this);
+    EXPECT_TRUE(Await());
+    EXPECT_TRUE(Read());
+  }
+
+  bool Read() {
+    grpc::ByteBuffer reply;
+    call_->Read(&reply, this);
+    return Await();
+  }
+  grpc::Status Finish() {
+    grpc::Status status;
+    call_->Finish(&status, this);
+    Await();
+    return status;
+  }
+
+ private:
+  bool Await() {
+    void* tag = nullptr;
+    bool ok = false;
+    return queue_.Next(&tag, &ok) && ok;
+  }
+
+  grpc::GenericStub stub_;
+  grpc::ClientContext context_;
+  grpc::CompletionQueue queue_;
+  std::unique_ptr<grpc::GenericClientAsyncReaderWriter> call_;
+};
+
+// It ends by itself, not before its connection is sent away, and holds nothing up.
+TEST_P(RetirementTest, AWatchEndsWhenItsConnectionHasBeenSentAway) {
+  std::string text = GetParam().address;
+  if (text == "unix:") text += (folder_ / "s").string();
+  auto listener = Listener::Bind(*Address::Parse(text));
+  ASSERT_TRUE(listener) << listener.error().message;
+  auto server = StartServer(UniqueFd(fcntl(listener->fd(), F_DUPFD_CLOEXEC, 0)));
+  HealthWatch watch(listener->address());
+  const Instant began = clock_.Now();
+  Latch retired;
+  server->BeginRetire(Replaced(), [&] { retired.Set(); });
+  EXPECT_FALSE(watch.Read());
+  EXPECT_GE(clock_.Now() - began, GetParam().age.value_or(0s));
+  EXPECT_EQ(watch.Finish().error_code(), grpc::StatusCode::UNAVAILABLE);
+  retired.Wait();
 }
 
 INSTANTIATE_TEST_SUITE_P(, RetirementTest,

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "grpc/health/v1/health.grpc.pb.h"
+#include "lastcall/event/gate.h"
 
 namespace lastcall {
 namespace {
@@ -122,6 +123,15 @@ class WatchCall : public std::enable_shared_from_this<WatchCall> {
 
 template <class Request, class Reply>
 struct UnaryCall {
+  ~UnaryCall() {
+    if (begun != nullptr) begun->Leave();
+  }
+  void Begin(Gate& gate) {
+    gate.Enter();
+    begun = &gate;
+  }
+
+  Gate* begun = nullptr;
   grpc::ServerContext context;
   Request request;
   grpc::ServerAsyncResponseWriter<Reply> writer{&context};
@@ -131,7 +141,12 @@ struct UnaryCall {
 
 class HealthService::Core {
  public:
-  explicit Core(HealthBoard& board) : board_(board) {}
+  Core(HealthBoard& board, std::function<void()> on_idle)
+      : board_(board), gate_(std::move(on_idle)) {
+    gate_.Watch();
+  }
+
+  int64_t in_flight() const { return gate_.in_flight(); }
 
   void Register(grpc::ServerBuilder& builder) {
     builder.RegisterService(&service_);
@@ -149,10 +164,6 @@ class HealthService::Core {
   }
 
   void EndStreams() {
-    {
-      std::lock_guard lock(mutex_);
-      ending_ = true;
-    }
     for (const auto& watch : Living()) watch->End();
   }
 
@@ -198,6 +209,7 @@ class HealthService::Core {
     service_.RequestCheck(&call->context, &call->request, &call->writer, queue_.get(), queue_.get(),
                           Tag([this, call](bool ok) {
                             if (!ok) return;  // the server is shutting down
+                            call->Begin(gate_);
                             AwaitCheck();
                             const auto status = board_.StatusOf(call->request.service());
                             const auto done = Tag([call](bool) {});
@@ -216,6 +228,7 @@ class HealthService::Core {
     service_.RequestList(&call->context, &call->request, &call->writer, queue_.get(), queue_.get(),
                          Tag([this, call](bool ok) {
                            if (!ok) return;
+                           call->Begin(gate_);
                            AwaitList();
                            HealthListResponse all;
                            for (const auto& [service, status] : board_.List()) {
@@ -242,18 +255,16 @@ class HealthService::Core {
   }
 
   void BeginWatch(const std::shared_ptr<WatchCall>& watch) {
-    bool ending = false;
     {
       std::lock_guard lock(mutex_);
       std::erase_if(watches_, [](const auto& weak) { return weak.expired(); });
       watches_.push_back(watch);
-      ending = ending_;
     }
     watch->Begin();
-    if (ending) watch->End();
   }
 
   HealthBoard& board_;
+  Gate gate_;
   Health::AsyncService service_;
   std::unique_ptr<grpc::ServerCompletionQueue> queue_;
   std::thread thread_;
@@ -261,15 +272,16 @@ class HealthService::Core {
   bool stopped_ = false;
 
   std::mutex mutex_;
-  bool ending_ = false;
   std::vector<std::weak_ptr<WatchCall>> watches_;
 };
 
-HealthService::HealthService(HealthBoard& board) : core_(std::make_unique<Core>(board)) {}
+HealthService::HealthService(HealthBoard& board, std::function<void()> on_idle)
+    : core_(std::make_unique<Core>(board, std::move(on_idle))) {}
 HealthService::~HealthService() { core_->Stop(); }
 void HealthService::Register(grpc::ServerBuilder& builder) { core_->Register(builder); }
 void HealthService::Start() { core_->Start(); }
 void HealthService::EndStreams() { core_->EndStreams(); }
+int64_t HealthService::in_flight() const { return core_->in_flight(); }
 void HealthService::Stop() { core_->Stop(); }
 
 }  // namespace lastcall

@@ -4,6 +4,8 @@
 
 #include <grpcpp/server_builder.h>
 
+#include <cstdint>
+#include <functional>
 #include <memory>
 
 #include <lastcall/rpc/health_board.h>
@@ -12,14 +14,18 @@ namespace lastcall {
 
 class HealthService {
  public:
-  explicit HealthService(HealthBoard& board);
+  // `on_idle` runs in the thread of the service when in_flight() has become zero.
+  HealthService(HealthBoard& board, std::function<void()> on_idle);
   ~HealthService();
 
   void Register(grpc::ServerBuilder& builder);
   void Start();  // after BuildAndStart
-  // Ends every Watch, after its last status; later ones end at once. Otherwise they would hold the
-  // server's shutdown.
+  // Ends every Watch that is there, after its last status. Otherwise they would hold the server's
+  // shutdown. Order: once their connections have been sent away; clients that hear of it the other way
+  // round take the server for a sick one.
   void EndStreams();
+  // Checks and Lists that are not answered yet. Threads: any.
+  int64_t in_flight() const;
   // Ends its thread. Order: after the server has shut down and before it is destroyed: gRPC looks at
   // the server when it takes the last requests from the queue.
   void Stop();

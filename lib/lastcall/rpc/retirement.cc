@@ -43,14 +43,10 @@ constexpr Duration kOwnFarewell = 50ms;
 
 }  // namespace
 
-Retirement::Retirement(grpc::Server& server, Connections& connections,
-                       std::function<void(grpc::Server&)> goaway,
-                       std::function<int64_t()> in_flight, Duration handshake)
+Retirement::Retirement(grpc::Server& server, Connections& connections, Options options)
     : server_(server),
       connections_(connections),
-      goaway_(std::move(goaway)),
-      in_flight_(std::move(in_flight)),
-      handshake_(handshake),
+      options_(std::move(options)),
       lingering_(std::make_unique<Lingering>(connections_, [this] { Nudge(); })) {}
 
 void Retirement::End() {
@@ -67,7 +63,7 @@ void Retirement::SendAway() {
 void Retirement::Ask() {
   lingering_->Begin();
   connections_.Count();  // forgets those that gRPC closed before
-  if (goaway_) goaway_(server_);
+  if (options_.goaway) options_.goaway(server_);
 }
 
 void Retirement::Begin(std::function<void()> closed, Heir heir, std::function<void()> retired) {
@@ -120,7 +116,7 @@ class Retirement::Dismissal {
       : of_(of),
         patience_(Patience()),
         // One in its handshake hears no GOAWAY yet.
-        young_until_(of.succeeded_ ? of.connections_.last_added() + of.handshake_ : now) {
+        young_until_(of.succeeded_ ? of.connections_.last_added() + of.options_.handshake : now) {
     Ask(now);
   }
 
@@ -186,20 +182,25 @@ class Retirement::Dismissal {
 // what is in flight then is the rest, and Shutdown waits for it.
 void Retirement::AwaitDeparture() {
   Instant now = std::chrono::steady_clock::now();
+  // gRPC takes up to a tenth more.
+  const Instant aged_at = options_.goaway ? now : now + options_.age * 11 / 10;
+  if (aged_at <= now) options_.sent_away();
   Instant goaway_at = now + kRepeat;
   Dismissal dismissal(*this, now);
   while (Remaining() > 0) {
     now = std::chrono::steady_clock::now();
     if (goaway_at <= now) {
-      if (goaway_) goaway_(server_);
+      if (options_.goaway) options_.goaway(server_);
+      if (aged_at <= now) options_.sent_away();
       goaway_at = now + kRepeat;
       connections_.Count();  // forgets what was closed while it was being looked at
     }
-    if (goaway_) dismissal.Look(now, in_flight_() > 0);
+    if (options_.goaway) dismissal.Look(now, options_.in_flight() > 0);
     std::unique_lock lock(mutex_);
     if (cancelled_) return;
     const Instant look = Lingering::Works() ? kNever : now + kLook;
-    changed_.wait_until(lock, std::min({goaway_at, goaway_ ? dismissal.next() : kNever, look}),
+    changed_.wait_until(lock,
+                        std::min({goaway_at, options_.goaway ? dismissal.next() : kNever, look}),
                         [this] { return nudged_; });
     nudged_ = false;
   }

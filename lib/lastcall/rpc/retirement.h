@@ -25,14 +25,23 @@ namespace lastcall {
 // Threads: one at a time, but for Nudge. Nothing here blocks but End.
 class Retirement {
  public:
-  // `goaway` empty: gRPC offers none, and connections leave when they reach the age that the server
-  // gave them. `in_flight`: the calls that are not over; any thread. `handshake`: how long a
-  // connection may be in the making before gRPC has it in hand, on a machine that is busy. `server`
-  // and `connections` must outlive the retirement. Everything that it will need is made here. Fails:
-  // throws std::system_error where no thread can be made.
-  Retirement(grpc::Server& server, Connections& connections,
-             std::function<void(grpc::Server&)> goaway, std::function<int64_t()> in_flight,
-             Duration handshake);
+  struct Options {
+    // Empty: gRPC offers none, and connections are sent away when they reach the age that the server
+    // gave them.
+    std::function<void(grpc::Server&)> goaway;
+    Duration age{};
+    // The calls that are not over. Threads: any.
+    std::function<int64_t()> in_flight;
+    // The connections that gRPC has in hand have been sent away, for good; again when more may have
+    // been. In a thread of the retirement.
+    std::function<void()> sent_away;
+    // How long a connection may be in the making before gRPC has it in hand, on a busy machine.
+    Duration handshake{};
+  };
+
+  // `server` and `connections` must outlive the retirement. Everything that it will need is made
+  // here. Fails: throws std::system_error where no thread can be made.
+  Retirement(grpc::Server& server, Connections& connections, Options options);
   ~Retirement() { End(); }
 
   // Asks the clients that are there to take their next calls elsewhere. Nothing else changes.
@@ -65,9 +74,7 @@ class Retirement {
 
   grpc::Server& server_;
   Connections& connections_;
-  const std::function<void(grpc::Server&)> goaway_;
-  const std::function<int64_t()> in_flight_;
-  const Duration handshake_;
+  const Options options_;
   std::function<void()> closed_;
   Heir heir_;
   std::function<void()> retired_;

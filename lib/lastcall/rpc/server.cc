@@ -156,7 +156,7 @@ bool IsCallback(const grpc::Service* service) { return service->has_callback_met
 class Server::Grpc {
  public:
   HealthBoard health;
-  HealthService health_service{health};
+  HealthService health_service{health, [this] { retirement->Nudge(); }};
   Connections connections;
   std::vector<std::unique_ptr<ExternalConnectionAcceptor>> entrances;  // one for each listener
   std::unique_ptr<grpc::Server> server;
@@ -244,11 +244,17 @@ Result<std::unique_ptr<Server>> Server::Build(ServerOptions options, const Clock
     grpc.health.AddService(service);
     AddMethods(service, server->calls_);
   }
-  grpc.health_service.Start();
   grpc.retirement = std::make_unique<Retirement>(
-      *grpc.server, grpc.connections, goaway,
-      [&calls = server->calls_] { return calls.in_flight(); },
-      options.tls ? kHandshake : Duration::zero());
+      *grpc.server, grpc.connections,
+      Retirement::Options{.goaway = goaway,
+                          .age = options.age.value_or(kAge),
+                          .in_flight =
+                              [&grpc, &calls = server->calls_] {
+                                return calls.in_flight() + grpc.health_service.in_flight();
+                              },
+                          .sent_away = [&grpc] { grpc.health_service.EndStreams(); },
+                          .handshake = options.tls ? kHandshake : Duration::zero()});
+  grpc.health_service.Start();
   if (options.listeners.empty()) return server;
   grpc.acceptor = std::make_unique<Acceptor>(
       std::move(options.listeners),
@@ -313,7 +319,6 @@ void Server::BeginRetire(const Farewell& farewell, std::function<void()> retired
   }
   calls_.BeginLeave(farewell.leave);
   calls_.WatchIdle();
-  grpc_->health_service.EndStreams();
   grpc_->retirement->Begin(std::move(closed), farewell.heir, std::move(retired));
 }
 

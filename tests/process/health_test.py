@@ -1,0 +1,97 @@
+"""Clients that watch a server's health lose nothing when it is replaced: what they see first is that
+they are sent away."""
+
+import struct
+import unittest
+
+from google.protobuf.wrappers_pb2 import StringValue
+
+from harness import Daemon
+from hostile_peers import (DATA, END_HEADERS, END_STREAM, HEADERS, INITIAL_WINDOW, SETTINGS,
+                           WINDOW_UPDATE, Peer, frame, message, request)
+
+GOAWAY = 7
+RST_STREAM = 3
+SERVING = b"\0\0\0\0\2\x08\x01"
+
+
+class HealthPeer(Peer):
+    """A connection with one call of the health service, on stream 1."""
+
+    def __init__(self, address, method, settings=b""):
+        super().__init__(address, hello=False)
+        self.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(SETTINGS, payload=settings) +
+                  frame(HEADERS, END_HEADERS, 1, request("/grpc.health.v1.Health/" + method)) +
+                  frame(DATA, END_STREAM, 1, message(StringValue())))  # an empty message
+        self._heard = b""
+
+    def frame(self):
+        """The next that comes: (kind, flags, stream, payload)."""
+        while len(self._heard) < 9 or len(self._heard) < 9 + self._length():
+            more = self.socket.recv(65536)
+            assert more, "the connection was closed"
+            self._heard += more
+        length = self._length()
+        kind, flags, stream = struct.unpack(">BBI", self._heard[3:9])
+        payload, self._heard = self._heard[9:9 + length], self._heard[9 + length:]
+        return kind, flags, stream, payload
+
+    def _length(self):
+        return int.from_bytes(self._heard[:3], "big")
+
+    def until(self, wanted):
+        """The kinds of all frames up to the first that is wanted, and that one."""
+        kinds = []
+        while True:
+            found = self.frame()
+            kinds.append(found[0])
+            if wanted(*found):
+                return kinds, found
+
+    def is_quiet(self, seconds):
+        """Whether its call does not end in that time."""
+        self.socket.settimeout(seconds)
+        try:
+            _, found = self.until(lambda kind, flags, stream, _: stream == 1 and (
+                kind == RST_STREAM or flags & END_STREAM))
+        except TimeoutError:
+            return True
+        finally:
+            self.socket.settimeout(60)
+        return not found
+
+
+def ends(kind, flags, stream, _):
+    return stream == 1 and (kind == RST_STREAM or flags & END_STREAM)
+
+
+class HealthTest(unittest.TestCase):
+    def daemon(self):
+        return Daemon(reload={"settle": "100ms"})
+
+    def test_a_watch_ends_after_the_goaway(self):
+        for way in (("restart", "main"), ("shutdown", "--no-wait", "--grace", "10s")):
+            with self.subTest(way[0]), self.daemon() as daemon, \
+                    HealthPeer(daemon.address(), "Watch") as peer:
+                peer.until(lambda kind, flags, stream, payload: payload == SERVING)
+                daemon.ctl(*way, check=True)
+                kinds, _ = peer.until(ends)
+                self.assertIn(GOAWAY, kinds)
+
+    def test_a_check_that_waits_for_its_client_is_not_cancelled(self):
+        no_window = struct.pack(">HI", INITIAL_WINDOW, 0)
+        with self.daemon() as daemon, \
+                HealthPeer(daemon.address(), "Check", settings=no_window) as peer:
+            peer.until(lambda kind, flags, stream, _: kind == HEADERS)  # its answer is begun
+            daemon.ctl("restart", "main", check=True)
+            peer.until(lambda kind, flags, stream, _: kind == GOAWAY)
+            self.assertTrue(peer.is_quiet(1.5))
+            peer.send(frame(WINDOW_UPDATE, 0, 1, struct.pack(">I", 100)))
+            _, (_, _, _, payload) = peer.until(lambda kind, flags, stream, _: kind == DATA)
+            self.assertEqual(payload, SERVING)
+            _, (kind, _, _, _) = peer.until(ends)
+            self.assertEqual(kind, HEADERS)
+
+
+if __name__ == "__main__":
+    unittest.main()
