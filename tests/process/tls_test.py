@@ -1,8 +1,10 @@
 """TLS and mutual TLS, with certificates made on the spot: who is served, who is not, and renewal."""
 
+import contextlib
 import os
 import pathlib
 import signal
+import socket
 import subprocess
 import tempfile
 import unittest
@@ -97,6 +99,19 @@ class TlsTest(unittest.TestCase):
             self.refused(self.channel(daemon))
             stranger = Authority(self.authority.folder, "stranger")
             self.refused(self.channel(daemon, client=stranger.issue("mallory")))
+
+    def test_handshakes_that_fail_do_not_fill_the_log(self):
+        floods = 500
+        with self.daemon() as daemon:
+            host, port = daemon.address().rsplit(":", 1)
+            for _ in range(floods):
+                with socket.create_connection((host, int(port))) as client, \
+                        contextlib.suppress(ConnectionError):
+                    client.sendall(b"GET / HTTP/1.1\r\n\r\n")
+                    client.recv(100)  # until the other end closes
+            said = daemon.log().count("Handshake failed")
+            self.assertGreater(said, 0)
+            self.assertLess(said, floods / 5)
 
     def test_a_peer_is_named_in_the_receipt(self):
         config = {"shutdown": {"grace": "200ms"}}
