@@ -332,10 +332,10 @@ TEST_P(RetirementTest, AWatchEndsWhenItsConnectionHasBeenSentAway) {
   if (text == "unix:") text += (folder_ / "s").string();
   auto listener = Listener::Bind(*Address::Parse(text));
   ASSERT_TRUE(listener) << listener.error().message;
+  Latch retired;  // outlives the thread that sets it
   auto server = StartServer(UniqueFd(fcntl(listener->fd(), F_DUPFD_CLOEXEC, 0)));
   HealthWatch watch(listener->address());
   const Instant began = clock_.Now();
-  Latch retired;
   server->BeginRetire(Replaced(), [&] { retired.Set(); });
   EXPECT_FALSE(watch.Read());
   EXPECT_GE(clock_.Now() - began, GetParam().age.value_or(0s));
