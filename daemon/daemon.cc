@@ -148,7 +148,7 @@ int Daemon::Run() {
   const auto work = boost::asio::make_work_guard(loop_);
   if (resumed) {
     GoOnWithReload();
-    KeepSockets();  // what happened when nobody watched
+    WatchSockets();  // what happened when nobody watched
   } else {
     Say(LogLevel::kInfo, "lastcalld " LASTCALL_VERSION " starts, pid " + std::to_string(getpid()) +
                              ", unix:" + admin_socket_->path());
@@ -215,7 +215,7 @@ void Daemon::StageEntered(Stage stage) {
   switch (stage) {
     case Stage::kServing:
       systemd_.Ready(Summary());
-      Post([this] { KeepSockets(); });
+      Post([this] { WatchSockets(); });
       break;
     case Stage::kDelay:
     case Stage::kGrace:

@@ -157,6 +157,7 @@ class Daemon final : private SupervisorObserver, private AdminBackend, private H
   void ListenAgain();
   void LeaveAdminSocket();
 
+  void WatchSockets();
   void KeepSockets();
   Result<bool> Mend(const ServerConfig& server, Bound& bound);
   bool ServeAgain(const std::string& process);

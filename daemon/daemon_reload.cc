@@ -200,7 +200,7 @@ void Daemon::ReloadOver(const std::vector<Supervisor::Outcome>& outcomes) {
   AddChanges(attempt_->candidate->changes, reply);
   AddOutcomes(outcomes, reply);
   TakeEffect(outcomes);
-  Post([this] { KeepSockets(); });  // not in the middle of the supervisor's own change
+  Post([this] { WatchSockets(); });  // not in the middle of the supervisor's own change
   if (supervisor_->stage() == Stage::kServing) systemd_.Ready(Summary());
   for (ReloadCaller& caller : std::exchange(reloading_, {})) caller.answer(reply);
   if (waiting_.empty()) return;

@@ -14,9 +14,15 @@ constexpr auto kLookAgain = std::chrono::seconds(5);
 
 }  // namespace
 
-void Daemon::KeepSockets() {
+void Daemon::WatchSockets() {
   if (supervisor_->stage() != Stage::kServing) return;
   socket_watch_.Begin(sockets_);
+  KeepSockets();
+}
+
+// Does not begin to watch anew: one that cannot be mended now would be told of without end.
+void Daemon::KeepSockets() {
+  if (supervisor_->stage() != Stage::kServing) return;
   socket_retry_.cancel();
   // A reload knows better what is to be there, and has its own copies.
   const bool may = !attempt_ && !handover_;
@@ -46,7 +52,7 @@ void Daemon::KeepSockets() {
     if (!may || !ServeAgain(process)) whole = false;
   }
   // Anew: they are watched from there on, and what happened since is seen.
-  if (remade) Post([this] { KeepSockets(); });
+  if (remade) Post([this] { WatchSockets(); });
   if (!whole) LookAgainAtSockets();
 }
 

@@ -56,10 +56,13 @@ void SocketWatch::End() {
   Discard();
 }
 
-// The end of a watch is told too, and would be taken for a change.
+// The end of a watch is told too, and would be taken for a change. No more than a full queue holds:
+// where others may write into a folder, it may never be empty.
 void SocketWatch::Discard() {
-  std::array<char, 4096> changes;
-  while (folders_ && read(folders_.get(), changes.data(), changes.size()) > 0) continue;
+  std::array<char, 1 << 16> changes;
+  for (int i = 0; folders_ && i < 128; ++i) {
+    if (read(folders_.get(), changes.data(), changes.size()) <= 0) return;
+  }
 }
 
 void SocketWatch::Await() {

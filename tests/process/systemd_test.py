@@ -13,6 +13,7 @@ import echo_pb2
 import echo_pb2_grpc
 from clients import PATIENCE, Call
 from harness import BIN, Daemon, environment_of
+from shutdown_test import await_rest
 
 LONG = {"delay": "10s", "grace": "20s", "cancel": "5s"}
 
@@ -248,6 +249,13 @@ class SocketTest(unittest.TestCase):
             self.assertFalse(waiting.over(), "its client waits in the queue")
             daemon.start()
             self.assertEqual(waiting.text(), "meanwhile")
+
+    def test_one_that_was_shut_down_is_named_and_costs_nothing(self):
+        passed = self.listening(self.folder / "web.sock")
+        with self.daemon([("web", passed)], ["systemd:web"]) as daemon:
+            passed.shutdown(socket.SHUT_RDWR)
+            daemon.wait_log("restart the socket unit that passed it")
+            await_rest(daemon.pid)
 
     def test_names_that_were_not_passed(self):
         for sockets, text in (

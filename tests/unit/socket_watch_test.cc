@@ -51,6 +51,14 @@ TEST_F(SocketWatchTest, ASocketThatIsShutDownIsToldOnce) {
   EXPECT_EQ(Told(), 0);
 }
 
+// As one that could not be mended: it is told once for each beginning, and not for ever.
+TEST_F(SocketWatchTest, ASocketThatWasShutDownBeforeIsToldOnce) {
+  shutdown(sockets_["a"][0].listener->fd(), SHUT_RDWR);
+  watch_.Begin(sockets_);
+  EXPECT_EQ(Told(), 1);
+  EXPECT_EQ(Told(), 0);
+}
+
 // Whoever is told begins anew, and would be told for ever.
 TEST_F(SocketWatchTest, BeginningAnewIsNoChange) {
   watch_.Begin(sockets_);
