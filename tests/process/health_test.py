@@ -7,11 +7,10 @@ import unittest
 from google.protobuf.wrappers_pb2 import StringValue
 
 from harness import Daemon
-from hostile_peers import (DATA, END_HEADERS, END_STREAM, HEADERS, INITIAL_WINDOW, SETTINGS,
-                           WINDOW_UPDATE, Peer, frame, message, request)
+from hostile_peers import (DATA, END_HEADERS, END_STREAM, HEADERS, INITIAL_WINDOW, PREFACE,
+                           RST_STREAM, SETTINGS, WINDOW_UPDATE, Peer, frame, message, request)
 
 GOAWAY = 7
-RST_STREAM = 3
 SERVING = b"\0\0\0\0\2\x08\x01"
 
 
@@ -20,7 +19,7 @@ class HealthPeer(Peer):
 
     def __init__(self, address, method, settings=b""):
         super().__init__(address, hello=False)
-        self.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(SETTINGS, payload=settings) +
+        self.send(PREFACE + frame(SETTINGS, payload=settings) +
                   frame(HEADERS, END_HEADERS, 1, request("/grpc.health.v1.Health/" + method)) +
                   frame(DATA, END_STREAM, 1, message(StringValue())))  # an empty message
         self._heard = b""
@@ -52,13 +51,12 @@ class HealthPeer(Peer):
         """Whether its call does not end in that time."""
         self.socket.settimeout(seconds)
         try:
-            _, found = self.until(lambda kind, flags, stream, _: stream == 1 and (
-                kind == RST_STREAM or flags & END_STREAM))
+            self.until(ends)
         except TimeoutError:
             return True
         finally:
             self.socket.settimeout(60)
-        return not found
+        return False
 
 
 def ends(kind, flags, stream, _):
