@@ -11,6 +11,7 @@
 
 #include <lastcall/base/safe_text.h>
 #include <lastcall/base/spelling.h>
+#include <lastcall/rpc/acceptor.h>
 
 #include "daemon/convert.h"
 #include "daemon/receipt_file.h"
@@ -165,6 +166,7 @@ int Daemon::Run() {
   attempt_.reset();
   supervisor_.reset();
   sockets_.clear();
+  ending_.clear();
   admin_socket_.reset();
   const Instant by = After(clock_.Now(), kAdminGrace);
   end_in_time_.Arm(by, exit_code_);
@@ -224,6 +226,10 @@ void Daemon::StageEntered(Stage stage) {
       systemd_.Stopping("stopping: " + std::string(Name(stage)));
       PromiseEnd();
       socket_watch_.End();
+      if (stage != Stage::kDelay) {
+        BeginEndListening(AllOf(sockets_),
+                          stage == Stage::kGrace ? Acceptor::kLastCall : Duration::zero());
+      }
       // A shutdown wins, and waits for nobody's proof.
       if (handover_ && handover_->check) {
         HandoverFailed({Code::kFailedPrecondition, "a shutdown is under way"});

@@ -123,6 +123,7 @@ class Daemon final : private SupervisorObserver, private AdminBackend, private H
   std::string LogLevelName() const override;
   bool IsDraining(const std::string& server) const override;
   void Reported() override { Changed(); }
+  bool WillBeServed(const std::string& address, const HostProcess& leaving) const override;
   void LeftBehind(std::vector<UniqueFd> connections) override {
     lingering_.Add(std::move(connections));
   }
@@ -162,6 +163,9 @@ class Daemon final : private SupervisorObserver, private AdminBackend, private H
   Result<bool> Mend(const ServerConfig& server, Bound& bound);
   bool ServeAgain(const std::string& process);
   void LookAgainAtSockets();
+  void BeginEndListening(const std::set<std::shared_ptr<const Listener>>& sockets,
+                         Duration last_call);
+  void EndListening();
 
   void WatchClock();
   void AwaitClock();
@@ -237,6 +241,8 @@ class Daemon final : private SupervisorObserver, private AdminBackend, private H
   Sockets sockets_;
   SocketWatch socket_watch_{loop_, [this] { KeepSockets(); }};
   boost::asio::steady_timer socket_retry_{loop_};
+  std::vector<std::shared_ptr<const Listener>> ending_;  // nobody will accept there any more
+  boost::asio::steady_timer last_call_{loop_};           // for those
   // A socket that is taken away as fast as it is mended must not keep the daemon busy.
   TokenBucket mending_{{.burst = 10, .per_second = 0.5}};
   std::set<std::string> lost_sockets_;  // that they could not be recreated was said

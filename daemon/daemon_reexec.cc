@@ -269,6 +269,7 @@ void Daemon::Reexecute() {
   loop_.poll();
   trials_.WaitIdle(After(clock_.Now(), kAdminGrace));  // they reap their children
   if (supervisor_->stage() == Stage::kServing && !over_) {
+    EndListening();
     admin_ = nullptr;
     std::vector<int> descriptors;
     state::v1::State saved = Save(descriptors);

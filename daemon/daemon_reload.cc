@@ -3,6 +3,7 @@
 #include <utility>
 
 #include <lastcall/base/spelling.h>
+#include <lastcall/rpc/acceptor.h>
 
 #include "daemon/convert.h"
 #include "daemon/daemon.h"
@@ -75,6 +76,7 @@ void Daemon::BeginDryRun(const std::function<void(Result<admin::v1::ReloadReply>
     if (another && *another) AddOwnChange(reply);
     BeginPrepare([this, answer, reply](Result<Candidate> candidate) mutable {
       if (!candidate) return answer(tl::unexpected(candidate.error()));
+      EndListening();
       if (const auto fine = binder_.Probe(candidate->prepared.config, sockets_); !fine) {
         return answer(Fail(Code::kInvalidArgument, fine.error().message));
       }
@@ -148,6 +150,7 @@ void Daemon::ChangeOver(const TrialResult& trial) {
   }
   Candidate& candidate = *attempt_->candidate;
   const Config& config = candidate.prepared.config;
+  EndListening();  // what the reload before has dropped may be wanted again
   auto sockets = binder_.Bind(config, sockets_, candidate.names);
   // Whatever it was, the daemon is there: kUnavailable would say that it is not.
   if (!sockets) return RefuseReload({Code::kInvalidArgument, sockets.error().message});
@@ -199,7 +202,11 @@ void Daemon::ReloadOver(const std::vector<Supervisor::Outcome>& outcomes) {
   admin::v1::ReloadReply reply;
   AddChanges(attempt_->candidate->changes, reply);
   AddOutcomes(outcomes, reply);
+  auto before = AllOf(sockets_);
+  before.merge(AllOf(attempt_->candidate->sockets));
   TakeEffect(outcomes);
+  for (const auto& listener : AllOf(sockets_)) before.erase(listener);
+  BeginEndListening(before, Acceptor::kLastCall);
   Post([this] { WatchSockets(); });  // not in the middle of the supervisor's own change
   if (supervisor_->stage() == Stage::kServing) systemd_.Ready(Summary());
   for (ReloadCaller& caller : std::exchange(reloading_, {})) caller.answer(reply);

@@ -14,6 +14,46 @@ constexpr auto kLookAgain = std::chrono::seconds(5);
 
 }  // namespace
 
+// In a stop nobody will. Otherwise another process may have taken the address over, or be about to.
+bool Daemon::WillBeServed(const std::string& address, const HostProcess& leaving) const {
+  if (IsStopping(supervisor_->stage())) return false;
+  bool served = false;
+  for (const Supervisor::State& state : supervisor_->members()) {
+    ForEachLife(state, [&](const Life& life) {
+      const bool serves = life.phase == Phase::kStarting || life.phase == Phase::kRunning ||
+                          life.phase == Phase::kWaiting;
+      const auto* host = static_cast<const HostProcess*>(life.process.get());
+      served = served || (serves && host != nullptr && host != &leaving &&
+                          host->addresses().contains(address));
+    });
+  }
+  if (served || !attempt_ || !attempt_->candidate) return served;
+  for (const auto& listener : AllOf(attempt_->candidate->sockets)) {
+    served = served || listener->address() == address;
+  }
+  return served;
+}
+
+// Of those that are the daemon's own. Hosts take in who waits, for as long as a last call; one that
+// hangs does not.
+void Daemon::BeginEndListening(const std::set<std::shared_ptr<const Listener>>& sockets,
+                               Duration last_call) {
+  for (const auto& listener : sockets) {
+    if (!listener->own()) continue;
+    if (!listener->path().name.empty()) listener->HoldOff();
+    ending_.push_back(listener);
+  }
+  if (ending_.empty()) return;
+  last_call_.expires_after(last_call);
+  last_call_.async_wait([this](const boost::system::error_code& error) {
+    if (!error) EndListening();
+  });
+}
+
+void Daemon::EndListening() {
+  for (const auto& listener : std::exchange(ending_, {})) listener->EndListening();
+}
+
 void Daemon::WatchSockets() {
   if (supervisor_->stage() != Stage::kServing) return;
   socket_watch_.Begin(sockets_);

@@ -118,7 +118,10 @@ void HostControl::Obey(const ToHost& order) {
     // What changes a server is followed by a report, for whoever watches.
     case ToHost::kAccept: host_->SetAccepting(order.accept().accept()); return Report(0);
     case ToHost::kStop:
-      return host_->Adopt(PlanOf(order.stop()), RequestsOf(order.stop()), order.stop().replaced());
+      return host_->Adopt(
+          PlanOf(order.stop()), RequestsOf(order.stop()),
+          {.replaced = order.stop().replaced(),
+           .unserved = {order.stop().unserved().begin(), order.stop().unserved().end()}});
     case ToHost::kSetDraining:
       host_->SetDraining(order.set_draining().server(), order.set_draining().draining());
       return Report(0);

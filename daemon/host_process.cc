@@ -90,7 +90,13 @@ HostProcess::HostProcess(boost::asio::io_context& loop, std::shared_ptr<const Ho
       member_(member),
       incarnation_(incarnation),
       surroundings_(surroundings),
-      log_(std::move(log)) {}
+      log_(std::move(log)) {
+  for (const HostSpec::Served& server : spec_->servers) {
+    for (const auto& listener : server.sockets) {
+      if (listener->own()) addresses_.insert(listener->address());
+    }
+  }
+}
 
 HostProcess::HostProcess(boost::asio::io_context& loop, std::string name,
                          const state::v1::Host& saved, size_t member, uint32_t incarnation,
@@ -101,6 +107,7 @@ HostProcess::HostProcess(boost::asio::io_context& loop, std::string name,
       incarnation_(incarnation),
       surroundings_(surroundings),
       log_(std::move(log)),
+      addresses_(saved.addresses().begin(), saved.addresses().end()),
       pid_(saved.pid()),
       making_(saved.making()),
       killed_(saved.killed()),
@@ -125,6 +132,7 @@ std::optional<state::v1::Host> HostProcess::Save(std::vector<int>& descriptors) 
   *saved.mutable_report() = report_;
   saved.set_making(making_);
   saved.set_killed(killed_);
+  for (const std::string& address : addresses_) saved.add_addresses(address);
   for (const ToHost& message : wire_->outbox) *saved.add_outbox() = message;
   descriptors.push_back(wire_->exited_fd);
   descriptors.push_back(wire_->channel.fd());
@@ -355,15 +363,22 @@ void HostProcess::SetDraining(const std::string& server, bool draining) {
 }
 
 void HostProcess::BeginStop(const Plan& plan, const std::vector<Ledger::Entry>& requests) {
-  ToHost message;
-  *message.mutable_stop() = ToProto(ForHost(plan), requests);
-  Send(std::move(message));
+  Stop(plan, requests, false);
 }
 
 void HostProcess::BeginRetire(const Plan& plan, const std::vector<Ledger::Entry>& requests) {
+  Stop(plan, requests, true);
+}
+
+void HostProcess::Stop(const Plan& plan, const std::vector<Ledger::Entry>& requests,
+                       bool replaced) {
   ToHost message;
-  *message.mutable_stop() = ToProto(ForHost(plan), requests);
-  message.mutable_stop()->set_replaced(true);
+  worker::v1::Stop& stop = *message.mutable_stop();
+  stop = ToProto(ForHost(plan), requests);
+  stop.set_replaced(replaced);
+  for (const std::string& address : addresses_) {
+    if (!surroundings_.WillBeServed(address, *this)) stop.add_unserved(address);
+  }
   Send(std::move(message));
 }
 

@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -37,6 +38,8 @@ struct HostSpec {
   Duration ready = kForever;  // how long a start may take
 };
 
+class HostProcess;
+
 // What a process needs of the daemon.
 class HostSurroundings {
  public:
@@ -45,6 +48,8 @@ class HostSurroundings {
   virtual bool IsDraining(const std::string& server) const = 0;
   // There is a report that nobody asked for.
   virtual void Reported() = 0;
+  // Whether anybody will accept at this address, as bound, when `leaving` does not any more.
+  virtual bool WillBeServed(const std::string& address, const HostProcess& leaving) const = 0;
   // See worker::v1::LeftBehind.
   virtual void LeftBehind(std::vector<UniqueFd> connections) = 0;
   virtual Supervisor& supervisor() = 0;
@@ -79,6 +84,8 @@ class HostProcess final : public Process {
   void BeginQuery(std::function<void()> answered);
 
   pid_t pid() const { return pid_; }
+  // As bound, where it accepts or would; of the daemon's own sockets, not of systemd's.
+  const std::set<std::string>& addresses() const { return addresses_; }
   // Whether the last query was answered, or is young.
   bool answering() const;
   // The last one that came.
@@ -89,6 +96,7 @@ class HostProcess final : public Process {
 
   worker::v1::ToHost Configuration() const;
   std::vector<int> Sockets() const;
+  void Stop(const Plan& plan, const std::vector<Ledger::Entry>& requests, bool replaced);
   void Send(worker::v1::ToHost message);
   void Flush();
   void AwaitMessages();
@@ -109,6 +117,7 @@ class HostProcess final : public Process {
   const uint32_t incarnation_;
   HostSurroundings& surroundings_;
   const Log log_;
+  std::set<std::string> addresses_;
 
   pid_t pid_ = 0;
   std::string making_;          // the plugin that is being loaded and made

@@ -178,6 +178,14 @@ Result<Listener> BindByName(const Address& address, const HostNames& names,
 
 }  // namespace
 
+std::set<std::shared_ptr<const Listener>> AllOf(const Sockets& sockets) {
+  std::set<std::shared_ptr<const Listener>> listeners;
+  for (const auto& [server, all] : sockets) {
+    for (const Bound& bound : all) listeners.insert(bound.listener);
+  }
+  return listeners;
+}
+
 std::set<std::string> SocketBinder::Unknown(const Config& config, const Sockets& current) {
   Holdings holdings(current);
   Places places = TakeOver(config, holdings);

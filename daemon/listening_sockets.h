@@ -24,6 +24,9 @@ struct Bound {
 };
 using Sockets = std::map<std::string, std::vector<Bound>>;  // by server
 
+// Each once.
+std::set<std::shared_ptr<const Listener>> AllOf(const Sockets& sockets);
+
 class SocketBinder {
  public:
   // `passed`: by systemd, to this process.

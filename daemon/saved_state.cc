@@ -90,6 +90,7 @@ state::v1::Socket ToState(const Listener& listener) {
 }
 
 Listener FromState(const state::v1::Socket& saved) {
+  if (saved.text().starts_with("systemd:")) return Listener(UniqueFd(saved.fd()), saved.address());
   return Listener(UniqueFd(saved.fd()), saved.address(),
                   {saved.path(), saved.device(), saved.inode()});
 }

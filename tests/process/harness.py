@@ -314,7 +314,7 @@ class Daemon:
     def held(self, **kwargs):
         """Begins a call that its handler has, and that goes on until it is told to finish()."""
         call = Held(self.echo(**kwargs).ClientStream, echo_pb2.EchoRequest(text="held"))
-        self.await_calls(1, "ClientStream")
+        self.await_calls(1, "ClientStream", kwargs.get("name", "public"))
         return call
 
     def await_calls(self, count, method="Slow", name="public"):

@@ -250,6 +250,19 @@ class SocketTest(unittest.TestCase):
             daemon.start()
             self.assertEqual(waiting.text(), "meanwhile")
 
+    def test_in_grace_clients_wait(self):
+        sockets = [("web", self.listening()), ("web", self.listening(self.folder / "web.sock"))]
+        with self.daemon(sockets, ["systemd:web"]) as daemon:
+            held = daemon.held()
+            daemon.signal(signal.SIGTERM)
+            daemon.wait_log("stage grace")
+            self.assertEqual(held.finish(), "held")
+            self.assertEqual(daemon.wait(), 0)
+        for _, passed in sockets:
+            with socket.socket(passed.family) as client:
+                client.connect(passed.getsockname())
+                passed.accept()[0].close()
+
     def test_one_that_was_shut_down_is_named_and_costs_nothing(self):
         passed = self.listening(self.folder / "web.sock")
         with self.daemon([("web", passed)], ["systemd:web"]) as daemon:

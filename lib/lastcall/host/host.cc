@@ -44,10 +44,9 @@ void Host::RequestStop(Request request) {
   loop_->Post([loop = loop_.get(), request = std::move(request)] { loop->OnRequest(request); });
 }
 
-void Host::Adopt(const Plan& plan, std::vector<Ledger::Entry> entries, bool replaced) {
-  loop_->Post([loop = loop_.get(), plan, entries = std::move(entries), replaced] {
-    loop->OnAdopt(plan, entries, replaced);
-  });
+void Host::Adopt(const Plan& plan, std::vector<Ledger::Entry> entries, Succession succession) {
+  loop_->Post([loop = loop_.get(), plan, entries = std::move(entries),
+               succession = std::move(succession)] { loop->OnAdopt(plan, entries, succession); });
 }
 
 void Host::SetAccepting(bool accepting) {

@@ -13,6 +13,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -121,9 +122,17 @@ class Host {
   void Shutdown(std::string reason, std::optional<Duration> delay = {},
                 std::optional<Duration> grace = {}, std::optional<Duration> cancel = {});
   void RequestStop(Request request);
-  // Takes over a plan made elsewhere, by the supervisor. `replaced`: a successor has taken over the
-  // listening sockets, so that health stays as it is and what waits in their queues is left to it.
-  void Adopt(const Plan& plan, std::vector<Ledger::Entry> entries, bool replaced = false);
+  // Who serves the clients of a process that stops.
+  struct Succession {
+    // A successor has taken over the listening sockets: health stays as it is, and what waits in
+    // their queues is left to it.
+    bool replaced = false;
+    // Addresses that nobody will accept at any more: newcomers are refused there from grace on. On the
+    // others, where not replaced, they wait for who comes.
+    std::set<std::string> unserved = {};
+  };
+  // Takes over a plan made elsewhere, by the supervisor.
+  void Adopt(const Plan& plan, std::vector<Ledger::Entry> entries, Succession succession);
   void SetAccepting(bool accepting);
   void SetDraining(std::string server, bool draining);
   // Runs `look` in the host's thread.

@@ -158,9 +158,11 @@ void HostLoop::OnRequest(Request request) {
   Apply(changes);
 }
 
-void HostLoop::OnAdopt(const Plan& plan, std::vector<Ledger::Entry> entries, bool replaced) {
+void HostLoop::OnAdopt(const Plan& plan, std::vector<Ledger::Entry> entries,
+                       Host::Succession succession) {
   FirstRequest();
-  if (replaced && lifecycle_.stage() == Stage::kServing) replaced_ = true;
+  if (succession.replaced && lifecycle_.stage() == Stage::kServing) replaced_ = true;
+  unserved_.merge(succession.unserved);
   Apply(lifecycle_.Adopt(plan, std::move(entries), clock_.Now()));
 }
 
@@ -221,10 +223,13 @@ void HostLoop::EnterGrace() {
   // Replaced, there is no hurry: what ends by itself need not be told.
   const LeaveSpread leave(clock_.Now(), lifecycle_.plan().cancel,
                           replaced_ ? kForever : LeaveSpread::kPause);
-  if (!replaced_) return BeginRetire({.leave = leave, .last_call = true});
-  BeginRetire({.leave = leave, .heir = [this](std::vector<UniqueFd> connections) {
-                 observer_.LeftBehind(std::move(connections));
-               }});
+  Farewell farewell{.leave = leave, .last_call = !replaced_, .unserved = unserved_};
+  if (replaced_) {
+    farewell.heir = [this](std::vector<UniqueFd> connections) {
+      observer_.LeftBehind(std::move(connections));
+    };
+  }
+  BeginRetire(farewell);
 }
 
 void HostLoop::BeginRetire(const Farewell& farewell) {

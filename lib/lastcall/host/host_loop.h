@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -34,7 +35,7 @@ class HostLoop {
 
   int Run();
   void OnRequest(Request request);
-  void OnAdopt(const Plan& plan, std::vector<Ledger::Entry> entries, bool replaced);
+  void OnAdopt(const Plan& plan, std::vector<Ledger::Entry> entries, Host::Succession succession);
   void OnAccepting(bool accepting);
   void OnDraining(const std::string& server, bool draining);
   HostReport Report();
@@ -84,7 +85,8 @@ class HostLoop {
   bool started_ = false;  // the plugin thread is done with starting
   bool stopping_plugins_ = false;
   bool may_accept_ = false;
-  bool replaced_ = false;  // stopping, for a successor has taken over
+  bool replaced_ = false;           // stopping, for a successor has taken over
+  std::set<std::string> unserved_;  // addresses; see Host::Succession
   bool retiring_ = false;
   size_t not_retired_ = 0;
   std::optional<Error> start_error_;

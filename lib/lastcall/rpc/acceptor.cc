@@ -15,6 +15,9 @@ namespace {
 
 // How long to leave the queue alone when the process is out of descriptors or at its cap.
 constexpr int kBackOffMs = 100;
+// A last call waits so long for a handshake to end, where somebody has come so lately.
+constexpr int kHandshakeMs = 5;
+constexpr Duration kLately = std::chrono::seconds(1);
 // Connections taken from one socket before the others have their turn.
 constexpr int kBatch = 64;
 
@@ -25,6 +28,7 @@ Acceptor::Acceptor(std::vector<Listener> listeners, Callbacks callbacks, const C
       callbacks_(std::move(callbacks)),
       clock_(clock),
       wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
+      ends_(listeners_.size()),
       thread_([this] { Run(); }) {}
 
 Acceptor::~Acceptor() {
@@ -39,7 +43,23 @@ void Acceptor::Pause() {
   Await(Order::kPause);
 }
 
-void Acceptor::BeginEnd(bool last_call) { Give(last_call ? Order::kLastCall : Order::kEnd); }
+void Acceptor::BeginEnd(bool last_call, const std::set<std::string>& unserved) {
+  std::lock_guard lock(mutex_);
+  if (order_ == Order::kEnd) return;
+  if (order_ == Order::kLastCall) {
+    if (!last_call && unserved.empty()) Set(Order::kEnd);
+    return;
+  }
+  // Who has not accepted knows of nobody who waits.
+  const bool all = last_call && order_ == Order::kAccept;
+  bool any = false;
+  for (size_t i = 0; i < listeners_.size(); ++i) {
+    const bool lost = unserved.contains(listeners_[i].address());
+    ends_[i] = {.last_call = lost || all, .refuse = lost || listeners_[i].own()};
+    any = any || ends_[i].last_call;
+  }
+  Set(any ? Order::kLastCall : Order::kEnd);
+}
 
 void Acceptor::AwaitEnd() { Await(Order::kEnd); }
 
@@ -53,11 +73,13 @@ bool Acceptor::accepting() const { return order_ == Order::kAccept; }
 void Acceptor::Give(Order order) {
   std::lock_guard lock(mutex_);
   if (order_ == Order::kEnd) return;
-  const bool ending = order_ == Order::kLastCall;
-  if (ending && (order == Order::kAccept || order == Order::kLastCall)) return;
-  // Who has not accepted knows of nobody who waits.
-  const bool vain = order == Order::kLastCall && order_ == Order::kPause;
-  order_ = ending || vain ? Order::kEnd : order;
+  if (order_ != Order::kLastCall) return Set(order);
+  if (order == Order::kPause) Set(Order::kEnd);
+}
+
+// Order: with the mutex.
+void Acceptor::Set(Order order) {
+  order_ = order;
   eventfd_write(wake_.get(), 1);
 }
 
@@ -72,7 +94,7 @@ Acceptor::Order Acceptor::Obey() {
   std::lock_guard lock(mutex_);
   state_ = order_;
   // Before anybody hears that it has ended: a queue in which nobody is served must not fill.
-  if (state_ == Order::kEnd) listeners_.clear();
+  if (state_ == Order::kEnd) Close();
   obeyed_.notify_all();
   return state_;
 }
@@ -103,17 +125,43 @@ void Acceptor::Run() {
   }
 }
 
-// The listeners take turns, so that a flood of one leaves time for the others.
+void Acceptor::Close() {
+  for (size_t i = 0; i < listeners_.size(); ++i) {
+    if (ends_[i].refuse) listeners_[i].EndListening();
+  }
+  listeners_.clear();
+}
+
 void Acceptor::AcceptLast() {
   const Instant by = After(clock_.Now(), kLastCall);
-  std::vector<char> over(listeners_.size());
+  std::vector<pollfd> queues;  // -1: without a last call
+  for (size_t i = 0; i < listeners_.size(); ++i) {
+    queues.push_back({ends_[i].last_call ? listeners_[i].fd() : -1, POLLIN, 0});
+    // Whoever came after the last look would be cut off with what he has said already.
+    if (ends_[i].last_call && ends_[i].refuse) listeners_[i].HoldOff();
+  }
+  do {
+    AcceptWaiting(queues, by);
+    for (size_t i = 0; i < queues.size(); ++i) {
+      // Nobody can come any more; poll would always find it ready.
+      if (listeners_[i].fault() == Listener::Fault::kShutDown) queues[i].fd = -1;
+    }
+    // Where many come, one may be in the middle of the handshake.
+  } while (clock_.Now() < by && clock_.Now() - last_accepted_ < kLately &&
+           poll(queues.data(), queues.size(), kHandshakeMs) > 0 && order_ == Order::kLastCall);
+  std::lock_guard lock(mutex_);
+  order_ = Order::kEnd;
+}
+
+// The listeners take turns, so that a flood of one leaves time for the others.
+void Acceptor::AcceptWaiting(const std::vector<pollfd>& queues, Instant by) {
+  std::vector<char> over;
+  for (const pollfd& queue : queues) over.push_back(queue.fd < 0 ? 1 : 0);
   while (!std::all_of(over.begin(), over.end(), [](char one) { return one != 0; })) {
     for (size_t i = 0; i < over.size(); ++i) {
       if (over[i] == 0) over[i] = AcceptBatch(i, Order::kLastCall, by);
     }
   }
-  std::lock_guard lock(mutex_);
-  order_ = Order::kEnd;
 }
 
 bool Acceptor::AcceptBatch(size_t listener, Order order, Instant by) {
@@ -126,15 +174,16 @@ bool Acceptor::AcceptBatch(size_t listener, Order order, Instant by) {
     UniqueFd connection(
         accept4(listeners_[listener].fd(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
     if (connection) {
+      last_accepted_ = clock_.Now();
       callbacks_.accepted(listener, std::move(connection));
       continue;
     }
     const int error = errno;
-    if (error == EAGAIN) {
+    // EINVAL: it was shut down; now by us, or by somebody who shares it.
+    if (error == EAGAIN || (error == EINVAL && order == Order::kLastCall)) {
       starved_ = false;
       return true;
     }
-    // EINVAL: somebody who shares the socket has shut it down.
     if (error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM ||
         error == EINVAL) {
       BackOff("cannot accept: " + ErrnoText(error));

@@ -1,10 +1,13 @@
 // Accepts connections on listening sockets that may be shared with other processes.
 #pragma once
 
+#include <poll.h>
+
 #include <atomic>
 #include <condition_variable>
 #include <functional>
 #include <mutex>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -45,8 +48,10 @@ class Acceptor {
 
   // Ends it for good. With `last_call`, and where it was accepting, those who wait in the queues
   // come in first, for kLastCall at most. Then the listening sockets go; other processes' copies of
-  // them live on. Does not block.
-  void BeginEnd(bool last_call);
+  // them live on, but of our own (Listener::own), and of those whose addresses are `unserved`:
+  // nobody will accept there any more. Those have a last call in any case, then newcomers are refused
+  // (Listener::EndListening). Does not block.
+  void BeginEnd(bool last_call, const std::set<std::string>& unserved = {});
   // Blocks: until `accepted` will not be called any more, and the sockets are gone. Order: after
   // BeginEnd.
   void AwaitEnd();
@@ -55,12 +60,20 @@ class Acceptor {
  private:
   // In this order: from kLastCall on there is no way back.
   enum class Order { kPause, kAccept, kLastCall, kEnd };
+  // What becomes of a listening socket at the end.
+  struct End {
+    bool last_call = false;
+    bool refuse = false;  // nobody is behind it any more
+  };
 
   void Run();
   void Give(Order order);
+  void Set(Order order);
   void Await(Order order);
   Order Obey();
   void AcceptLast();
+  void AcceptWaiting(const std::vector<pollfd>& queues, Instant by);
+  void Close();
   // False: there may be more. Gives up when `order` does not hold any more, and at `by`.
   bool AcceptBatch(size_t listener, Order order, Instant by);
   void BackOff(const std::string& why);
@@ -74,8 +87,10 @@ class Acceptor {
   std::condition_variable obeyed_;
   std::atomic<Order> order_ = Order::kPause;  // changes under the mutex alone
   Order state_ = Order::kPause;               // what the thread is doing
+  std::vector<End> ends_;                     // of each listener; not changed from kLastCall on
   // Only the thread uses these.
   bool backing_off_ = false;  // leaves the queues alone for a moment
+  Instant last_accepted_{};   // the last connection
   bool starved_ = false;      // warned, and the queue was not seen empty since
   std::thread thread_;
 };

@@ -9,6 +9,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <linux/filter.h>
+
 #include <array>
 #include <cerrno>
 #include <cstring>
@@ -205,6 +207,19 @@ tl::unexpected<Error> TcpFailure(const Address& address, int error) {
   }
 }
 
+// What begins a connection is dropped, what completes one that has begun is not. Where the kernel
+// takes no filter newcomers join the queue, and are cut off with it.
+void DropNewcomers(int fd) {
+  constexpr uint32_t kFlags = 13;  // their place in the header of TCP, where the packet begins
+  constexpr uint32_t kSyn = 0x02;
+  constexpr uint32_t kDrop = 0, kKeep = UINT32_MAX;
+  std::array<sock_filter, 4> code{
+      {BPF_STMT(BPF_LD | BPF_B | BPF_ABS, kFlags), BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, kSyn, 0, 1),
+       BPF_STMT(BPF_RET | BPF_K, kDrop), BPF_STMT(BPF_RET | BPF_K, kKeep)}};
+  const sock_fprog filter{static_cast<uint16_t>(code.size()), code.data()};
+  setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof(filter));
+}
+
 // A port that the kernel chose goes with the end of listening; the socket takes it again.
 bool KeepPort(int fd, const std::string& address) {
   Candidate bound;
@@ -228,7 +243,7 @@ Result<Listener> BindTcp(const Address& address, const std::vector<const Listene
     auto fd = Listen(candidate, !narrower.empty(), purpose);
     if (fd) {
       const std::string text = TextOf(fd->get());
-      return Listener(std::move(*fd), text);
+      return Listener(std::move(*fd), text, {});
     }
     error = fd.error();
     // Anything else is said: to go on after EADDRINUSE would give two daemons the same name.
@@ -287,6 +302,30 @@ bool Listener::ListenAgain() const {
          fault() != Fault::kShutDown;
 }
 
+void Listener::HoldOff() const {
+  int family = AF_UNSPEC;
+  socklen_t size = sizeof(family);
+  getsockopt(fd_.get(), SOL_SOCKET, SO_DOMAIN, &family, &size);
+  if (family == AF_UNIX) {
+    shutdown(fd_.get(), SHUT_RD);
+    RemovePath();
+  } else {
+    DropNewcomers(fd_.get());
+  }
+}
+
+void Listener::EndListening() const {
+  shutdown(fd_.get(), SHUT_RD);
+  // On a unix socket they would wait for as long as anybody has a copy of it.
+  while (UniqueFd(accept4(fd_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC))) {
+  }
+  RemovePath();
+}
+
+void Listener::RemovePath() const {
+  if (!path_.name.empty() && PathIsOurs()) unlink(path_.name.c_str());
+}
+
 // The inode cannot have been given to another file, for our socket still holds it.
 bool Listener::PathIsOurs() const {
   struct stat now {};
@@ -315,19 +354,19 @@ Listener::Listener(UniqueFd fd) : fd_(std::move(fd)) {
 Listener::Listener(Listener&& other) noexcept
     : fd_(std::move(other.fd_)),
       address_(std::move(other.address_)),
-      path_(std::exchange(other.path_, {})) {}
+      path_(std::exchange(other.path_, {})),
+      own_(other.own_) {}
 
 Listener& Listener::operator=(Listener&& other) noexcept {
   Listener taken(std::move(other));
   std::swap(fd_, taken.fd_);
   std::swap(address_, taken.address_);
   std::swap(path_, taken.path_);
+  std::swap(own_, taken.own_);
   return *this;
 }
 
-Listener::~Listener() {
-  if (!path_.name.empty() && PathIsOurs()) unlink(path_.name.c_str());
-}
+Listener::~Listener() { RemovePath(); }
 
 UniqueFd Listener::Release() {
   path_ = {};

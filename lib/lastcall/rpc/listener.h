@@ -46,12 +46,12 @@ class Listener {
                                const std::vector<const Listener*>& narrower);
   // Whether Bind would succeed now; nothing listens, and no file appears.
   static Result<> Probe(const Address& address, const std::vector<const Listener*>& narrower);
-  // Wraps a socket that listens already, whose path, if it has one, is somebody else's.
+  // Wraps a socket that listens already and is somebody else's, with its path if it has one.
   explicit Listener(UniqueFd fd);
-  Listener(UniqueFd fd, std::string address) : Listener(std::move(fd), std::move(address), {}) {}
+  Listener(UniqueFd fd, std::string address) : fd_(std::move(fd)), address_(std::move(address)) {}
   // Wraps one that Bind made, in a life of this process before it executed another binary.
   Listener(UniqueFd fd, std::string address, Path path)
-      : fd_(std::move(fd)), address_(std::move(address)), path_(std::move(path)) {}
+      : fd_(std::move(fd)), address_(std::move(address)), path_(std::move(path)), own_(true) {}
 
   Listener(Listener&& other) noexcept;
   Listener& operator=(Listener&& other) noexcept;
@@ -64,6 +64,8 @@ class Listener {
   const std::string& address() const { return address_; }
   // What is removed at the end.
   const Path& path() const { return path_; }
+  // Bind made it, so that nobody else counts on it.
+  bool own() const { return own_; }
 
   // How the clients of `address`, whose host is no name to look up, are to those of this socket.
   enum class Reach : uint8_t {
@@ -80,6 +82,14 @@ class Listener {
   // After kShutDown. True: it listens as before, in every process that has it. A unix socket cannot.
   bool ListenAgain() const;
 
+  // The end of listening in every process that has a copy, in two steps, so that those who are in the
+  // queue can be accepted in between. From HoldOff on nobody joins them: on a unix socket newcomers
+  // are refused, and its path is removed; over TCP they are not answered, and try again a second
+  // later. From EndListening on newcomers are refused, and who still waits is cut off. Never for one that
+  // is not the caller's to end: systemd's are shared with it.
+  void HoldOff() const;
+  void EndListening() const;
+
   // Gives the path of a unix socket the mode and the group of `address`. Fails: as Bind.
   Result<> SetRights(const Address& address) const;
   // Whether SetRights would succeed now, as far as can be known.
@@ -87,10 +97,12 @@ class Listener {
 
  private:
   bool PathIsOurs() const;
+  void RemovePath() const;
 
   UniqueFd fd_;
   std::string address_;
   Path path_;
+  bool own_ = false;
 };
 
 }  // namespace lastcall

@@ -314,7 +314,7 @@ void Server::SendAway() { grpc_->retirement->SendAway(); }
 void Server::BeginRetire(const Farewell& farewell, std::function<void()> retired) {
   auto closed = farewell.closed;
   if (grpc_->acceptor != nullptr) {
-    grpc_->acceptor->BeginEnd(farewell.last_call);
+    grpc_->acceptor->BeginEnd(farewell.last_call, farewell.unserved);
     closed = [acceptor = grpc_->acceptor.get()] { acceptor->AwaitEnd(); };
   }
   calls_.BeginLeave(farewell.leave);

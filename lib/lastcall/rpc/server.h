@@ -11,6 +11,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -48,9 +49,10 @@ struct ServerOptions {
 // How a server retires.
 struct Farewell {
   LeaveSpread leave = LeaveSpread::Within({}, {});  // when its calls are told: at once
-  // Nobody else listens: those who wait in the queue still come in, as far as a moment goes. See
-  // Acceptor::BeginEnd.
+  // Nobody else listens now: those who wait in the queue still come in, as far as a moment goes. See
+  // Acceptor::BeginEnd, for the next as well.
   bool last_call = false;
+  std::set<std::string> unserved = {};  // addresses that nobody will accept at any more
   // Where connections come by Take: blocks until no more do. In the thread of the retirement.
   std::function<void()> closed = [] {};
   // Where somebody else serves what the clients send next: takes the connections over that their
