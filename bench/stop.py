@@ -5,16 +5,19 @@
 
 idle     SIGTERM to an idle daemon with a connected client, delay 0: until the last of its processes is gone
 cancel   a call of 60 s, grace 0.5 s: how much later than planned its client sees the end
+refused  a call in flight, grace 60 s, a client each millisecond: from SIGTERM until the first is refused
+hung     the same with a host that is stopped
 forced   a handler that ignores everything, grace 0.2 s, cancel 1 s: until the tree is gone, beyond the plan
 """
 
+import errno
 import os
 import select
 import signal
+import socket
 import statistics
 import sys
 import time
-
 
 from echo_pb2 import EchoRequest
 from harness import Daemon
@@ -65,9 +68,43 @@ def forced():
         return took - 1.2
 
 
+def knock(port):
+    """A client that tries to connect, and does not wait for what comes of it."""
+    client = socket.socket()
+    client.setblocking(False)
+    client.connect_ex(("127.0.0.1", port))
+    return client
+
+
+def refused(hang=False):
+    with Daemon(shutdown={"grace": "60s"}) as daemon:
+        held, port = daemon.held(), int(daemon.address().rpartition(":")[2])
+        host = daemon.process_pid()
+        if hang:
+            os.kill(host, signal.SIGSTOP)
+        began = time.monotonic()
+        daemon.signal(signal.SIGTERM)
+        clients = []
+        while not any(client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == errno.ECONNREFUSED
+                      for client in clients):
+            clients.append(knock(port))
+            time.sleep(0.001)
+        took = time.monotonic() - began
+        for client in clients:
+            client.close()
+        os.kill(host, signal.SIGCONT)
+        held.finish()
+        assert daemon.wait() == 0
+        return took
+
+
+def hung():
+    return refused(hang=True)
+
+
 def main(rounds):
     print(f"{'ms':8} {'min':>8} {'median':>8} {'max':>8}   of {rounds}")
-    for measure in (idle, cancel, forced):
+    for measure in (idle, cancel, refused, hung, forced):
         figures = sorted(1e3 * measure() for _ in range(rounds))
         print(f"{measure.__name__:8} {figures[0]:8.1f} {statistics.median(figures):8.1f} {figures[-1]:8.1f}")
 

@@ -1,5 +1,7 @@
 #include "lastcall/rpc/acceptor.h"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -15,11 +17,18 @@ namespace {
 
 // How long to leave the queue alone when the process is out of descriptors or at its cap.
 constexpr int kBackOffMs = 100;
-// A last call waits so long for a handshake to end, where somebody has come so lately.
-constexpr int kHandshakeMs = 5;
+// At a last call, how far back those have come who tell how long a handshake takes.
 constexpr Duration kLately = std::chrono::seconds(1);
 // Connections taken from one socket before the others have their turn.
 constexpr int kBatch = 64;
+
+// How long the handshake of a connection took that was just accepted.
+Duration HandshakeOf(int connection) {
+  tcp_info info{};
+  socklen_t size = sizeof(info);
+  getsockopt(connection, IPPROTO_TCP, TCP_INFO, &info, &size);  // nothing on a unix socket
+  return std::chrono::microseconds(info.tcpi_rtt);
+}
 
 }  // namespace
 
@@ -134,7 +143,7 @@ void Acceptor::Close() {
 
 void Acceptor::AcceptLast() {
   const Instant by = After(clock_.Now(), kLastCall);
-  std::vector<pollfd> queues;  // -1: without a last call
+  std::vector<pollfd> queues;  // -1: not looked at
   for (size_t i = 0; i < listeners_.size(); ++i) {
     queues.push_back({ends_[i].last_call ? listeners_[i].fd() : -1, POLLIN, 0});
     // Whoever came after the last look would be cut off with what he has said already.
@@ -142,15 +151,22 @@ void Acceptor::AcceptLast() {
   }
   do {
     AcceptWaiting(queues, by);
-    for (size_t i = 0; i < queues.size(); ++i) {
-      // Nobody can come any more; poll would always find it ready.
-      if (listeners_[i].fault() == Listener::Fault::kShutDown) queues[i].fd = -1;
-    }
-    // Where many come, one may be in the middle of the handshake.
-  } while (clock_.Now() < by && clock_.Now() - last_accepted_ < kLately &&
-           poll(queues.data(), queues.size(), kHandshakeMs) > 0 && order_ == Order::kLastCall);
+  } while (clock_.Now() < by && AwaitHandshakes(queues) && order_ == Order::kLastCall);
   std::lock_guard lock(mutex_);
   order_ = Order::kEnd;
+}
+
+// True: one that was under way at HoldOff has ended. Where nobody came lately, nobody is expected.
+bool Acceptor::AwaitHandshakes(std::vector<pollfd>& queues) {
+  if (clock_.Now() - last_accepted_ > kLately) return false;
+  for (size_t i = 0; i < queues.size(); ++i) {
+    // Nobody can come any more, though poll would always say so; or who comes now is not lost.
+    const bool shut = listeners_[i].fault() == Listener::Fault::kShutDown;
+    if (shut || !ends_[i].refuse) queues[i].fd = -1;
+  }
+  const auto longest = std::min<Duration>(2 * handshake_, kLastCall);
+  const timespec patience{0, static_cast<long>(longest.count())};
+  return ppoll(queues.data(), queues.size(), &patience, nullptr) > 0;
 }
 
 // The listeners take turns, so that a flood of one leaves time for the others.
@@ -174,7 +190,7 @@ bool Acceptor::AcceptBatch(size_t listener, Order order, Instant by) {
     UniqueFd connection(
         accept4(listeners_[listener].fd(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
     if (connection) {
-      last_accepted_ = clock_.Now();
+      NoteHandshake(connection.get());
       callbacks_.accepted(listener, std::move(connection));
       continue;
     }
@@ -192,6 +208,13 @@ bool Acceptor::AcceptBatch(size_t listener, Order order, Instant by) {
     // ECONNABORTED and whatever the network reports through accept(2): the next may be well.
   }
   return false;
+}
+
+void Acceptor::NoteHandshake(int connection) {
+  const Instant now = clock_.Now();
+  const Duration lately = now - last_accepted_ > kLately ? Duration::zero() : handshake_;
+  handshake_ = std::max(lately, HandshakeOf(connection));
+  last_accepted_ = now;
 }
 
 void Acceptor::BackOff(const std::string& why) {

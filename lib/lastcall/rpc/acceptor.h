@@ -74,6 +74,8 @@ class Acceptor {
   void AcceptLast();
   void AcceptWaiting(const std::vector<pollfd>& queues, Instant by);
   void Close();
+  bool AwaitHandshakes(std::vector<pollfd>& queues);
+  void NoteHandshake(int connection);
   // False: there may be more. Gives up when `order` does not hold any more, and at `by`.
   bool AcceptBatch(size_t listener, Order order, Instant by);
   void BackOff(const std::string& why);
@@ -90,7 +92,8 @@ class Acceptor {
   std::vector<End> ends_;                     // of each listener; not changed from kLastCall on
   // Only the thread uses these.
   bool backing_off_ = false;  // leaves the queues alone for a moment
-  Instant last_accepted_{};   // the last connection
+  Instant last_accepted_{};   // when somebody came last
+  Duration handshake_{};      // the longest of those who came lately
   bool starved_ = false;      // warned, and the queue was not seen empty since
   std::thread thread_;
 };
