@@ -20,8 +20,11 @@ class LeaveTest(unittest.TestCase):
         self.assertEqual(receipt.get("cancelled", []), [])
 
     def begin(self, daemon, count=3):
-        calls = [daemon.slow(600, leave=True) for _ in range(count)]
-        daemon.await_calls(count)
+        """One after another: the oldest is told first."""
+        calls = []
+        while len(calls) < count:
+            calls.append(daemon.slow(600, leave=True))
+            daemon.await_calls(len(calls))
         return calls
 
     def test_a_second_request_is_nearer(self):

@@ -1,18 +1,12 @@
 #include "lastcall/host/host_loop.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <utility>
 
-#include "lastcall/base/safe_text.h"
 #include "lastcall/host/stack.h"
 
 namespace lastcall {
 namespace {
-
-// How long the last words of a process that is ended by force may take: stacks, receipt, log.
-constexpr Duration kLastWords = std::chrono::seconds(1);
 
 constexpr int kCannotBind = 69;
 constexpr int kInternal = 70;
@@ -34,58 +28,34 @@ int ExitCodeFor(const Error& error) {
 HostLoop::HostLoop(HostOptions options)
     : options_(std::move(options)),
       observer_(options_.observer != nullptr ? *options_.observer : SilentObserver()),
-      log_(LogQueue::Before(options_.log)),
-      lifecycle_(options_.shutdown, clock_.Now()) {}
-
-HostLoop::~HostLoop() {
-  // A log that has not returned by the plan's end is like anything else that has not.
-  const bool asked = !lifecycle_.ledger().empty();
-  if (!log_.Release(asked ? lifecycle_.plan().end : kNever)) _exit(Receipt::kForced);
-}
+      loop_({.name = options_.name,
+             .incarnation = options_.incarnation,
+             .shutdown = options_.shutdown,
+             .quiet = options_.quiet,
+             .log = options_.log},
+            clock_, *this) {}
 
 int HostLoop::Run() {
-  receipt_.subject = options_.name;
-  receipt_.pid = getpid();
-  receipt_.incarnation = options_.incarnation;
   may_accept_ = options_.accept_when_ready;
   std::optional<SignalReader> signals;
   if (options_.signals) {
     signals.emplace(
         clock_,
-        [this](const ReceivedSignal& signal) { Post([this, signal] { OnSignal(signal); }); },
+        [this](const ReceivedSignal& signal) { Post([this, signal] { loop_.OnSignal(signal); }); },
         *options_.signals);
   }
   StartSites();
-  while (lifecycle_.stage() != Stage::kStopped) {
-    // What has happened is heard before the clock: after a pause of the process both are due.
-    const Instant next = std::min({lifecycle_.next_instant(), QuietAt(), StartDueAt()});
-    if (const auto event = inbox_.TakeUntil(next)) {
-      Run(*event);
-      continue;
-    }
-    if (StartDueAt() <= clock_.Now()) OnStartOverdue();
-    if (QuietAt() <= clock_.Now()) Apply(lifecycle_.Happened(Happening::kWentQuiet, clock_.Now()));
-    Apply(lifecycle_.Advance(clock_.Now()));
-  }
-  log_.Flush();
-  return receipt_.exit_code;
-}
-
-// An exception ends what it concerns. The stages go on, and their instants hold whatever was missed.
-void HostLoop::Run(const std::function<void()>& event) {
-  try {
-    event();
-  } catch (const std::exception& error) {
-    Say(LogLevel::kError, "internal error: " + SafeText(error.what()) + "; the process goes on");
-  }
+  while (loop_.stage() != Stage::kStopped) loop_.Step();
+  loop_.log().Flush();
+  return receipt().exit_code;
 }
 
 void HostLoop::StartSites() {
   plugin_thread_.Post([this] {
     const Site::Surroundings surroundings{
         .clock = clock_,
-        .log = log_,
-        .termination = termination_.view(),
+        .log = loop_.log(),
+        .termination = loop_.termination(),
         .request_stop =
             [this](Request request) {
               Post([this, request = std::move(request)] {
@@ -93,7 +63,7 @@ void HostLoop::StartSites() {
               });
             },
         .making = [this](const std::string& plugin) { observer_.Making(plugin); }};
-    commons_.emplace(log_);
+    commons_.emplace(loop_.log());
     Result<> started;
     for (const auto& site : sites_) {
       started = site->Start(plugin_thread_, surroundings, *commons_, abandon_start_);
@@ -109,16 +79,20 @@ void HostLoop::OnStarted(const Result<>& started) {
     // What was started before is stopped in the cancel stage, like after any request.
     RefuseStart(started.error(), std::nullopt);
   }
-  if (lifecycle_.stage() == Stage::kCancel) {
+  if (loop_.stage() == Stage::kCancel) {
     BeginRetire({.last_call = true});
     return EnterCancel();
   }
   observer_.Ready();
-  Apply(lifecycle_.Happened(Happening::kBecameReady, clock_.Now()));
+  loop_.OnReady();
+}
+
+Instant HostLoop::due() const {
+  return loop_.stage() == Stage::kStarting && !started_ ? options_.ready_by : kNever;
 }
 
 // Somebody's constructor does not return: nothing can be stopped in good order.
-void HostLoop::OnStartOverdue() {
+void HostLoop::OnDue() {
   const auto activity = plugin_thread_.activity();
   const std::string what = activity ? activity->what + " has not returned after " +
                                           FormatDuration(clock_.Now() - activity->since)
@@ -130,51 +104,27 @@ void HostLoop::RefuseStart(const Error& error, std::optional<Duration> cancel) {
   start_error_ = error;
   Say(LogLevel::kError, error.message);
   observer_.StartFailed(error);
-  if (lifecycle_.stage() != Stage::kStarting) return;
+  if (loop_.stage() != Stage::kStarting) return;
   Request request = RequestNow(
       {.kind = Cause::Kind::kProcess, .who = options_.name, .reason = "cannot start"}, clock_);
   request.cancel = cancel;
   OnRequest(std::move(request));
 }
 
-void HostLoop::OnSignal(const ReceivedSignal& signal) {
-  const SignalAction action = signal_table_.Decide(signal, lifecycle_.stage());
-  switch (action) {
-    case SignalAction::kDump: return OnDump();
-    case SignalAction::kReload:
-      return Say(LogLevel::kWarning, "SIGHUP: this process has no configuration to reload");
-    case SignalAction::kRefuseReload:
-      return Say(LogLevel::kWarning, "SIGHUP: refused, for a shutdown is under way");
-    default: return OnRequest(RequestOf(signal, action));
-  }
-}
-
-void HostLoop::OnRequest(Request request) {
-  FirstRequest();
-  const std::string who = Describe(request.cause);
-  bool moved = false;
-  const auto changes = lifecycle_.RequestStop(std::move(request), clock_.Now(), &moved);
-  Say(LogLevel::kInfo, "stop requested by " + who + (moved ? "" : "; the plan stays as it was"));
-  Apply(changes);
-}
-
 void HostLoop::OnAdopt(const Plan& plan, std::vector<Ledger::Entry> entries,
                        Host::Succession succession) {
-  FirstRequest();
-  if (succession.replaced && lifecycle_.stage() == Stage::kServing) replaced_ = true;
+  if (succession.replaced && loop_.stage() == Stage::kServing) replaced_ = true;
   unserved_.merge(succession.unserved);
-  Apply(lifecycle_.Adopt(plan, std::move(entries), clock_.Now()));
+  loop_.OnAdopt(plan, std::move(entries));
 }
 
 void HostLoop::FirstRequest() {
-  if (!lifecycle_.ledger().empty()) return;
-  receipt_.began = clock_.Wall();
   if (started_) ended_before_ = Ended();
 }
 
 void HostLoop::OnAccepting(bool accepting) {
   may_accept_ = accepting;
-  if (!Accepts(lifecycle_.stage())) return;
+  if (!Accepts(loop_.stage())) return;
   ForEachServer([&](Server& server) { server.Accept(accepting); });
 }
 
@@ -194,34 +144,28 @@ void HostLoop::UpdateHealth() {
   for (const auto& site : sites_) {
     if (site->server() == nullptr) continue;
     // Replaced, the server is well: its successor serves.
-    const bool serving = lifecycle_.stage() == Stage::kServing || replaced_;
+    const bool serving = loop_.stage() == Stage::kServing || replaced_;
     site->server()->SetServing(serving && !site->draining());
   }
 }
 
-void HostLoop::Apply(const Lifecycle::Changes& changes) {
-  for (const Lifecycle::Change& change : changes) Enter(change);
-  termination_.SetPlan(lifecycle_.plan());
-}
-
-void HostLoop::Enter(const Lifecycle::Change& change) {
-  Say(LogLevel::kDebug, "stage " + std::string(Name(change.entered)));
-  // First, so that whoever is woken by the event finds health as it should be.
+void HostLoop::Entering(const Lifecycle::Change& change) {
   UpdateHealth();
-  termination_.SetPlan(lifecycle_.plan());
   if (change.entered == Stage::kServing) {
     ForEachServer([&](Server& server) { server.Accept(may_accept_); });
   }
-  if (IsStopping(change.entered)) termination_.Reach(change.entered, change.at);
+  if (change.entered == Stage::kCancel && retiring_) ListCancelled();
+}
+
+void HostLoop::Entered(const Lifecycle::Change& change) {
   if (change.entered == Stage::kGrace) EnterGrace();
   if (change.entered == Stage::kCancel) EnterCancel();
-  if (change.entered == Stage::kStopped) EnterStopped();
   observer_.StageEntered(change.entered);
 }
 
 void HostLoop::EnterGrace() {
   // Replaced, there is no hurry: what ends by itself need not be told.
-  const LeaveSpread leave(clock_.Now(), lifecycle_.plan().cancel,
+  const LeaveSpread leave(clock_.Now(), loop_.lifecycle().plan().cancel,
                           replaced_ ? kForever : LeaveSpread::kPause);
   Farewell farewell{.leave = leave, .last_call = !replaced_, .unserved = unserved_};
   if (replaced_) {
@@ -234,57 +178,45 @@ void HostLoop::EnterGrace() {
 
 void HostLoop::BeginRetire(const Farewell& farewell) {
   retiring_ = true;
-  not_retired_ = 1;  // this function, for it is in the middle of a change
   ForEachServer([&](Server& server) {
     ++not_retired_;
     server.BeginRetire(farewell, [this] { Post([this] { OnRetired(); }); });
   });
-  Post([this] { OnRetired(); });
 }
 
 void HostLoop::OnRetired() {
-  if (--not_retired_ > 0) return;
-  if (lifecycle_.stage() == Stage::kCancel) return StopPlugins();
-  Apply(lifecycle_.Happened(Happening::kWentIdle, clock_.Now()));
+  if (--not_retired_ == 0 && loop_.stage() == Stage::kCancel) StopPlugins();
 }
 
 void HostLoop::EnterCancel() {
   abandon_start_.store(true);
   if (!retiring_) return;  // it was starting: OnStarted goes on from here
-  ListCancelled();
   ForEachServer([](Server& server) { server.Cancel(); });
   if (not_retired_ == 0) StopPlugins();
 }
 
 void HostLoop::StopPlugins() {
-  receipt_.calls_finished = Ended() - ended_before_ - receipt_.calls_cancelled;
+  finished_ = Ended() - ended_before_ - cancelled_;
   stopping_plugins_ = true;
-  plugin_thread_.Post([this, by = Deadline(lifecycle_.plan().end)] {
+  plugin_thread_.Post([this, by = Deadline(loop_.lifecycle().plan().end)] {
     for (auto site = sites_.rbegin(); site != sites_.rend(); ++site) {
       (*site)->Stop(plugin_thread_, *commons_, by);
     }
-    Post([this] { OnPluginsStopped(); });
+    Post([this] { plugins_stopped_ = true; });
   });
 }
 
-void HostLoop::OnPluginsStopped() { Apply(lifecycle_.Happened(Happening::kWasDone, clock_.Now())); }
+void HostLoop::AddTo(Receipt& receipt, bool ran_out) {
+  receipt.calls_finished = finished_;
+  receipt.calls_cancelled = cancelled_;
+  receipt.cancelled = listed_;
+  if (ran_out) ListStuck(receipt);
+}
 
-void HostLoop::EnterStopped() {
-  if (lifecycle_.ran_out()) {
-    // First of all: whatever is asked or told from here on may hang.
-    end_in_time_.Arm(After(clock_.Now(), kLastWords), Receipt::kForced);
-    ListStuck();
-  }
-  lifecycle_.Complete(receipt_);
-  const bool forced = receipt_.exit_code == Receipt::kForced;
-  if (start_error_ && !forced) receipt_.exit_code = ExitCodeFor(*start_error_);
-  observer_.Finished(receipt_);
-  Say(receipt_.exit_code == 0 ? LogLevel::kInfo : LogLevel::kWarning, receipt_.Outcome());
-  if (!forced) return end_in_time_.Disarm();
-  // Somebody does not return: nothing may be destroyed under his feet.
-  Say(LogLevel::kWarning, receipt_.ToJson());
-  log_.Flush();
-  _exit(Receipt::kForced);
+void HostLoop::Finished(Receipt& receipt) {
+  const bool forced = receipt.exit_code == Receipt::kForced;
+  if (start_error_ && !forced) receipt.exit_code = ExitCodeFor(*start_error_);
+  observer_.Finished(receipt);
 }
 
 void HostLoop::ListCancelled() {
@@ -292,15 +224,15 @@ void HostLoop::ListCancelled() {
   for (const auto& site : sites_) {
     if (site->server() == nullptr) continue;
     const CallRegistry& calls = site->server()->calls();
-    receipt_.calls_cancelled += static_cast<uint64_t>(std::max<int64_t>(0, calls.in_flight()));
-    for (CallInfo& call : calls.Calls(Receipt::kMaxListed - receipt_.cancelled.size())) {
-      receipt_.cancelled.push_back({site->name(), std::move(call.method), std::move(call.peer),
-                                    now - call.began, call.told});
+    cancelled_ += static_cast<uint64_t>(std::max<int64_t>(0, calls.in_flight()));
+    for (CallInfo& call : calls.Calls(Receipt::kMaxListed - listed_.size())) {
+      listed_.push_back({site->name(), std::move(call.method), std::move(call.peer),
+                         now - call.began, call.told});
     }
   }
 }
 
-void HostLoop::ListStuck() {
+void HostLoop::ListStuck(Receipt& receipt) {
   constexpr size_t kMaxStuck = 100;
   const Instant now = clock_.Now();
   // This is past the last instant: names are certain, stacks are taken as far as a moment goes.
@@ -309,40 +241,40 @@ void HostLoop::ListStuck() {
     return thread != 0 && clock_.Now() < enough ? StackOf(thread) : std::vector<std::string>{};
   };
   if (const auto activity = plugin_thread_.activity()) {
-    receipt_.stuck.push_back(
+    receipt.stuck.push_back(
         {Stuck::What::kPlugin, activity->what, now - activity->since, stack_of(activity->thread)});
   }
   ForEachServer([&](Server& server) {
     for (const CallInfo& call : server.calls().Calls(kMaxStuck)) {
-      receipt_.stuck.push_back(
+      receipt.stuck.push_back(
           {Stuck::What::kCall, call.method, now - call.began, stack_of(call.thread)});
     }
   });
-  if (!receipt_.stuck.empty()) return;
+  if (!receipt.stuck.empty()) return;
   // Nobody holds it up, but there was no time to close anything.
   for (const auto& site : sites_) {
-    receipt_.stuck.push_back({Stuck::What::kPlugin,
-                              "server " + site->name() + ": closing",
-                              now - lifecycle_.stage_began(),
-                              {}});
+    receipt.stuck.push_back({Stuck::What::kPlugin,
+                             "server " + site->name() + ": closing",
+                             now - loop_.lifecycle().stage_began(),
+                             {}});
   }
 }
 
 template <class F>
-void HostLoop::ForEachServer(F action) {
+void HostLoop::ForEachServer(F action) const {
   if (!started_ || stopping_plugins_) return;
   for (const auto& site : sites_) {
     if (site->server() != nullptr) action(*site->server());
   }
 }
 
-int64_t HostLoop::InFlight() {
+int64_t HostLoop::InFlight() const {
   int64_t in_flight = 0;
   ForEachServer([&](Server& server) { in_flight += server.calls().in_flight(); });
   return in_flight;
 }
 
-uint64_t HostLoop::Ended() {
+uint64_t HostLoop::Ended() const {
   uint64_t ended = 0;
   ForEachServer([&](Server& server) {
     const auto in_flight = static_cast<uint64_t>(std::max<int64_t>(0, server.calls().in_flight()));
@@ -351,19 +283,14 @@ uint64_t HostLoop::Ended() {
   return ended;
 }
 
-Instant HostLoop::QuietAt() {
-  if (!options_.quiet || lifecycle_.stage() != Stage::kDelay) return kNever;
-  Instant last = lifecycle_.stage_began();
+Instant HostLoop::last_began() const {
+  Instant last{};
   ForEachServer([&](Server& server) { last = std::max(last, server.calls().last_began()); });
-  return After(last, *options_.quiet);
-}
-
-Instant HostLoop::StartDueAt() const {
-  return lifecycle_.stage() == Stage::kStarting && !started_ ? options_.ready_by : kNever;
+  return last;
 }
 
 HostReport HostLoop::Report() {
-  HostReport report{lifecycle_.stage(), {}};
+  HostReport report{loop_.stage(), {}};
   ForEachServer([&](Server& server) {
     report.servers.push_back({server.name(), server.serving(), server.accepting(),
                               server.calls().in_flight(), server.calls().total(),
@@ -372,8 +299,8 @@ HostReport HostLoop::Report() {
   return report;
 }
 
-void HostLoop::OnDump() {
-  Say(LogLevel::kWarning, "dump: stage " + std::string(Name(lifecycle_.stage())) + ", " +
+void HostLoop::Dump() {
+  Say(LogLevel::kWarning, "dump: stage " + std::string(Name(loop_.stage())) + ", " +
                               std::to_string(InFlight()) + " calls in flight");
   const Instant now = clock_.Now();
   ForEachServer([&](Server& server) {

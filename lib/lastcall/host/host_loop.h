@@ -1,4 +1,4 @@
-// The inside of Host: one thread that everything is told to.
+// The inside of Host: its servers and plugins, as the part of a StageLoop.
 #pragma once
 
 #include <atomic>
@@ -9,89 +9,84 @@
 #include <string>
 #include <vector>
 
-#include <lastcall/base/log_queue.h>
-#include <lastcall/event/end_in_time.h>
-#include <lastcall/event/inbox.h>
 #include <lastcall/host/commons.h>
 #include <lastcall/host/host.h>
 #include <lastcall/host/plugin_thread.h>
 #include <lastcall/host/site.h>
+#include <lastcall/program/stage_loop.h>
 
 namespace lastcall {
 
-// Everything becomes an event in the inbox; the thread in Run reads it, and it alone touches what is
-// below. Methods named On… run there.
-class HostLoop {
+// Only the thread in Run touches what is below. Methods named On… run there.
+class HostLoop final : private StagePart {
  public:
   explicit HostLoop(HostOptions options);
-  // Blocks: until a call of the log that runs has returned; see Host.
-  ~HostLoop();
 
   void Add(HostServer server) { sites_.push_back(std::make_unique<Site>(std::move(server))); }
-  void Post(std::function<void()> event) { inbox_.Post(std::move(event)); }
-  Termination termination() const { return termination_.view(); }
-  const Receipt& receipt() const { return receipt_; }
+  void Post(std::function<void()> event) { loop_.Post(std::move(event)); }
+  Termination termination() const { return loop_.termination(); }
+  const Receipt& receipt() const { return loop_.receipt(); }
   const Clock& clock() const { return clock_; }
 
   int Run();
-  void OnRequest(Request request);
+  void OnRequest(Request request) { loop_.OnRequest(std::move(request)); }
   void OnAdopt(const Plan& plan, std::vector<Ledger::Entry> entries, Host::Succession succession);
   void OnAccepting(bool accepting);
   void OnDraining(const std::string& server, bool draining);
   HostReport Report();
-  void OnDump();
+  void OnDump() { Dump(); }
 
  private:
-  void OnSignal(const ReceivedSignal& signal);
-  void OnStarted(const Result<>& started);
-  void OnStartOverdue();
-  void OnRetired();
-  void OnPluginsStopped();
+  void FirstRequest() override;
+  void Entering(const Lifecycle::Change& change) override;
+  void Entered(const Lifecycle::Change& change) override;
+  bool idle() const override { return retiring_ && not_retired_ == 0; }
+  bool done() const override { return plugins_stopped_; }
+  Instant last_began() const override;
+  Instant due() const override;
+  void OnDue() override;
+  void AddTo(Receipt& receipt, bool ran_out) override;
+  void Finished(Receipt& receipt) override;
+  void Dump() override;
 
-  void Apply(const Lifecycle::Changes& changes);
-  void Enter(const Lifecycle::Change& change);
+  void OnStarted(const Result<>& started);
+  void OnRetired();
+
   void EnterGrace();
   void EnterCancel();
-  void EnterStopped();
-  void FirstRequest();
-  void Run(const std::function<void()>& event);
   void StartSites();
   void RefuseStart(const Error& error, std::optional<Duration> cancel);
   void BeginRetire(const Farewell& farewell);
   void StopPlugins();
   void UpdateHealth();
   void ListCancelled();
-  void ListStuck();
+  void ListStuck(Receipt& receipt);
   template <class F>
-  void ForEachServer(F action);
-  int64_t InFlight();
-  uint64_t Ended();
-  Instant QuietAt();
-  Instant StartDueAt() const;
-  void Say(LogLevel level, const std::string& message) { log_(level, message); }
+  void ForEachServer(F action) const;
+  int64_t InFlight() const;
+  uint64_t Ended() const;
+  void Say(LogLevel level, const std::string& message) const { loop_.Say(level, message); }
 
   const SteadyClock clock_;
   const HostOptions options_;
   HostObserver& observer_;
-  const LogQueue log_;
-  EndInTime end_in_time_;
-  Inbox<std::function<void()>> inbox_;
-  TerminationSource termination_;
-  SignalTable signal_table_;
-  Lifecycle lifecycle_;
+  StageLoop loop_;
   std::vector<std::unique_ptr<Site>> sites_;  // the plugin thread's while it starts and stops them
   std::optional<Commons> commons_;            // the plugin thread's
   std::atomic<bool> abandon_start_{false};
   bool started_ = false;  // the plugin thread is done with starting
   bool stopping_plugins_ = false;
+  bool plugins_stopped_ = false;
   bool may_accept_ = false;
   bool replaced_ = false;           // stopping, for a successor has taken over
   std::set<std::string> unserved_;  // addresses; see Host::Succession
   bool retiring_ = false;
-  size_t not_retired_ = 0;
+  size_t not_retired_ = 0;  // servers
   std::optional<Error> start_error_;
   uint64_t ended_before_ = 0;  // calls that had ended when the first request came
-  Receipt receipt_;
+  uint64_t finished_ = 0;      // from there on
+  uint64_t cancelled_ = 0;
+  std::vector<CancelledCall> listed_;  // of those
   PluginThread plugin_thread_{clock_};
 };
 
