@@ -1,21 +1,10 @@
-// The exit codes of lastcallctl; scripts rely on them.
+// Which exit code a failure of the daemon is; see lastcall/base/exit_code.h.
 #pragma once
 
+#include <lastcall/base/exit_code.h>
 #include <lastcall/base/result.h>
 
 namespace lastcall {
-
-enum ExitCode : int {
-  kExitDone = 0,
-  kExitFailed = 1,  // also: calls were cancelled
-  kExitUsage = 2,
-  kExitNotServing = 3,
-  kExitNoSuchName = 4,
-  kExitRefused = 5,
-  kExitUnreachable = 69,  // as sysexits(3) has it, and the next two
-  kExitTimedOut = 75,
-  kExitDenied = 77,
-};
 
 ExitCode ExitCodeFor(Code code);
 

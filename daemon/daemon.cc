@@ -143,7 +143,7 @@ Result<> Daemon::BeginAdmin() {
 int Daemon::Run() {
   const bool resumed = supervisor_.has_value();
   if (!resumed) MakeSupervisor();
-  if (!BeginAdmin()) return 70;
+  if (!BeginAdmin()) return kExitInternal;
   WatchClock();
   orphans_.emplace(loop_, log_);
   const auto work = boost::asio::make_work_guard(loop_);

@@ -19,6 +19,7 @@
 #include "daemon/trusted_plugin.h"
 
 #include <lastcall/base/descriptors.h>
+#include <lastcall/base/exit_code.h>
 #include <lastcall/base/safe_text.h>
 #include <lastcall/host/host.h>
 #include <lastcall/signals/signals.h>
@@ -27,9 +28,6 @@ namespace lastcall {
 namespace {
 
 constexpr int kControlFd = 3;
-constexpr int kUsage = 64;
-constexpr int kInternal = 70;
-constexpr int kBadConfiguration = 78;
 
 // Descriptors: gRPC's and the loop's, and for each server what accepts, serves health and stands by
 // for a stop (measured: 16, and 3 a server).
@@ -99,7 +97,7 @@ int Main() {
   if (const auto enough = CheckDescriptors(kOfHost + message.servers_size() * kOfServer); !enough) {
     logger.log()(LogLevel::kError, enough.error().message);
     control.StartFailed(enough.error());
-    return kInternal;
+    return kExitInternal;
   }
 
   HostOptions options;
@@ -115,7 +113,7 @@ int Main() {
   Host host(std::move(options));
   if (!AddServers(*configuration, host)) {
     logger.log()(LogLevel::kError, "the supervisor sent fewer sockets than addresses");
-    return kBadConfiguration;
+    return kExitBadConfiguration;
   }
   control.Begin(host);
   const int code = host.Run();
@@ -135,7 +133,7 @@ int main(int argc, char** argv) {
       getsockname(lastcall::kControlFd, reinterpret_cast<sockaddr*>(&address), &size) != 0) {
     std::fprintf(stderr,
                  "lastcall-host is started by lastcalld, not by hand; see lastcalld --help\n");
-    return lastcall::kUsage;
+    return lastcall::kExitBadCommandLine;
   }
   // Not for the children of plugins.
   fcntl(lastcall::kControlFd, F_SETFD, FD_CLOEXEC);
@@ -145,6 +143,6 @@ int main(int argc, char** argv) {
   } catch (const std::exception& error) {
     std::fprintf(stderr, "lastcall-host: internal error: %s\n",
                  lastcall::SafeText(error.what()).c_str());
-    return lastcall::kInternal;
+    return lastcall::kExitInternal;
   }
 }

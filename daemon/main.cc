@@ -25,15 +25,12 @@
 #include "daemon/task_limit.h"
 #include "daemon/trial.h"
 
+#include <lastcall/base/exit_code.h>
 #include <lastcall/base/safe_text.h>
 #include <lastcall/signals/signals.h>
 
 namespace lastcall {
 namespace {
-
-constexpr int kUsage = 64;
-constexpr int kCannotBind = 69;
-constexpr int kInternal = 70;
 
 // How long a start that was told to stop may take to read what it was about to; told again, none.
 constexpr std::chrono::seconds kStartPatience{3};
@@ -92,7 +89,7 @@ int Resume(const Options& options, Self self, const Taken& taken, bool check) {
   auto config = ConfigIn(state);
   if (!config) {
     std::cerr << config.error().message << "\n";
-    return kCannotResume;
+    return kExitInternal;
   }
   Prepared running;
   running.config = std::move(*config);
@@ -108,7 +105,7 @@ int Resume(const Options& options, Self self, const Taken& taken, bool check) {
     static_cast<void>(write(state.proof().fd(), taken.proof.data(), taken.proof.size()));
   }
   // What it took over is not its own: nothing is closed, removed or ended.
-  _exit(problems.empty() ? 0 : kBadConfiguration);
+  _exit(problems.empty() ? 0 : kExitBadConfiguration);
 }
 
 // What is left to know once everything was read: whether the plugins can be loaded, and what they say.
@@ -119,8 +116,8 @@ int Summarize(const Prepared& prepared, const TrialResult& trial) {
     std::cerr << "lastcalld: plugins could not be tried: " << failure << "\n";
   }
   std::cerr << Format(trial.problems);
-  if (!trial.problems.empty()) return kBadConfiguration;
-  if (!trial.failures.empty()) return kInternal;
+  if (!trial.problems.empty()) return kExitBadConfiguration;
+  if (!trial.failures.empty()) return kExitInternal;
   std::cout << Summary(prepared.config);
   return 0;
 }
@@ -147,7 +144,7 @@ bool HasDescriptorsFor(const Config& config) {
 }
 
 int Start(const Options& options, Self self) {
-  if (!HasDescriptorsFor({})) return kInternal;  // to get as far as the configuration
+  if (!HasDescriptorsFor({})) return kExitInternal;  // to get as far as the configuration
   std::optional<Preliminaries> preliminaries(std::in_place,
                                              options.check ? Duration::zero() : kStartPatience);
   auto prepared = preliminaries->Await<Prepared>([options](const std::stop_token&) {
@@ -158,9 +155,9 @@ int Start(const Options& options, Self self) {
   if (!prepared) preliminaries->Stop();
   if (!prepared->problems.empty()) {
     std::cerr << Format(prepared->problems);
-    return kBadConfiguration;
+    return kExitBadConfiguration;
   }
-  if (!HasDescriptorsFor(prepared->config)) return kInternal;
+  if (!HasDescriptorsFor(prepared->config)) return kExitInternal;
   if (options.check) return Check(*preliminaries, *prepared);
   const auto names =
       preliminaries->Await<HostNames>([hosts = SocketBinder::Unknown(prepared->config, {})](
@@ -172,7 +169,7 @@ int Start(const Options& options, Self self) {
   Daemon daemon(std::move(*prepared), std::move(self), HostProgram(), logger);
   if (const auto bound = daemon.Bind(*names); !bound) {
     logger.log()(LogLevel::kError, bound.error().message);
-    return kCannotBind;
+    return kExitCannotBind;
   }
   return daemon.Run();
 }
@@ -184,7 +181,7 @@ int Main(int argc, char** argv) {
   const auto options = Parse(argc, argv);
   if (!options) {
     std::cerr << "lastcalld: " << SafeText(options.error()) << "\n";
-    return kUsage;
+    return kExitBadCommandLine;
   }
   if (options->help || options->version) {
     std::cout << options->text;
@@ -192,18 +189,18 @@ int Main(int argc, char** argv) {
   }
   if (const auto proc = CheckProc(); !proc) {
     std::cerr << "lastcalld: " << proc.error().message << "\n";
-    return kInternal;
+    return kExitInternal;
   }
   const auto state = TakeState();
   if (!state) {
     std::cerr << "lastcalld: " << state.error().message << "\n";
-    return kCannotResume;
+    return kExitInternal;
   }
   if (*state) return Resume(*options, std::move(self), **state, check);
   if (check) {
     std::cerr << "lastcalld: " << kResumeCheck
               << " is for lastcalld itself, in a reload; leave it out\n";
-    return kUsage;
+    return kExitBadCommandLine;
   }
   return Start(*options, std::move(self));
 }
@@ -219,6 +216,6 @@ int main(int argc, char** argv) {
     return lastcall::Main(argc, argv);
   } catch (const std::exception& error) {
     std::cerr << "lastcalld: internal error: " << lastcall::SafeText(error.what()) << "\n";
-    return lastcall::kInternal;
+    return lastcall::kExitInternal;
   }
 }

@@ -174,7 +174,7 @@ struct ResumeCheck::Run : std::enable_shared_from_this<Run> {
                       "another program, a wrapper, or a much older build?); install a working "
                       "one there, or the old one, or restart the daemon");
     }
-    if (status.signal == 0 && status.code == kBadConfiguration) {
+    if (status.signal == 0 && status.code == kExitBadConfiguration) {
       return Fail(Code::kInvalidArgument, words);
     }
     return Fail(Code::kAborted,

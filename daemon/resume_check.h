@@ -21,12 +21,9 @@
 #include "daemon/spawn.h"
 
 #include <lastcall/base/clock.h>
+#include <lastcall/base/exit_code.h>
 
 namespace lastcall {
-
-// Its exit codes beside 0.
-inline constexpr int kCannotResume = 70;
-inline constexpr int kBadConfiguration = 78;
 
 // Threads: the loop's.
 class ResumeCheck {

@@ -61,13 +61,13 @@ std::vector<std::string> Bound::Dump() {
 void Bound::Finished(const Receipt& receipt) {
   stopped_ = std::chrono::steady_clock::now();
   receipt_ = receipt;
-  if (receipt.exit_code != Receipt::kForced) finished_.Set();
+  if (receipt.exit_code != kExitForced) finished_.Set();
 }
 
 void Bound::Force() {
   forcing_.lock();  // never unlocked: the process ends here
   const Instant now = std::chrono::steady_clock::now();
-  receipt_.exit_code = Receipt::kForced;
+  receipt_.exit_code = kExitForced;
   receipt_.took += now - stopped_;
   for (const auto& [thread, stack] : stacks_.Take()) {
     if (stack.name.empty()) continue;
@@ -78,7 +78,7 @@ void Bound::Force() {
   log(LogLevel::kWarning, receipt_.Outcome());
   log(LogLevel::kWarning, receipt_.ToJson());
   log.Flush();
-  _exit(Receipt::kForced);
+  _exit(kExitForced);
 }
 
 }  // namespace lastcall::python

@@ -163,7 +163,7 @@ TEST_F(HostTest, CallThatStaysIsCancelledAtItsInstantAndNamed) {
   Start({0s, 2s, 60s});  // a thread that may be late tells it to leave
   BeginSlow(SlowRequest::STAY);
   host_->Shutdown("test");
-  EXPECT_EQ(Stopped(), Receipt::kCallsCancelled);
+  EXPECT_EQ(Stopped(), kExitCallsCancelled);
   slow_.join();
   EXPECT_FALSE(status_.ok());
   const Receipt& receipt = host_->receipt();
@@ -184,7 +184,7 @@ TEST_F(HostTest, CallThatIsCancelledAtOnceIsNamedToo) {
   Start({0s, 0s, 60s});
   BeginSlow(SlowRequest::STAY);
   host_->Shutdown("test");
-  EXPECT_EQ(Stopped(), Receipt::kCallsCancelled);
+  EXPECT_EQ(Stopped(), kExitCallsCancelled);
   slow_.join();
   EXPECT_FALSE(early);
   EXPECT_EQ(host_->receipt().cancelled.size(), 1U);
@@ -224,7 +224,7 @@ TEST_F(HostTest, LaterLongerRequestChangesNothing) {
   host_->termination().Wait(Stage::kGrace);
   const Instant cancel = host_->termination().instant(Stage::kCancel);
   host_->Shutdown("second", 60s, 60s, 60s);
-  EXPECT_EQ(Stopped(), Receipt::kCallsCancelled);
+  EXPECT_EQ(Stopped(), kExitCallsCancelled);
   EXPECT_LE(cancel, host_->termination().instant(Stage::kCancel));
   ASSERT_EQ(host_->receipt().requests.size(), 2U);
   EXPECT_TRUE(host_->receipt().requests[0].moved);

@@ -135,13 +135,13 @@ TEST_F(LifecycleTest, WhatIsStuckIsForcedNotAnInstantThatHasPassed) {
   EXPECT_TRUE(life_->ran_out());
   Receipt receipt;
   life_->Complete(receipt);
-  EXPECT_EQ(receipt.exit_code, Receipt::kAllFinished);
+  EXPECT_EQ(receipt.exit_code, kExitAllFinished);
   receipt.calls_cancelled = 1;
   life_->Complete(receipt);
-  EXPECT_EQ(receipt.exit_code, Receipt::kCallsCancelled);
+  EXPECT_EQ(receipt.exit_code, kExitCallsCancelled);
   receipt.stuck.push_back({.name = "pool"});
   life_->Complete(receipt);
-  EXPECT_EQ(receipt.exit_code, Receipt::kForced);
+  EXPECT_EQ(receipt.exit_code, kExitForced);
 }
 
 TEST_F(LifecycleTest, ARequestWhileStartingLeadsToCancelWhichKeepsItsLength) {

@@ -88,7 +88,7 @@ TEST(ProgramTest, WorkInFlightWhenCancelBeginsIsCancelledAndNamed) {
   program.termination().Wait(Stage::kCancel);
   EXPECT_FALSE(program.termination().WaitFor(Stage::kStopped, 10ms));
   work.End();
-  EXPECT_EQ(program.Run(), Receipt::kCallsCancelled);
+  EXPECT_EQ(program.Run(), kExitCallsCancelled);
   const Receipt& receipt = *program.receipt();
   EXPECT_EQ(receipt.calls_cancelled, 1u);
   EXPECT_EQ(receipt.calls_finished, 0u);
@@ -223,7 +223,7 @@ TEST(ProgramTest, LengthsBelowZeroAreNone) {
   program.Shutdown("stop");
   program.termination().Wait(Stage::kGrace);
   program.Shutdown("now", -1s, -1s, -1s);
-  EXPECT_EQ(program.Run(), Receipt::kForced);
+  EXPECT_EQ(program.Run(), kExitForced);
 }
 
 struct Listener final : ProgramObserver {
@@ -274,7 +274,7 @@ TEST(ProgramTest, StacksOfWhatIsStuckComeFromTheObserver) {
   program.Ready();
   const Work work = program.Enter("job 7");
   program.Shutdown("stop");
-  EXPECT_EQ(program.Run(), Receipt::kForced);
+  EXPECT_EQ(program.Run(), kExitForced);
   EXPECT_THAT(program.receipt()->stuck[0].stack, testing::ElementsAre("job 7 there"));
 }
 
@@ -283,7 +283,7 @@ TEST(ProgramTest, AtTheLastInstantTheReceiptNamesWhatHasNotEnded) {
   program.Ready();
   const Work work = program.Enter("job 7"), part = program.Open("pool");
   program.Shutdown("stop");
-  EXPECT_EQ(program.Run(), Receipt::kForced);
+  EXPECT_EQ(program.Run(), kExitForced);
   const Receipt& receipt = *program.receipt();
   ASSERT_EQ(receipt.stuck.size(), 2u);
   EXPECT_EQ(receipt.stuck[0].what, Stuck::What::kCall);
@@ -555,8 +555,8 @@ TEST(ProgramTest, TheRaceOfTheLastWorkWithTheLastInstantHasTwoOutcomes) {
     program.termination().Wait(Stage::kCancel);
     work.reset();
     const int code = program.Run();
-    ++(code == Receipt::kForced ? forced : in_time);
-    ASSERT_TRUE(code == Receipt::kForced || code == Receipt::kCallsCancelled) << code;
+    ++(code == kExitForced ? forced : in_time);
+    ASSERT_TRUE(code == kExitForced || code == kExitCallsCancelled) << code;
   }
   EXPECT_GT(in_time, 0);
   EXPECT_GT(forced, 0);
@@ -596,7 +596,7 @@ TEST_F(ProgramSignalsTest, SigquitCancelsAtOnce) {
   kill(getpid(), SIGQUIT);
   program.termination().Wait(Stage::kCancel);
   work.End();
-  EXPECT_EQ(program.Run(), Receipt::kCallsCancelled);
+  EXPECT_EQ(program.Run(), kExitCallsCancelled);
 }
 
 TEST_F(ProgramSignalsTest, Sigusr1DumpsWhatIsInFlight) {

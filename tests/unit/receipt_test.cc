@@ -116,7 +116,7 @@ TEST(ReceiptTest, OutcomeSaysWhatBecameOfTheCalls) {
 }
 
 TEST(ReceiptTest, OutcomeNamesWhatDidNotReturn) {
-  Receipt receipt{.exit_code = Receipt::kForced};
+  Receipt receipt{.exit_code = kExitForced};
   receipt.stuck = {{Stuck::What::kPlugin, "plugin prices: Stop", 1s, {}}};
   EXPECT_EQ(receipt.Outcome(),
             "stopped in 0s, no call cancelled, plugin prices: Stop did not return");
@@ -125,7 +125,7 @@ TEST(ReceiptTest, OutcomeNamesWhatDidNotReturn) {
 // A process that crashed took its count with it; "no call cancelled" would be made up.
 TEST(ReceiptTest, OutcomeClaimsNothingOfCallsThatNobodyCounted) {
   Receipt receipt{.failure = "process main killed by SIGSEGV"};
-  for (const int code : {Receipt::kCallsCancelled, Receipt::kForced}) {
+  for (const int code : {kExitCallsCancelled, kExitForced}) {
     receipt.exit_code = code;
     EXPECT_EQ(receipt.Outcome(), "stopped in 0s, process main killed by SIGSEGV");
   }

@@ -108,7 +108,7 @@ TEST_F(StageLoopTest, GoesThroughEveryStageAtItsInstant) {
   EXPECT_THAT(Said(), ElementsAre("entering cancel", "cancel"));
   Advance(5s);
   EXPECT_THAT(Said(), ElementsAre("entering stopped", "last words", "stopped"));
-  EXPECT_EQ(loop_->receipt().exit_code, Receipt::kForced);
+  EXPECT_EQ(loop_->receipt().exit_code, kExitForced);
   EXPECT_EQ(loop_->receipt().subject, "main");
 }
 
@@ -121,7 +121,7 @@ TEST_F(StageLoopTest, AStageEndsWhenThePartHasNothingLeft) {
   Said();
   Do([this] { done_ = true; });
   EXPECT_THAT(Said(), ElementsAre("entering stopped", "counts", "stopped"));
-  EXPECT_EQ(loop_->receipt().exit_code, Receipt::kAllFinished);
+  EXPECT_EQ(loop_->receipt().exit_code, kExitAllFinished);
 }
 
 TEST_F(StageLoopTest, WithNothingToWaitForOneEventEndsItAll) {

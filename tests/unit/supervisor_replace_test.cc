@@ -305,7 +305,7 @@ TEST_F(ReplaceTest, AShutdownCoversRetiredOnes) {
   ExpectNotFinished();
   supervisor_->OnReceipt(0, 1, Receipt{.subject = "a", .exit_code = 3, .calls_cancelled = 1});
   supervisor_->OnExited(0, 1, {.code = 3});
-  ExpectFinished(Receipt::kCallsCancelled);
+  ExpectFinished(kExitCallsCancelled);
   EXPECT_EQ(receipt().calls_cancelled, 1u);
 }
 

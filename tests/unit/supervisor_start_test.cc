@@ -35,7 +35,7 @@ TEST_F(SupervisorTest, WithoutMembersItServesAtOnceAndStopsAtOnce) {
   Start({});
   ExpectStage(Stage::kServing);
   Signal(SIGTERM);
-  ExpectFinished(Receipt::kAllFinished);
+  ExpectFinished(kExitAllFinished);
 }
 
 TEST_F(SupervisorTest, ReadySaidTwiceIsHeardOnce) {
@@ -211,7 +211,7 @@ TEST_F(SupervisorTest, AMemberThatStaysDownIsNeverStartedAgain) {
   Advance(1h);
   ExpectTold("a", {});
   Signal(SIGTERM);
-  ExpectFinished(Receipt::kAllFinished);
+  ExpectFinished(kExitAllFinished);
 }
 
 TEST_F(SupervisorTest, BackOffDoublesUpToTenSecondsAndBeginsAgainAfterHalfAMinute) {
@@ -269,7 +269,7 @@ TEST_F(SupervisorTest, AMemberThatStopsByItselfIsStartedAgainOnceItIsGone) {
   // The receipt of that life is not the daemon's.
   Signal(SIGTERM);
   Crash("a", SIGSEGV);
-  ExpectFinished(Receipt::kCallsCancelled);
+  ExpectFinished(kExitCallsCancelled);
   EXPECT_EQ(receipt("a").failure, "killed by SIGSEGV");
 }
 

@@ -36,7 +36,7 @@ TEST_F(SupervisorTest, TheDaemonsStageIsThatOfTheSlowestMember) {
   Reach("a", Stage::kCancel);
   ExpectStage(Stage::kCancel);
   Stop("a");
-  ExpectFinished(Receipt::kAllFinished);
+  ExpectFinished(kExitAllFinished);
   EXPECT_THAT(observer_.stages(), ElementsAre(Stage::kServing, Stage::kDelay, Stage::kGrace,
                                               Stage::kCancel, Stage::kStopped));
 }
@@ -46,7 +46,7 @@ TEST_F(SupervisorTest, AnIdleDaemonStopsWithoutTime) {
   Signal(SIGTERM);
   Stop("a");
   Stop("b");
-  ExpectFinished(Receipt::kAllFinished);
+  ExpectFinished(kExitAllFinished);
   EXPECT_EQ(receipt().took, 0s);
   EXPECT_EQ(receipt().failure, "");
   EXPECT_EQ(receipt().subject, "lastcalld");
@@ -69,7 +69,7 @@ TEST_F(SupervisorTest, AStopWhileStartingGoesToCancelAndEndsWell) {
   Advance(1s);
   Stop("a");
   Stop("b");
-  ExpectFinished(Receipt::kAllFinished);
+  ExpectFinished(kExitAllFinished);
 }
 
 // It had taken no call: there is nothing that could have been lost.
@@ -77,7 +77,7 @@ TEST_F(SupervisorTest, AMemberThatDiesBeforeItAcceptedCancelledNoCall) {
   Start({"a"});
   Signal(SIGTERM);
   Crash("a", SIGABRT);
-  ExpectFinished(Receipt::kAllFinished);
+  ExpectFinished(kExitAllFinished);
   EXPECT_EQ(receipt("a").failure, "killed by SIGABRT");
   EXPECT_EQ(receipt().Outcome(), "stopped in 0s, process a killed by SIGABRT, no call cancelled");
 }
@@ -91,7 +91,7 @@ TEST_F(SupervisorTest, AMemberThatWaitsToBeStartedAgainIsNot) {
   Advance(1s);
   ExpectTold("a", {});
   Stop("b");
-  ExpectFinished(Receipt::kAllFinished);
+  ExpectFinished(kExitAllFinished);
   EXPECT_EQ(receipt().processes.size(), 1u);  // a's life was over before
 }
 
@@ -109,10 +109,10 @@ TEST_F(SupervisorTest, AMemberThatDiesWhileStoppingIsInTheReceiptWhateverTheStag
     ExpectTold("a", {"stop"});  // and it is not started again
     ExpectNotFinished();
     Stop("b");
-    ExpectFinished(Receipt::kCallsCancelled);
+    ExpectFinished(kExitCallsCancelled);
     EXPECT_EQ(receipt("a").failure, "killed by SIGSEGV");
-    EXPECT_EQ(receipt("a").exit_code, Receipt::kCallsCancelled);
-    EXPECT_EQ(receipt("b").exit_code, Receipt::kAllFinished);
+    EXPECT_EQ(receipt("a").exit_code, kExitCallsCancelled);
+    EXPECT_EQ(receipt("b").exit_code, kExitAllFinished);
     EXPECT_EQ(receipt().failure, "process a killed by SIGSEGV");
   }
 }
@@ -121,7 +121,7 @@ TEST_F(SupervisorTest, AMemberThatEndsWithACodeAndNoReceiptLostItsCalls) {
   Serve({"a"});
   Signal(SIGTERM);
   Exit("a", 1);
-  ExpectFinished(Receipt::kCallsCancelled);
+  ExpectFinished(kExitCallsCancelled);
   EXPECT_EQ(receipt("a").failure, "exit code 1");
 }
 
@@ -130,7 +130,7 @@ TEST_F(SupervisorTest, AMemberThatEndsCleanlyWithoutAReceiptIsNoFailure) {
   Serve({"a"});
   Signal(SIGTERM);
   Exit("a", 0);
-  ExpectFinished(Receipt::kAllFinished);
+  ExpectFinished(kExitAllFinished);
   EXPECT_EQ(receipt("a").failure, "");
 }
 
@@ -148,7 +148,7 @@ TEST_F(SupervisorTest, WhateverDoesNotEndIsKilledWhenThePlanEnds) {
   ExpectNotFinished();  // its end is still to come
   Advance(10ms);
   Crash("a", SIGKILL);
-  ExpectFinished(Receipt::kForced);
+  ExpectFinished(kExitForced);
   EXPECT_EQ(receipt("a").failure, "did not end in time and was killed");
   EXPECT_EQ(receipt().took, kDelay + kGrace + kCancel + 10ms);
 }
@@ -161,7 +161,7 @@ TEST_F(SupervisorTest, AMemberThatHadEndedBeforeItWasKilledWasNotForced) {
   supervisor_->OnTick();
   ExpectTold("a", {"stop", "kill"});
   Stop("a");
-  ExpectFinished(Receipt::kAllFinished);
+  ExpectFinished(kExitAllFinished);
   EXPECT_EQ(receipt("a").failure, "");
 }
 
@@ -174,48 +174,48 @@ TEST_F(SupervisorTest, WhatDoesNotEvenDieIsLeftBehindAfterASecond) {
   Advance(1s - 1ns);
   ExpectNotFinished();
   Advance(1ns);
-  ExpectFinished(Receipt::kForced);
+  ExpectFinished(kExitForced);
   EXPECT_EQ(receipt("a").failure, "was killed and is not gone yet");
   Crash("a", SIGKILL);  // its end comes after all
-  ExpectFinished(Receipt::kForced);
+  ExpectFinished(kExitForced);
 }
 
 // The receipt is written before the process has ended, and its end may still go wrong.
 TEST_F(SupervisorTest, AReceiptThatPromisedTooMuchIsCorrected) {
   Serve({"hangs", "crashes", "stays"});
   Signal(SIGTERM);
-  Report("hangs", {.exit_code = Receipt::kAllFinished, .calls_finished = 1});
-  Report("crashes", {.exit_code = Receipt::kAllFinished, .calls_finished = 2});
-  Report("stays", {.exit_code = Receipt::kAllFinished, .calls_finished = 4});
+  Report("hangs", {.exit_code = kExitAllFinished, .calls_finished = 1});
+  Report("crashes", {.exit_code = kExitAllFinished, .calls_finished = 2});
+  Report("stays", {.exit_code = kExitAllFinished, .calls_finished = 4});
   Crash("crashes", SIGSEGV);
   Advance(kDelay + kGrace + kCancel);
   Crash("hangs", SIGKILL);
   Advance(1s);
-  ExpectFinished(Receipt::kForced);
+  ExpectFinished(kExitForced);
   EXPECT_EQ(receipt().calls_finished, 7u);
   EXPECT_EQ(receipt("crashes").failure, "killed by SIGSEGV");
-  EXPECT_EQ(receipt("crashes").exit_code, Receipt::kAllFinished);  // its calls were over
+  EXPECT_EQ(receipt("crashes").exit_code, kExitAllFinished);  // its calls were over
   EXPECT_EQ(receipt("hangs").failure, "did not end in time and was killed");
-  EXPECT_EQ(receipt("hangs").exit_code, Receipt::kForced);
+  EXPECT_EQ(receipt("hangs").exit_code, kExitForced);
   EXPECT_EQ(receipt("stays").failure, "was killed and is not gone yet");
-  EXPECT_EQ(receipt("stays").exit_code, Receipt::kForced);
+  EXPECT_EQ(receipt("stays").exit_code, kExitForced);
 }
 
 TEST_F(SupervisorTest, TheReceiptAddsUpThoseOfTheMembers) {
   Serve({"a", "b"});
   Signal(SIGTERM);
   Advance(1s);
-  Report("a", {.exit_code = Receipt::kCallsCancelled,
+  Report("a", {.exit_code = kExitCallsCancelled,
                .calls_finished = 10,
                .calls_cancelled = 1,
                .cancelled = {{.server = "a-server", .method = "/x.Y/Z"}}});
   Exit("a", 3);
-  Report("b", {.exit_code = Receipt::kForced,
+  Report("b", {.exit_code = kExitForced,
                .calls_finished = 5,
                .calls_cancelled = 2,
                .stuck = {{.name = "plugin prices: Stop"}}});
   Exit("b", 4);
-  ExpectFinished(Receipt::kForced);
+  ExpectFinished(kExitForced);
   EXPECT_EQ(receipt().calls_finished, 15u);
   EXPECT_EQ(receipt().calls_cancelled, 3u);
   EXPECT_EQ(receipt().cancelled.size(), 1u);
@@ -237,7 +237,7 @@ TEST_F(SupervisorTest, ARestartThatFailsDuringAShutdownIsNotForced) {
   StartFailed("a", Code::kInternal, "no licence");
   Report("a", {.exit_code = 70});
   Exit("a", 70);
-  ExpectFinished(Receipt::kAllFinished);
+  ExpectFinished(kExitAllFinished);
   EXPECT_EQ(receipt("a").exit_code, 70);
 }
 
@@ -269,7 +269,7 @@ TEST_F(SupervisorTest, AMemberThatStopsByItselfIsToldThePlanToo) {
   ExpectTold("a", {"stop"});
   ExpectStage(Stage::kGrace);  // it is there already
   Stop("a");
-  ExpectFinished(Receipt::kAllFinished);
+  ExpectFinished(kExitAllFinished);
 }
 
 TEST_F(SupervisorTest, MembersThatAreDownDoNotHoldTheStagesUp) {
@@ -280,7 +280,7 @@ TEST_F(SupervisorTest, MembersThatAreDownDoNotHoldTheStagesUp) {
   Reach("b", Stage::kCancel);
   ExpectStage(Stage::kCancel);
   Stop("b");
-  ExpectFinished(Receipt::kAllFinished);
+  ExpectFinished(kExitAllFinished);
 }
 
 TEST_F(SupervisorTest, WithoutAnyLengthEverythingIsKilledAtOnce) {
@@ -289,7 +289,7 @@ TEST_F(SupervisorTest, WithoutAnyLengthEverythingIsKilledAtOnce) {
   Signal(SIGTERM);
   ExpectTold("a", {"stop", "kill"});
   Crash("a", SIGKILL);
-  ExpectFinished(Receipt::kForced);
+  ExpectFinished(kExitForced);
 }
 
 TEST_F(SupervisorTest, AnEndlessGraceWaitsForTheCallsAndNothingElse) {
@@ -304,7 +304,7 @@ TEST_F(SupervisorTest, AnEndlessGraceWaitsForTheCallsAndNothingElse) {
   Reach("a", Stage::kCancel);
   EXPECT_EQ(supervisor_->next_instant(), clock_.Now() + kCancel);
   Stop("a");
-  ExpectFinished(Receipt::kAllFinished);
+  ExpectFinished(kExitAllFinished);
 }
 
 TEST_F(SupervisorTest, AnOversleptShutdownEndsWhenItIsNoticed) {

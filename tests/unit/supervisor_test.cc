@@ -103,7 +103,7 @@ TEST_F(SupervisorTest, ASecondSigtermSkipsTheCurrentStage) {
   ExpectTold("a", {"stop", "stop", "stop", "stop", "kill"});
   EXPECT_TRUE(log_.Said(LogLevel::kInfo, "again: stage grace is skipped"));
   Crash("a", SIGKILL);
-  ExpectFinished(Receipt::kForced);
+  ExpectFinished(kExitForced);
   EXPECT_EQ(receipt().requests.size(), 4u);
 }
 
@@ -259,9 +259,9 @@ TEST_F(SupervisorTest, WhatALifeThatIsOverSaysIsIgnored) {
   Reach("a", Stage::kCancel);
   Ready("a");
   ExpectPhase("a", Phase::kWaiting);
-  Report("a", {.exit_code = Receipt::kForced});
+  Report("a", {.exit_code = kExitForced});
   Signal(SIGTERM);
-  ExpectFinished(Receipt::kAllFinished);
+  ExpectFinished(kExitAllFinished);
   EXPECT_TRUE(receipt().processes.empty());
 }
 
@@ -279,7 +279,7 @@ TEST_F(SupervisorTest, EverythingAfterTheEndIsHarmless) {
   Serve({"a"});
   Signal(SIGTERM);
   Stop("a");
-  ExpectFinished(Receipt::kAllFinished);
+  ExpectFinished(kExitAllFinished);
   const int changes = observer_.changes();
   Signal(SIGTERM);
   Signal(SIGQUIT);
@@ -292,7 +292,7 @@ TEST_F(SupervisorTest, EverythingAfterTheEndIsHarmless) {
   EXPECT_EQ(observer_.reloads(), 0);
   EXPECT_EQ(observer_.changes(), changes);
   ExpectStage(Stage::kStopped);
-  ExpectFinished(Receipt::kAllFinished);
+  ExpectFinished(kExitAllFinished);
 }
 
 TEST_F(SupervisorTest, WhateverAStatusShowsIsAnnounced) {

@@ -8,9 +8,6 @@
 namespace lastcall {
 namespace {
 
-constexpr int kCannotBind = 69;
-constexpr int kInternal = 70;
-constexpr int kBadConfiguration = 78;
 
 HostObserver& SilentObserver() {
   static HostObserver silent;  // has no state
@@ -20,9 +17,9 @@ HostObserver& SilentObserver() {
 }  // namespace
 
 int ExitCodeFor(const Error& error) {
-  if (IsConfiguration(error.code)) return kBadConfiguration;
+  if (IsConfiguration(error.code)) return kExitBadConfiguration;
   const bool address = error.code == Code::kAlreadyExists || error.code == Code::kPermissionDenied;
-  return address ? kCannotBind : kInternal;
+  return address ? kExitCannotBind : kExitInternal;
 }
 
 HostLoop::HostLoop(HostOptions options)
@@ -214,7 +211,7 @@ void HostLoop::AddTo(Receipt& receipt, bool ran_out) {
 }
 
 void HostLoop::Finished(Receipt& receipt) {
-  const bool forced = receipt.exit_code == Receipt::kForced;
+  const bool forced = receipt.exit_code == kExitForced;
   if (start_error_ && !forced) receipt.exit_code = ExitCodeFor(*start_error_);
   observer_.Finished(receipt);
 }

@@ -67,9 +67,9 @@ void Lifecycle::Complete(Receipt& receipt) const {
   receipt.stages = records_;
   receipt.took = Duration::zero();
   for (const StageRecord& record : records_) receipt.took += record.took;
-  receipt.exit_code = !receipt.stuck.empty()        ? Receipt::kForced
-                      : receipt.calls_cancelled > 0 ? Receipt::kCallsCancelled
-                                                    : Receipt::kAllFinished;
+  receipt.exit_code = !receipt.stuck.empty()        ? kExitForced
+                      : receipt.calls_cancelled > 0 ? kExitCallsCancelled
+                                                    : kExitAllFinished;
 }
 
 }  // namespace lastcall

@@ -102,7 +102,7 @@ std::string Receipt::Outcome() const {
     text += calls_cancelled == 1 ? " call cancelled" : " calls cancelled";
   } else if (failure.empty() && stuck.empty()) {
     text += ", every call finished";
-  } else if (failure.empty() || (exit_code != kCallsCancelled && exit_code != kForced)) {
+  } else if (failure.empty() || (exit_code != kExitCallsCancelled && exit_code != kExitForced)) {
     text += ", no call cancelled";
   }  // else nobody knows: a process that crashed took its count with it
   for (const Stuck& one : stuck) text += ", " + one.name + " did not return";

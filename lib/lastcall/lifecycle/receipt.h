@@ -7,6 +7,7 @@
 #include <vector>
 
 #include <lastcall/base/clock.h>
+#include <lastcall/base/exit_code.h>
 #include <lastcall/lifecycle/plan.h>
 #include <lastcall/lifecycle/stage.h>
 
@@ -40,17 +41,13 @@ struct Stuck {
 std::string_view Name(Stuck::What what);
 
 struct Receipt {
-  // The exit codes of the contract.
-  static constexpr int kAllFinished = 0;
-  static constexpr int kCallsCancelled = 3;
-  static constexpr int kForced = 4;
   // More cancelled calls than these are counted, not listed.
   static constexpr size_t kMaxListed = 1000;
 
   std::string subject;  // "lastcalld", or a process
   pid_t pid = 0;
   uint32_t incarnation = 0;
-  int exit_code = kAllFinished;
+  int exit_code = kExitAllFinished;  // see base/exit_code.h
   WallTime began{};
   Duration took = Duration::zero();
   std::vector<Ledger::Entry> requests;

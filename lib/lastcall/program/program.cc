@@ -199,7 +199,7 @@ Result<> Program::Ready() {
 int Program::Run() {
   if (const auto ready = Ready(); !ready) {
     LogToStderr(LogLevel::kError, ready.error().message);
-    return 70;
+    return kExitInternal;
   }
   termination().Wait();
   loop_->stages().log().Flush();

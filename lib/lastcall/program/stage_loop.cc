@@ -32,7 +32,7 @@ StageLoop::~StageLoop() {
   // A log that has not returned by the plan's end is like anything else that has not.
   const bool asked = !lifecycle_.ledger().empty();
   if (log_.Release(asked ? lifecycle_.plan().end : kNever)) return;
-  if (options_.exit_when_forced) _exit(Receipt::kForced);
+  if (options_.exit_when_forced) _exit(kExitForced);
   log_.Release(kNever);
 }
 
@@ -170,18 +170,18 @@ void StageLoop::EnterStopped() {
   const bool ran_out = lifecycle_.ran_out();
   // First of all: whatever is asked or told from here on may hang.
   if (ran_out && options_.exit_when_forced) {
-    end_in_time_.Arm(After(clock_.Now(), kLastWords), Receipt::kForced);
+    end_in_time_.Arm(After(clock_.Now(), kLastWords), kExitForced);
   }
   part_.AddTo(receipt_, ran_out);
   lifecycle_.Complete(receipt_);
   part_.Finished(receipt_);
   Say(receipt_.exit_code == 0 ? LogLevel::kInfo : LogLevel::kWarning, receipt_.Outcome());
-  if (receipt_.exit_code != Receipt::kForced) return end_in_time_.Disarm();
+  if (receipt_.exit_code != kExitForced) return end_in_time_.Disarm();
   Say(LogLevel::kWarning, receipt_.ToJson());
   if (!options_.exit_when_forced) return;
   // Somebody does not return: nothing may be destroyed under his feet.
   log_.Flush();
-  _exit(Receipt::kForced);
+  _exit(kExitForced);
 }
 
 }  // namespace lastcall

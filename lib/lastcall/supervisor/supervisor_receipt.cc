@@ -11,8 +11,6 @@ namespace lastcall {
 namespace {
 
 // The exit codes of the contract for a daemon that could not start.
-constexpr int kInternal = 70;
-constexpr int kBadConfiguration = 78;
 
 }  // namespace
 
@@ -27,14 +25,14 @@ void Supervisor::Ended(const State& state, Life& life, const ExitStatus& status)
   // One that had ended already was not killed, though it was tried: this process may have been stopped
   // for a while, and hear of the end late.
   if (life.killed && status.signal == SIGKILL) {
-    receipt.exit_code = Receipt::kForced;
+    receipt.exit_code = kExitForced;
     receipt.failure = "did not end in time and was killed";
   } else if (status.signal != 0 || (silent && status.code != 0)) {
     receipt.failure =
         life.start_error.empty() ? Describe(status) : "could not start: " + life.start_error;
     // Its calls died with it, if it ever took any.
     const bool had_calls = silent && life.accepting_since != kNever;
-    if (had_calls) receipt.exit_code = Receipt::kCallsCancelled;
+    if (had_calls) receipt.exit_code = kExitCallsCancelled;
   }
 }
 
@@ -47,7 +45,7 @@ void Supervisor::Finish() {
 void Supervisor::AddTo(Receipt& receipt, const std::string& name, Life& life) {
   if (life.phase != Phase::kDown) {
     if (!life.receipt) life.receipt = Receipt{.subject = name, .incarnation = life.incarnation};
-    life.receipt->exit_code = Receipt::kForced;
+    life.receipt->exit_code = kExitForced;
     life.receipt->failure = "was killed and is not gone yet";
   }
   if (!life.receipt) return;
@@ -63,8 +61,7 @@ void Supervisor::AddTo(Receipt& receipt, const std::string& name, Life& life) {
     receipt.failure = "process " + one.subject + " " + one.failure;
   }
   // The codes of a process that could not start (again) say nothing of its calls.
-  if (one.exit_code <= Receipt::kForced)
-    receipt.exit_code = std::max(receipt.exit_code, one.exit_code);
+  if (one.exit_code <= kExitForced) receipt.exit_code = std::max(receipt.exit_code, one.exit_code);
   receipt.processes.push_back(std::move(one));
 }
 
@@ -80,7 +77,7 @@ Receipt Supervisor::MakeReceipt() {
   if (start_error_) {
     receipt.failure = start_error_->message;
     receipt.exit_code =
-        start_error_->code == Code::kInvalidArgument ? kBadConfiguration : kInternal;
+        start_error_->code == Code::kInvalidArgument ? kExitBadConfiguration : kExitInternal;
   }
   return receipt;
 }
