@@ -13,6 +13,7 @@ namespace {
 constexpr std::array kCauses{Cause::Kind::kSignal,  Cause::Kind::kAdmin,
                              Cause::Kind::kPlugin,  Cause::Kind::kProgram,
                              Cause::Kind::kProcess, Cause::Kind::kSupervisor};
+constexpr std::array kStuck{Stuck::What::kCall, Stuck::What::kPlugin, Stuck::What::kPart};
 constexpr std::array<std::string_view, 5> kLevels{"trace", "debug", "info", "warning", "error"};
 
 template <class Values>
@@ -173,7 +174,7 @@ Receipt FromProto(const v1::Receipt& message) {
                                  FromSeconds(call.age_s()), call.told()});
   }
   for (const v1::StuckRecord& stuck : message.stuck()) {
-    receipt.stuck.push_back({stuck.what() == "plugin" ? Stuck::What::kPlugin : Stuck::What::kCall,
+    receipt.stuck.push_back({Named(kStuck, stuck.what()).value_or(Stuck::What::kCall),
                              SafeText(stuck.name()), FromSeconds(stuck.age_s()),
                              Frames(stuck.stack())});
   }

@@ -47,7 +47,8 @@ Receipt FullReceipt() {
   receipt.cancelled = {{"public", "/shop.Prices/Watch", "ipv4:127.0.0.1:4711", 61s, true},
                        {"public", "/shop.Prices/Get", "unix:", 1ms, false}};
   receipt.stuck = {{Stuck::What::kCall, "/shop.Prices/Get", 2s, {"Get()", "main"}},
-                   {Stuck::What::kPlugin, "plugin prices: Stop", 100ms, {}}};
+                   {Stuck::What::kPlugin, "plugin prices: Stop", 100ms, {}},
+                   {Stuck::What::kPart, "the pool", 100ms, {}}};
   receipt.failure = "process main killed by SIGSEGV";
   receipt.processes = {process};
   return receipt;
