@@ -139,7 +139,7 @@ v1::Receipt ToProto(const Receipt& receipt) {
   }
   for (const Stuck& stuck : receipt.stuck) {
     v1::StuckRecord& record = *message.add_stuck();
-    record.set_what(stuck.what == Stuck::What::kCall ? "call" : "plugin");
+    record.set_what(std::string(Name(stuck.what)));
     record.set_name(stuck.name);
     record.set_age_s(ToSeconds(stuck.age));
     for (const std::string& frame : stuck.stack) record.add_stack(frame);
