@@ -1,11 +1,13 @@
 """Clients that watch a server's health lose nothing when it is replaced: what they see first is that
 they are sent away."""
 
+import signal
 import struct
 import unittest
 
 from google.protobuf.wrappers_pb2 import StringValue
 
+from clients import Health
 from harness import Daemon
 from hostile_peers import (DATA, END_HEADERS, END_STREAM, HEADERS, INITIAL_WINDOW, PREFACE,
                            RST_STREAM, SETTINGS, WINDOW_UPDATE, Peer, frame, message, request)
@@ -66,6 +68,22 @@ def ends(kind, flags, stream, _):
 class HealthTest(unittest.TestCase):
     def daemon(self):
         return Daemon(reload={"settle": "100ms"})
+
+    def test_what_is_listed_of_one_that_drains_and_of_one_that_stops(self):
+        with Daemon(shutdown={"delay": "60s"}) as daemon:
+            health = Health(daemon.channel())
+            self.assertEqual(set(health.list().values()), {"SERVING"})
+            services = set(health.list())
+            self.assertIn("lastcall.example.Echo", services)
+            daemon.ctl("drain", "public", check=True)
+            self.assertEqual(health.list(), dict.fromkeys(services, "NOT_SERVING"))
+            daemon.ctl("undrain", "public", check=True)
+            self.assertEqual(set(health.list().values()), {"SERVING"})
+            daemon.signal(signal.SIGTERM)
+            daemon.wait_log("stage delay")
+            self.assertEqual(health.list(), dict.fromkeys(services, "NOT_SERVING"))
+            daemon.signal(signal.SIGQUIT)
+            self.assertEqual(daemon.wait(), 0)
 
     def test_a_watch_ends_after_the_goaway(self):
         for way in (("restart", "main"), ("shutdown", "--no-wait", "--grace", "10s")):

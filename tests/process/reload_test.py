@@ -124,6 +124,55 @@ class ChangeTest(ReloadTest):
             wait_until(lambda: [each.name for each in daemon.status().processes] == ["main"],
                        "and not shown any more")
 
+    def test_the_second_of_two_fails_and_the_reload_after_it(self):
+        with self.daemon(servers={"public": {}, "second": {"process": "other"}}) as daemon:
+            before = daemon.config.read_text()
+            changed = '[server.public.config.echo]\ngreeting = "changed"\n'
+            failing = '[server.second.config.echo]\nfail_start = "no licence"\n'
+            daemon.config.write_text(before + changed + failing)
+            said = self.reload(daemon, code=FAILED)
+            self.assertIn("process main: incarnation 2 serves", said)
+            self.assertIn("process other: not changed: ", said)
+            self.assertEqual(daemon.slow(0).text(), "changed slept")
+            self.assertEqual(daemon.slow(0, name="second").text(), "slept")
+            # What was changed is no change any more, and what failed was none.
+            self.assertIn('greeting = "changed"', daemon.ctl("config").stdout)
+            self.assertNotIn("no licence", daemon.ctl("config").stdout)
+            daemon.config.write_text(before + changed)
+            self.assertIn("nothing has changed", self.reload(daemon))
+            self.assertEqual((self.incarnation(daemon), self.incarnation(daemon, "other")), (2, 1))
+
+    def test_other_lengths_of_a_shutdown(self):
+        with self.daemon(shutdown={"grace": "20s"}) as daemon:
+            self.edit(daemon, 'grace = "20s"', 'grace = "300ms"')
+            self.assertIn("= process main", self.reload(daemon))
+            plan = daemon.json("shutdown", "--dry-run")["plan"]
+            self.assertAlmostEqual(plan["cancel_in_s"], 0.3, delta=0.05)
+            daemon.slow(60)
+            daemon.await_calls(1)
+            daemon.signal(signal.SIGTERM)
+            self.assertEqual(daemon.wait(), 3)
+            self.assertAlmostEqual(daemon.stage("grace")["planned_s"], 0.3, delta=0.05)
+
+    def test_another_restart_policy_of_a_process_that_is_as_it_was(self):
+        with self.daemon() as daemon:
+            daemon.config.write_text(daemon.config.read_text() + '[process.main]\n'
+                                     'restart = "never"\n')
+            self.reload(daemon)
+            self.assertEqual(self.incarnation(daemon), 1)
+            os.kill(daemon.process_pid(), signal.SIGKILL)
+            daemon.wait_log("it stays down by its restart policy")
+
+    def test_a_server_with_any_port_in_front_of_another(self):
+        with self.daemon() as daemon, Busy(daemon) as busy:
+            address = daemon.address()
+            self.edit(daemon, "[server.public]", '[server.first]\nlisten = ["127.0.0.1:0"]\n'
+                      'plugins = ["echo"]\n[server.public]')
+            self.reload(daemon)
+            self.assertEqual(daemon.address(), address)
+            self.assertNotEqual(daemon.address("first"), address)
+        self.assertEqual(busy.failed, [])
+
     def test_an_address_moves_to_another_process(self):
         with self.daemon() as daemon, Busy(daemon, kind="unix") as busy:
             self.edit(daemon, "[server.public]", "[server.renamed]\nprocess = \"elsewhere\"")

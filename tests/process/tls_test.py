@@ -100,6 +100,25 @@ class TlsTest(unittest.TestCase):
             stranger = Authority(self.authority.folder, "stranger")
             self.refused(self.channel(daemon, client=stranger.issue("mallory")))
 
+    def test_another_client_ca_alone(self):
+        other = Authority(self.authority.folder, "other")
+        alice, bob = self.authority.issue("alice"), other.issue("bob")
+        with self.daemon(client_ca=self.authority.certificate) as daemon:
+            self.try_all(self.channel(daemon, client=alice))
+            self.refused(self.channel(daemon, client=bob))
+            text = daemon.config.read_text()
+            ours = f'client_ca = "{self.authority.certificate}"'
+            self.assertIn(ours, text)
+            daemon.config.write_text(text.replace(ours, f'client_ca = "{other.certificate}"'))
+            daemon.ctl("reload", check=True)
+            self.refused(self.channel(daemon, client=alice))
+            self.try_all(self.channel(daemon, client=bob))
+            # The same file with another content.
+            other.certificate.write_bytes(self.authority.certificate.read_bytes())
+            daemon.ctl("reload", check=True)
+            self.try_all(self.channel(daemon, client=alice))
+            self.refused(self.channel(daemon, client=bob))
+
     def test_handshakes_that_fail_do_not_fill_the_log(self):
         floods = 500
         with self.daemon() as daemon:
