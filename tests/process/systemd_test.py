@@ -3,6 +3,7 @@
 import fcntl
 import os
 import pathlib
+import shutil
 import signal
 import socket
 import tempfile
@@ -191,7 +192,7 @@ class SocketTest(unittest.TestCase):
         self.addCleanup(passed.close)
         return passed
 
-    def daemon(self, sockets, listen, wait=True):
+    def daemon(self, sockets, listen, wait=True, binary=BIN):
         """`sockets`: (name, socket), passed as systemd does."""
         fds = range(3, 3 + len(sockets))
         # In two steps, for a number may be the next one's too.
@@ -207,7 +208,7 @@ class SocketTest(unittest.TestCase):
                         spawn={"preexec_fn": pass_them, "pass_fds": tuple(fds)})
         # LISTEN_PID is the daemon's own.
         daemon.program = self.folder / "lastcalld"
-        daemon.program.write_text(f'#!/bin/sh\nexport LISTEN_PID=$$\nexec {BIN}/lastcalld "$@"\n')
+        daemon.program.write_text(f'#!/bin/sh\nexport LISTEN_PID=$$\nexec {binary}/lastcalld "$@"\n')
         daemon.program.chmod(0o755)
         return daemon
 
@@ -249,6 +250,27 @@ class SocketTest(unittest.TestCase):
             self.assertFalse(waiting.over(), "its client waits in the queue")
             daemon.start()
             self.assertEqual(waiting.text(), "meanwhile")
+
+    def test_they_come_along_into_another_build(self):
+        binary = self.folder / "bin"
+        binary.mkdir()
+        for name in ("lastcalld", "lastcall-host"):
+            shutil.copy(BIN / name, binary)
+        passed = self.listening()
+        with self.daemon([("web", passed)], ["systemd:web"], binary=binary) as daemon:
+            for build in (b"second", b"third"):
+                (binary / "new").write_bytes((BIN / "lastcalld").read_bytes() + build)
+                (binary / "new").chmod(0o755)
+                (binary / "new").rename(binary / "lastcalld")
+                self.assertIn("~ lastcalld: another build", daemon.ctl("reload").stdout)
+                self.assertEqual(daemon.slow(0).text(), "slept")
+                daemon.ctl("restart", "main", check=True)  # which gets it from the new build
+                self.assertEqual(daemon.slow(0).text(), "slept")
+            daemon.signal(signal.SIGTERM)
+            self.assertEqual(daemon.wait(), 0)
+        with socket.socket() as client:
+            client.connect(passed.getsockname())  # it was not ours to end
+            passed.accept()[0].close()
 
     def test_in_grace_clients_wait(self):
         sockets = [("web", self.listening()), ("web", self.listening(self.folder / "web.sock"))]
