@@ -21,8 +21,9 @@ constexpr char kFooter[] = R"(Examples:
 
 LENGTHs are numbers with a unit of ns us ms s m h d: 250ms, 5s, 1m30s; infinity.
 
-The socket is the first of: --socket, $XDG_RUNTIME_DIR/lastcall/admin.sock if there is one,
-$LASTCALL_SOCKET, /run/lastcall/admin.sock.
+The socket is the first of: --socket, $LASTCALL_SOCKET, that of a lastcalld --plugin of this user
+($XDG_RUNTIME_DIR/lastcall/admin.sock, or in /tmp/lastcall-UID) if there is one,
+/run/lastcall/admin.sock.
 
 Exit codes: 0 done, 1 failed or calls were cancelled, 2 usage, 3 not serving, 4 no such name,
 5 refused, 69 unreachable, 75 timed out, 77 denied.)";
@@ -44,11 +45,14 @@ CLI::Option* AddLength(CLI::App* app, const std::string& flag, std::optional<Dur
 void AddGlobals(CLI::App& app, Options* options) {
   app.add_option("--socket", options->socket, "The daemon's admin socket")->type_name("PATH");
   app.add_flag("--json", options->json, "Print JSON, one object per line");
-  AddLength(&app, "--timeout", &options->timeout,
-            "Give up after this long (default: 5s for an answer, no limit for what waits)");
+  AddLength(&app, "--timeout", &options->timeout, "Give up after this long; else 5s for an answer");
+  // Once for all verbs that wait: CLI11 lists what excludes an option, and would list it for each.
+  CLI::Option* wait =
+      app.add_flag("--wait", options->wait_said,
+                   "Wait for the end of a shutdown, reload or restart (the default)");
   app.add_flag_callback(
-      "--no-wait", [options] { options->wait = false; },
-      "Don't wait for the end of a shutdown or reload");
+         "--no-wait", [options] { options->wait = false; }, "Don't wait for it")
+      ->excludes(wait);
   app.set_version_flag("--version", "lastcallctl " LASTCALL_VERSION,
                        "Print the version of lastcallctl");
 }
@@ -80,12 +84,7 @@ void AddShutdown(CLI::App& app, Options* options) {
   AddLength(verb, "--grace", &options->grace, "Then let calls in flight finish for this long");
   AddLength(verb, "--cancel", &options->cancel, "Then give cancelled calls this long to return");
   AddReason(verb, options);
-  CLI::Option* dry_run =
-      verb->add_flag("--dry-run", options->dry_run, "Only say what the plan would be");
-  verb->add_flag_callback(
-          "--wait", [] {}, "Wait for the end (the default)")
-      ->excludes(dry_run)
-      ->excludes(app.get_option("--no-wait"));
+  verb->add_flag("--dry-run", options->dry_run, "Only say what the plan would be");
   AddNote(verb,
           "What is left out is as configured. An end can be brought nearer, never pushed back.\n"
           "Ctrl-C ends the waiting, not the shutdown.");
@@ -95,13 +94,7 @@ void AddReload(CLI::App& app, Options* options) {
   CLI::App* reload = AddVerb(app, options, Verb::kReload, "reload",
                              "Read everything afresh, replace the processes that have changed");
   AddReason(reload, options);
-  CLI::Option* dry_run =
-      reload->add_flag("--dry-run", options->dry_run, "Only say what would change");
-  reload
-      ->add_flag_callback(
-          "--wait", [] {}, "Wait for the end (the default)")
-      ->excludes(dry_run)
-      ->excludes(app.get_option("--no-wait"));
+  reload->add_flag("--dry-run", options->dry_run, "Only say what would change");
   AddNote(
       reload,
       "No call is lost: what is new takes over first, what is old retires then. A process whose\n"
@@ -211,6 +204,10 @@ tl::expected<Options, int> ParseOptions(int argc, const char* const* argv, std::
   if (options.verb == Verb::kWait && !options.wait) {
     return tl::unexpected<int>(
         Usage(err, "wait and --no-wait contradict each other; \"status\" asks once"));
+  }
+  if (options.dry_run && options.wait_said) {
+    return tl::unexpected<int>(
+        Usage(err, "--dry-run excludes --wait: there is nothing to wait for"));
   }
   return options;
 }

@@ -30,6 +30,7 @@ struct Options {
   std::string socket;  // empty: look it up
   bool json = false;
   bool wait = true;
+  bool wait_said = false;  // on purpose; it is the default
   std::optional<Duration> timeout;
 
   std::string server;    // drain, undrain, servers; empty: all of them

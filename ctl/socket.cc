@@ -1,8 +1,10 @@
 #include "socket.h"
 
 #include <fcntl.h>
+#include <lastcall/base/runtime_dir.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -65,13 +67,11 @@ std::string Remedy(int errno_value) {
 
 SocketPath FindSocket(const std::string& given) {
   if (!given.empty()) return {given, "given by --socket"};
-  if (const std::string folder = Environment("XDG_RUNTIME_DIR"); !folder.empty()) {
-    const std::string path = folder + "/lastcall/admin.sock";
-    if (::access(path.c_str(), F_OK) == 0) return {path, "found in XDG_RUNTIME_DIR"};
-  }
   if (const std::string path = Environment("LASTCALL_SOCKET"); !path.empty()) {
     return {path, "given by LASTCALL_SOCKET"};
   }
+  const std::string own = SocketInRuntimeDirs(std::getenv("XDG_RUNTIME_DIR"), ::getuid());
+  if (!own.empty()) return {own, "found among this user's own"};
   return {kSystemSocket, "the default"};
 }
 

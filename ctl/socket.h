@@ -14,8 +14,9 @@ struct SocketPath {
   std::string origin;  // why this one: "given by --socket", "the default", …
 };
 
-// `given` (--socket) if it is not empty, else $XDG_RUNTIME_DIR/lastcall/admin.sock if there is one,
-// else $LASTCALL_SOCKET, else the system's.
+// `given` (--socket) if it is not empty, else $LASTCALL_SOCKET, else that of a daemon which this user
+// runs for himself (lastcall/base/runtime_dir.h), if there is one, else the system's: what was said on
+// purpose wins.
 SocketPath FindSocket(const std::string& given);
 
 // Blocks: while the daemon's queue of connections is full, at most `patience`.

@@ -5,6 +5,7 @@
 #include <set>
 #include <utility>
 
+#include <lastcall/base/runtime_dir.h>
 #include <lastcall/base/safe_text.h>
 #include <lastcall/base/spelling.h>
 
@@ -258,7 +259,7 @@ Checked<Config> DevelopmentConfig(const std::vector<std::string>& plugins,
   const fs::path runtime = fs::path(context.folder) / runtime_dir;
   Problems problems;
   Config config;
-  config.admin_socket = (runtime / "admin.sock").lexically_normal();
+  config.admin_socket = (runtime / kAdminSocketName).lexically_normal();
   config.state_dir = (runtime / "state").lexically_normal();
   config.operators.clear();
   config.observers.clear();

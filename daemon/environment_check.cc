@@ -6,6 +6,7 @@
 #include <cerrno>
 
 #include <lastcall/base/descriptors.h>
+#include <lastcall/base/runtime_dir.h>
 
 namespace lastcall {
 namespace {
@@ -33,18 +34,14 @@ Result<> CheckDescriptorsFor(const Config& config) {
 
 Result<std::string> MakeRuntimeDir(const char* runtime) {
   const bool given = runtime != nullptr && *runtime != '\0';
-  const std::string path =
-      given ? std::string(runtime) + "/lastcall" : "/tmp/lastcall-" + std::to_string(getuid());
+  const std::string path = RuntimeDirs(runtime, getuid()).front();
   const std::string remedy = given ? "; set XDG_RUNTIME_DIR to a directory of yours, or unset it"
                                    : "; remove it, or set XDG_RUNTIME_DIR to a directory of yours";
   if (mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) {
     return Fail(Code::kInternal,
                 path + ", for the admin socket, cannot be made: " + ErrnoText(errno) + remedy);
   }
-  struct stat status {};
-  const bool ours = lstat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode) &&
-                    status.st_uid == getuid() && (status.st_mode & 022) == 0;
-  if (ours) return path;
+  if (IsOursAlone(path)) return path;
   return Fail(Code::kInternal,
               path + ", for the admin socket, is not a directory of ours alone" + remedy);
 }

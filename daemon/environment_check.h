@@ -17,9 +17,9 @@ Result<> CheckProc(const std::string& proc = "/proc");
 // Fails: kResourceExhausted. Order: nothing is open but what was inherited.
 Result<> CheckDescriptorsFor(const Config& config);
 
-// The directory where lastcalld --plugin keeps its admin socket, and where lastcallctl looks first:
-// `runtime`/lastcall with XDG_RUNTIME_DIR as `runtime`, else (null, empty) one in /tmp. It is made,
-// and ours alone, also where the directory above it is everybody's.
+// The directory where lastcalld --plugin keeps its admin socket, with XDG_RUNTIME_DIR as `runtime`:
+// the first of lastcall/base/runtime_dir.h. It is made, and ours alone, also where the directory above
+// it is everybody's.
 Result<std::string> MakeRuntimeDir(const char* runtime);
 
 }  // namespace lastcall

@@ -20,7 +20,8 @@ constexpr char kHelp[] =
   --config FILE      the configuration; default /etc/lastcall/lastcalld.toml
   --check            check the configuration, try its plugins, print the longest shutdown, and end
   --plugin PATH      run this plugin without a configuration, for development; more than one may
-                     be named. Reflection is on; the admin socket is in $XDG_RUNTIME_DIR/lastcall
+                     be named. Reflection is on; the admin socket is in $XDG_RUNTIME_DIR/lastcall,
+                     or without that in /tmp/lastcall-UID, where lastcallctl finds it
   --listen ADDRESS   with --plugin: "127.0.0.1:50051" (the default), "*:50051", "unix:./dev.sock";
                      more than one may be named
   --version          print the version

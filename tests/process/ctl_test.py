@@ -13,7 +13,7 @@ import unittest
 from clients import SLACK, Health, Log, Watch, wait_until
 from crash_test import await_incarnation, crash
 from echo_pb2 import EchoRequest
-from harness import BIN, Daemon, nobody, run
+from harness import BIN, PLUGINS, Daemon, need_root, nobody, run
 
 (DONE, FAILED, USAGE, NOT_SERVING, NO_SUCH_NAME, REFUSED,
  UNREACHABLE, TIMED_OUT, DENIED) = 0, 1, 2, 3, 4, 5, 69, 75, 77
@@ -165,6 +165,34 @@ class DropInTest(unittest.TestCase):
             self.assertEqual(wrong.returncode, FAILED)
             self.assertIn(f"{folder}/30-d.toml:2: unknown key shutdown.gracee; "
                           'did you mean "grace"?', wrong.stderr)
+
+
+class SocketTest(unittest.TestCase):
+    def test_that_of_a_plugin_is_found_with_and_without_a_runtime_directory(self):
+        """In a mount namespace, for /tmp is everybody's."""
+        need_root()
+        for daemon_has, ctl_has in ((False, False), (True, True), (False, True)):
+            with self.subTest(daemon_has=daemon_has, ctl_has=ctl_has), \
+                    Daemon(wait=False, args=["--version"]) as daemon:
+                for name in ("runtime", "private"):
+                    (daemon.folder / name).mkdir(mode=0o700)
+                environment = [f"env {'' if has else '-u XDG_RUNTIME_DIR'}"
+                               for has in (daemon_has, ctl_has)]
+                script = f"""
+                    mkdir -p -m 700 /tmp/lastcall-0 &&
+                    mount --bind {daemon.folder}/private /tmp/lastcall-0 || exit 99
+                    {environment[0]} {BIN}/lastcalld --plugin {PLUGINS}/echo.so \
+                        --listen unix:{daemon.folder}/dev.sock &
+                    {environment[1]} {BIN}/lastcallctl --timeout 10s wait serving &&
+                    {environment[1]} {BIN}/lastcallctl shutdown && wait $! || {{ kill $!; exit 1; }}"""
+                env = {name: value for name, value in daemon.env.items()
+                       if name != "LASTCALL_SOCKET"}
+                env["XDG_RUNTIME_DIR"] = str(daemon.folder / "runtime")
+                done = run("unshare", "--mount", "sh", "-c", script, env=env)
+                if done.returncode == 99:
+                    self.skipTest("nothing can be mounted here")
+                self.assertEqual(done.returncode, DONE, done.stdout + done.stderr)
+                self.assertIn("serving, pid ", done.stdout)
 
 
 class LogLevelTest(unittest.TestCase):

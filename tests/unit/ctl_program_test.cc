@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <lastcall/base/runtime_dir.h>
 #include <lastcall/base/unique_fd.h>
 #include <poll.h>
 #include <spawn.h>
@@ -47,7 +48,10 @@ std::vector<char*> Pointers(std::vector<std::string>& strings) {
 
 class ProgramTest : public testing::Test {
  protected:
-  ProgramTest() { std::filesystem::create_directories(Path("xdg/lastcall")); }
+  ProgramTest() {
+    std::filesystem::create_directories(Path("xdg/lastcall"));
+    std::filesystem::permissions(Path("xdg/lastcall"), std::filesystem::perms::owner_all);
+  }
 
   std::string Path(const std::string& name) const { return folder_ / name; }
 
@@ -100,14 +104,25 @@ TEST_F(ProgramTest, SocketIsLookedUpInTheOrderOfTheContract) {
   const std::string variable = "LASTCALL_SOCKET=" + Path("environment.sock");
   EXPECT_EQ(Run({"--socket", Path("option.sock"), "status", "--json"}, {xdg, variable}), 0);
   EXPECT_THAT(out(), HasSubstr(R"("pid":1,)"));
+  // It was set on purpose.
   EXPECT_EQ(Run({"status", "--json"}, {xdg, variable}), 0);
-  EXPECT_THAT(out(), HasSubstr(R"("pid":2,)"));
-  EXPECT_EQ(Run({"status", "--json"}, {elsewhere, variable}), 0);
   EXPECT_THAT(out(), HasSubstr(R"("pid":3,)"));
+  EXPECT_EQ(Run({"status", "--json"}, {xdg}), 0);
+  EXPECT_THAT(out(), HasSubstr(R"("pid":2,)"));
+}
+
+TEST_F(ProgramTest, SocketInADirectoryThatOthersMayWriteToIsPassedOver) {
+  StartDaemon("xdg/lastcall/admin.sock", 2);
+  std::filesystem::permissions(Path("xdg/lastcall"), std::filesystem::perms::all);
+  Run({"status", "--json"}, {"XDG_RUNTIME_DIR=" + Path("xdg")});
+  EXPECT_THAT(out(), Not(HasSubstr(R"("pid":2,)")));
 }
 
 TEST_F(ProgramTest, TheSystemsSocketIsTheLast) {
-  if (std::filesystem::exists("/run/lastcall")) GTEST_SKIP() << "a daemon may run here";
+  if (std::filesystem::exists("/run/lastcall") ||
+      !SocketInRuntimeDirs(nullptr, ::getuid()).empty()) {
+    GTEST_SKIP() << "a daemon may run here";
+  }
   EXPECT_EQ(Run({"status"}), kExitUnreachable);
   EXPECT_THAT(err(), HasSubstr("/run/lastcall/admin.sock (the default)"));
 }
@@ -155,8 +170,10 @@ TEST_F(ProgramTest, MistakesOnTheCommandLine) {
       {{"--timeout"}, "--timeout"},
       {{"--timeout", "5", "status"}, "\"5\" is not a duration: the unit is missing"},
       {{"shutdown", "--grace", "-1s"}, "--grace"},
-      {{"shutdown", "--wait", "--no-wait"}, "--no-wait excludes --wait"},
-      {{"shutdown", "--wait", "--dry-run"}, "--dry-run"},
+      {{"shutdown", "--wait", "--no-wait"}, "--wait excludes --no-wait"},
+      {{"shutdown", "--wait", "--dry-run"}, "--dry-run excludes --wait"},
+      {{"reload", "--wait", "--dry-run"}, "--dry-run excludes --wait"},
+      {{"restart", "main", "--wait", "--no-wait"}, "--wait excludes --no-wait"},
   };
   for (const auto& [arguments, message] : mistakes) {
     EXPECT_EQ(Run(arguments), kExitUsage) << message;
@@ -173,6 +190,7 @@ TEST_F(ProgramTest, HelpAndVersionNeedNoDaemon) {
   EXPECT_EQ(Run({"--help"}), 0);
   EXPECT_THAT(out(), AllOf(HasSubstr("Exit codes: 0 done"), HasSubstr("shutdown"),
                            HasSubstr("--timeout LENGTH"), Not(HasSubstr("SUBCOMMAND"))));
+  EXPECT_THAT(out(), Not(HasSubstr("--wait --wait")));
   EXPECT_THAT(err(), IsEmpty());
   EXPECT_EQ(Run({"shutdown", "--help"}), 0);
   EXPECT_THAT(out(), HasSubstr("--delay LENGTH"));
