@@ -8,8 +8,10 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstring>
 #include <fstream>
 
+#include <lastcall/lifecycle/cause.h>
 #include <lastcall/rpc/port_holder.h>
 
 #include "listener_fixture.h"
@@ -123,6 +125,68 @@ TEST(PortHolderTest, NamesWhoListensOnThatPortAlone) {
   ASSERT_EQ(bind(idle.get(), reinterpret_cast<sockaddr*>(&name), size), 0);
   ASSERT_EQ(getsockname(idle.get(), reinterpret_cast<sockaddr*>(&name), &size), 0);
   EXPECT_EQ(HolderOfPort(ntohs(name.sin_port)), "");
+}
+
+// Both ends of a connection over loopback whose client has a port of the kernel's choice.
+class Outgoing {
+ public:
+  explicit Outgoing(const std::string& server)
+      : listener_(Listener::Bind(Parse(server + ":0"))),
+        family_(server.starts_with("[") ? AF_INET6 : AF_INET),
+        client_(socket(family_, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    sockaddr_storage name{};
+    socklen_t size = sizeof(name);
+    auto* const generic = reinterpret_cast<sockaddr*>(&name);
+    if (!listener_ || getsockname(listener_->fd(), generic, &size) != 0 ||
+        connect(client_.get(), generic, size) != 0) {
+      ADD_FAILURE() << "cannot connect: " << strerror(errno);
+      return;
+    }
+    size = sizeof(name);
+    getsockname(client_.get(), generic, &size);
+    // In the same place of both families.
+    port_ = ntohs(reinterpret_cast<sockaddr_in*>(&name)->sin_port);
+    accepted_.Reset(accept(listener_->fd(), nullptr, nullptr));
+  }
+
+  uint16_t port() const { return port_; }
+  uint16_t server_port() const { return PortOf(*listener_); }
+  // The client closes first, so that its end stays in TIME_WAIT.
+  void Close() {
+    client_.Reset();
+    accepted_.Reset();
+  }
+
+ private:
+  Result<Listener> listener_;
+  const int family_;
+  UniqueFd client_;
+  UniqueFd accepted_;
+  uint16_t port_ = 0;
+};
+
+TEST(TcpListenerTest, PortOfAnOutgoingConnectionIsSaidToBeSo) {
+  for (const std::string host : {"127.0.0.1", "[::1]"}) {
+    SCOPED_TRACE(host);
+    Outgoing outgoing(host);
+    const std::string address = host + ":" + std::to_string(outgoing.port());
+    const std::string ends =
+        "from " + address + " to " + host + ":" + std::to_string(outgoing.server_port());
+    for (const bool over : {false, true}) {
+      if (over) outgoing.Close();
+      const auto refused = Listener::Bind(Parse(address));
+      ASSERT_FALSE(refused);
+      EXPECT_EQ(refused.error().code, Code::kAlreadyExists);
+      const std::string who =
+          over ? "a connection " : "a connection of " + CommandOf(getpid()) + " " + OwnName() + " ";
+      EXPECT_EQ(refused.error().message,
+                "cannot listen on " + address + ": the address is in use by " + who + ends +
+                    ", for the kernel may give this port to any outgoing one; wait until that is "
+                    "over, choose a port outside of net.ipv4.ip_local_port_range, or add " +
+                    std::to_string(outgoing.port()) +
+                    " to net.ipv4.ip_local_reserved_ports (sysctl)");
+    }
+  }
 }
 
 TEST(TcpListenerTest, PortIsFreeAgainAtOnce) {

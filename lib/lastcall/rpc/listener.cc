@@ -185,14 +185,26 @@ tl::expected<UniqueFd, int> Listen(const Candidate& candidate, bool shared, Purp
   return fd;
 }
 
+// By whoever listens there or, which surprises people, by a connection that the kernel has given the
+// port to.
+std::string InUse(uint16_t port) {
+  constexpr char kOrAnother[] = "; stop that process, or choose another port";
+  const std::string holder = HolderOfPort(port);
+  if (!holder.empty()) return "the address is in use by " + holder + kOrAnother;
+  const std::string connection = ConnectionOfPort(port);
+  if (connection.empty()) return std::string("the address is in use") + kOrAnother;
+  std::string text = "the address is in use by a connection " + connection;
+  if (!IsEphemeral(port)) return text + kOrAnother;
+  return text +
+         ", for the kernel may give this port to any outgoing one; wait until that is over, choose "
+         "a "
+         "port outside of net.ipv4.ip_local_port_range, or add " +
+         std::to_string(port) + " to net.ipv4.ip_local_reserved_ports (sysctl)";
+}
+
 tl::unexpected<Error> TcpFailure(const Address& address, int error) {
   switch (error) {
-    case EADDRINUSE: {
-      const std::string holder = HolderOfPort(address.port);
-      return CannotListen(Code::kAlreadyExists, address,
-                          "the address is in use" + (holder.empty() ? "" : " by " + holder) +
-                              "; stop that process, or choose another port");
-    }
+    case EADDRINUSE: return CannotListen(Code::kAlreadyExists, address, InUse(address.port));
     case EACCES:
       return CannotListen(Code::kPermissionDenied, address,
                           "ports below 1024 need the capability CAP_NET_BIND_SERVICE; grant it "

@@ -15,4 +15,11 @@ std::string DescribeProcess(pid_t pid);
 // empty when nobody does or when we may not look. Blocks: reads /proc.
 std::string HolderOfPort(uint16_t port);
 
+// A connection that has that port at its end here, for where nobody listens on it: "of curl (pid 812)
+// from 10.0.0.2:50051 to 192.0.2.7:443"; empty when there is none. Blocks: reads /proc.
+std::string ConnectionOfPort(uint16_t port);
+
+// Whether the kernel may give that port to an outgoing connection. Blocks: reads /proc.
+bool IsEphemeral(uint16_t port);
+
 }  // namespace lastcall
