@@ -124,7 +124,11 @@ class EventPrinter {
  private:
   std::string Now() const { return FormatWallTime(session_.clock().Wall()); }
 
-  void PrintLine(const std::string& line) { session_.out() << Now() << "  " << line << std::endl; }
+  void PrintLine(const std::string& line) {
+    const std::string begin = Now() + "  ";
+    session_.Print(begin + line, std::string(begin.size(), ' '));
+    session_.out() << std::flush;
+  }
 
   void PrintJson(const WatchEvent& event) {
     JsonWriter json;
@@ -170,7 +174,7 @@ int Stopped(Session& session, const std::optional<ReceiptEvent>& receipt) {
   if (receipt && session.options().json) {
     PrintReceipt(session, *receipt);
   } else if (receipt) {
-    session.out() << SafeText(receipt->receipt().outcome()) << "\n";
+    session.Print(SafeText(receipt->receipt().outcome()));
   } else if (session.options().json) {
     Status status;
     status.set_stage("stopped");

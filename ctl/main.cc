@@ -29,16 +29,26 @@ bool IsDumb() {
   return terminal == nullptr || std::string_view(terminal) == "dumb";
 }
 
+// Folds where a person looks at it, at the width of the terminal.
+lastcall::Look LookOf(int fd) {
+  lastcall::Look look;
+  winsize size{};
+  look.folds = ::isatty(fd) != 0;
+  if (look.folds && ::ioctl(fd, TIOCGWINSZ, &size) == 0 && size.ws_col > 0) {
+    look.width = size.ws_col;
+  }
+  return look;
+}
+
 lastcall::Session::World RealWorld(const lastcall::Clock& clock) {
   lastcall::Session::World world{
       .clock = clock,
       .pause = [](lastcall::Duration length) { std::this_thread::sleep_for(length); },
       .out = std::cout,
-      .err = std::cerr};
-  winsize size{};
-  if (::isatty(STDOUT_FILENO) == 0) return world;
-  if (::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0)
-    world.look.width = size.ws_col;
+      .err = std::cerr,
+      .look = LookOf(STDOUT_FILENO),
+      .err_look = LookOf(STDERR_FILENO)};
+  if (!world.look.folds) return world;
   world.look.colour = !IsDumb() && !IsSet("NO_COLOR");
   world.live = !IsDumb() && world.look.width >= kNarrowestLive;
   return world;

@@ -21,12 +21,12 @@ constexpr char kFooter[] = R"(Examples:
 
 LENGTHs are numbers with a unit of ns us ms s m h d: 250ms, 5s, 1m30s; infinity.
 
-The socket is the first of: --socket, $LASTCALL_SOCKET, that of a lastcalld --plugin of this user
-($XDG_RUNTIME_DIR/lastcall/admin.sock, or in /tmp/lastcall-UID) if there is one,
-/run/lastcall/admin.sock.
+The socket is the first of: --socket, $LASTCALL_SOCKET, that of this user's own
+lastcalld --plugin ($XDG_RUNTIME_DIR/lastcall/admin.sock, or in
+/tmp/lastcall-UID) if there is one, /run/lastcall/admin.sock.
 
-Exit codes: 0 done, 1 failed or calls were cancelled, 2 usage, 3 not serving, 4 no such name,
-5 refused, 69 unreachable, 75 timed out, 77 denied.)";
+Exit codes: 0 done, 1 failed or calls were cancelled, 2 usage, 3 not serving,
+4 no such name, 5 refused, 69 unreachable, 75 timed out, 77 denied.)";
 
 CLI::Option* AddLength(CLI::App* app, const std::string& flag, std::optional<Duration>* target,
                        const std::string& help) {
@@ -48,10 +48,10 @@ void AddGlobals(CLI::App& app, Options* options) {
   AddLength(&app, "--timeout", &options->timeout, "Give up after this long; else 5s for an answer");
   // Once for all verbs that wait: CLI11 lists what excludes an option, and would list it for each.
   CLI::Option* wait =
-      app.add_flag("--wait", options->wait_said,
-                   "Wait for the end of a shutdown, reload or restart (the default)");
+      app.add_flag("--wait", options->wait_said, "Wait for the end of it (the default)");
   app.add_flag_callback(
-         "--no-wait", [options] { options->wait = false; }, "Don't wait for it")
+         "--no-wait", [options] { options->wait = false; },
+         "Ask for a shutdown, reload or restart, and end")
       ->excludes(wait);
   app.set_version_flag("--version", "lastcallctl " LASTCALL_VERSION,
                        "Print the version of lastcallctl");
@@ -86,19 +86,18 @@ void AddShutdown(CLI::App& app, Options* options) {
   AddReason(verb, options);
   verb->add_flag("--dry-run", options->dry_run, "Only say what the plan would be");
   AddNote(verb,
-          "What is left out is as configured. An end can be brought nearer, never pushed back.\n"
-          "Ctrl-C ends the waiting, not the shutdown.");
+          "What is left out is as configured. An end can be brought nearer, never pushed\n"
+          "back. Ctrl-C ends the waiting, not the shutdown.");
 }
 
 void AddReload(CLI::App& app, Options* options) {
   CLI::App* reload = AddVerb(app, options, Verb::kReload, "reload",
-                             "Read everything afresh, replace the processes that have changed");
+                             "Read everything afresh, replace what has changed");
   AddReason(reload, options);
   reload->add_flag("--dry-run", options->dry_run, "Only say what would change");
-  AddNote(
-      reload,
-      "No call is lost: what is new takes over first, what is old retires then. A process whose\n"
-      "successor fails goes on as it was, and the exit code is 1.");
+  AddNote(reload,
+          "No call is lost: what is new takes over first, what is old retires then. A\n"
+          "process whose successor fails goes on as it was, and the exit code is 1.");
   CLI::App* restart = AddVerb(app, options, Verb::kRestart, "restart",
                               "Replace a process though nothing has changed");
   restart->add_option("PROCESS", options->process, "Its name")->required()->type_name("");

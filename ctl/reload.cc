@@ -17,23 +17,32 @@ Colour ColourOfSign(const std::string& sign) {
                        : Colour::kDim;
 }
 
+std::string RenderOutcome(const admin::v1::ProcessOutcome& outcome, const Look& look) {
+  constexpr std::string_view kNotChanged = "not changed";
+  const std::string name = "process " + SafeText(outcome.process()) + ": ";
+  if (outcome.failure().empty()) {
+    return name + (outcome.incarnation() == 0
+                       ? "removed"
+                       : "incarnation " + std::to_string(outcome.incarnation()) + " serves");
+  }
+  std::string text =
+      Folded(name + std::string(kNotChanged) + ": " + SafeText(outcome.failure()), "  ", look);
+  const size_t at = text.find(kNotChanged, name.size());  // folding may have come between
+  if (at == text.npos) return text;
+  return text.replace(at, kNotChanged.size(), Paint(Colour::kRed, kNotChanged, look));
+}
+
 std::string Render(const ReloadReply& reply, const Look& look) {
   std::string text;
   for (const admin::v1::ConfigChange& change : reply.changes()) {
     const std::string line =
         SafeText(change.what()) + (change.detail().empty() ? "" : ": " + SafeText(change.detail()));
-    text += Paint(ColourOfSign(change.sign()), SafeText(change.sign()), look) + " " + line + "\n";
+    const std::string sign = SafeText(change.sign());
+    text += Paint(ColourOfSign(change.sign()), sign, look) + " " +
+            Folded(line, "    ", Narrower(look, WidthOf(sign) + 1)) + "\n";
   }
   for (const admin::v1::ProcessOutcome& outcome : reply.processes()) {
-    text += "process " + SafeText(outcome.process()) + ": ";
-    if (!outcome.failure().empty()) {
-      text += Paint(Colour::kRed, "not changed", look) + ": " + SafeText(outcome.failure());
-    } else if (outcome.incarnation() == 0) {
-      text += "removed";
-    } else {
-      text += "incarnation " + std::to_string(outcome.incarnation()) + " serves";
-    }
-    text += "\n";
+    text += RenderOutcome(outcome, look) + "\n";
   }
   return text;
 }

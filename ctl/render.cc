@@ -87,7 +87,7 @@ void AddOthers(const Process& process, TextTable& table) {
 }
 
 std::string RenderProcesses(const Status& status, const Look& look) {
-  TextTable table({{"PROCESS"},
+  TextTable table({{"PROCESS", Align::kName},
                    {"STAGE"},
                    {"PID", Align::kRight},
                    {"UP", Align::kRight},
@@ -116,8 +116,8 @@ TextTable::Cell HealthCell(const Server& server) {
 }
 
 std::string ServerTable(const Status& status, const Look& look) {
-  TextTable table({{"SERVER"},
-                   {"PROCESS"},
+  TextTable table({{"SERVER", Align::kName},
+                   {"PROCESS", Align::kName},
                    {"HEALTH"},
                    {"IN FLIGHT", Align::kRight},
                    {"CALLS", Align::kRight},
@@ -146,7 +146,8 @@ std::string DescribeRequest(const v1::Request& request) {
 std::string Paragraph(const std::string& text, const std::string& indent, const Look& look) {
   std::string out;
   const size_t taken = indent.size() + 2;
-  for (const std::string& line : Wrap(text, look.width > taken ? look.width - taken : 1)) {
+  const size_t room = look.width > taken ? look.width - taken : 1;
+  for (const std::string& line : Wrap(text, room, LongWords::kKept)) {
     out += (out.empty() ? indent : indent + "  ") + line + "\n";
   }
   return out;
@@ -245,9 +246,11 @@ std::string RenderStatus(Status status, const Look& look) {
   MakeSafe(&status);
   std::string text = Headline(status, look);
   if (status.has_plan()) text += PlanLines(status.plan(), look);
-  text += status.config_file().empty() ? "  no configuration file"
-                                       : "  configuration " + status.config_file();
-  text += ", log level " + status.log_level() + "\n\n";
+  text += Paragraph((status.config_file().empty() ? "no configuration file"
+                                                  : "configuration " + status.config_file()) +
+                        ", log level " + status.log_level(),
+                    "  ", look) +
+          "\n";
   text += RenderProcesses(status, look) + "\n";
   return text + ServerTable(status, look) + ServerNotes(status, look);
 }
@@ -260,16 +263,23 @@ std::string RenderServers(Status status, const Look& look) {
 std::string RenderServer(Server server, const Look& look) {
   MakeSafe(&server);
   const TextTable::Cell health = HealthCell(server);
-  std::string text = Paint(Colour::kBold, server.name(), look) + ": " +
-                     Paint(health.colour, health.text, look) + ", " +
-                     Grouped(server.calls_in_flight()) + " in flight, " +
-                     Counted(server.calls_total(), "call") + " so far, " +
-                     Counted(server.connections(), "connection") + "\n";
-  if (server.has_draining()) text += "  " + DescribeDraining(server.draining()) + "\n";
-  text += "  process  " + server.process() + "\n";
+  const std::string figures = ", " + Grouped(server.calls_in_flight()) + " in flight, " +
+                              Counted(server.calls_total(), "call") + " so far, " +
+                              Counted(server.connections(), "connection") + "\n";
+  const size_t width = WidthOf(server.name()) + 2 + WidthOf(health.text) + WidthOf(figures) - 1;
+  std::string text = Paint(Colour::kBold, server.name(), look) +
+                     (width > look.width ? ":\n  " : ": ") +
+                     Paint(health.colour, health.text, look) + figures;
+  if (server.has_draining()) text += Paragraph(DescribeDraining(server.draining()), "  ", look);
+  const auto line = [&](std::string_view title, const std::string& what) {
+    const std::string begin = "  " + std::string(title) + std::string(9 - title.size(), ' ');
+    text +=
+        begin + Folded(what, std::string(begin.size(), ' '), Narrower(look, begin.size())) + "\n";
+  };
+  line("process", server.process());
   text += "  listen   " + Join(server.listen(), "\n           ") + "\n";
-  if (server.has_certificate()) text += "  TLS      " + DescribeTls(server.certificate()) + "\n";
-  if (server.plugins_size() > 0) text += "  plugins  " + Join(server.plugins(), ", ") + "\n";
+  if (server.has_certificate()) line("TLS", DescribeTls(server.certificate()));
+  if (server.plugins_size() > 0) line("plugins", Join(server.plugins(), ", "));
   return text + MethodTable(server, look);
 }
 

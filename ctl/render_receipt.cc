@@ -22,11 +22,6 @@ std::string Indented(const std::string& text) {
   return out;
 }
 
-Look Narrowed(Look look) {
-  look.width -= std::min<size_t>(look.width, 2);
-  return look;
-}
-
 std::string Requests(const Receipt& receipt, const Look& look) {
   TextTable table({{"AT"}, {"FOR"}, {"BY"}});
   for (const v1::Request& request : receipt.requests()) {
@@ -37,7 +32,7 @@ std::string Requests(const Receipt& receipt, const Look& look) {
     table.Add({{request.at()}, {asked}, {DescribeCause(request.cause())}});
   }
   if (table.empty()) return "";
-  std::string text = Heading("asked", look) + Indented(table.Render(Narrowed(look)));
+  std::string text = Heading("asked", look) + Indented(table.Render(Narrower(look, 2)));
   if (receipt.requests_left_out() != 0) {
     text += "  and " + Grouped(receipt.requests_left_out()) + " more requests\n";
   }
@@ -52,7 +47,7 @@ std::string Stages(const Receipt& receipt, const Look& look) {
                {Brief(stage.took_s())},
                {stage.ended_by()}});
   }
-  return table.empty() ? "" : Heading("stages", look) + Indented(table.Render(Narrowed(look)));
+  return table.empty() ? "" : Heading("stages", look) + Indented(table.Render(Narrower(look, 2)));
 }
 
 // A daemon's receipt may list what its processes did, or leave that to their own receipts.
@@ -73,7 +68,8 @@ std::vector<Record> Collect(const Receipt& receipt,
 std::string Cancelled(const Receipt& receipt, const Look& look) {
   const auto calls = Collect(receipt, &Receipt::cancelled);
   if (calls.empty()) return "";
-  TextTable table({{"METHOD"}, {"PEER"}, {"SERVER"}, {"AGE", Align::kRight}, {"TOLD TO LEAVE"}});
+  TextTable table(
+      {{"METHOD"}, {"PEER"}, {"SERVER", Align::kName}, {"AGE", Align::kRight}, {"TOLD TO LEAVE"}});
   for (const v1::CallRecord& call : calls) {
     table.Add({{call.method()},
                {call.peer()},
@@ -81,7 +77,7 @@ std::string Cancelled(const Receipt& receipt, const Look& look) {
                {Brief(call.age_s())},
                {call.told() ? "yes" : "no", call.told() ? Colour::kPlain : Colour::kYellow}});
   }
-  std::string text = Heading("cancelled", look) + Indented(table.Render(Narrowed(look)));
+  std::string text = Heading("cancelled", look) + Indented(table.Render(Narrower(look, 2)));
   if (receipt.calls_cancelled() > calls.size()) {
     text += "  … and " + Grouped(receipt.calls_cancelled() - static_cast<double>(calls.size())) +
             " more\n";
@@ -93,8 +89,10 @@ std::string StuckOnes(const Receipt& receipt, const Look& look) {
   const auto stuck = Collect(receipt, &Receipt::stuck);
   std::string text = stuck.empty() ? "" : Heading("did not return", look);
   for (const v1::StuckRecord& one : stuck) {
-    text += "  " + Paint(Colour::kRed, one.what() + " " + one.name(), look) + ", for " +
-            Brief(one.age_s()) + "\n";
+    const std::string age = ", for " + Brief(one.age_s());
+    const size_t taken = 2 + one.what().size() + 1 + age.size();
+    const std::string name = CutMiddle(one.name(), Narrower(look, taken).width);
+    text += "  " + Paint(Colour::kRed, one.what() + " " + name, look) + age + "\n";
     for (int i = 0; i < one.stack_size(); ++i) {
       const std::string number = "    #" + std::to_string(i) + "  ";
       text += number + CutMiddle(one.stack(i), look.width - number.size()) + "\n";
@@ -105,13 +103,14 @@ std::string StuckOnes(const Receipt& receipt, const Look& look) {
 }
 
 std::string Processes(const Receipt& receipt, const Look& look) {
-  TextTable table({{"PROCESS"}, {"PID", Align::kRight}, {"OUTCOME"}});
+  TextTable table({{"PROCESS", Align::kName}, {"PID", Align::kRight}, {"OUTCOME"}});
   for (const Receipt& process : receipt.processes()) {
     table.Add({{process.subject()},
                {std::to_string(process.pid())},
                {process.outcome(), process.exit_code() == 0 ? Colour::kPlain : Colour::kYellow}});
   }
-  return table.empty() ? "" : Heading("processes", look) + Indented(table.Render(Narrowed(look)));
+  return table.empty() ? ""
+                       : Heading("processes", look) + Indented(table.Render(Narrower(look, 2)));
 }
 
 }  // namespace
@@ -121,7 +120,7 @@ std::string RenderReceipt(Receipt receipt, const Look& look) {
   std::string headline = receipt.subject() + ": " + receipt.outcome();
   if (receipt.exit_code() != 0) headline += "; exit code " + std::to_string(receipt.exit_code());
   std::string text;
-  for (const std::string& line : Wrap(headline, look.width)) {
+  for (const std::string& line : Wrap(headline, look.width, LongWords::kKept)) {
     text += Paint(receipt.exit_code() == 0 ? Colour::kGreen : Colour::kRed, line, look) + "\n";
   }
   return text + Requests(receipt, look) + Stages(receipt, look) + Heading("calls", look) + "  " +

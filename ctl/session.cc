@@ -2,6 +2,8 @@
 
 #include <lastcall/base/safe_text.h>
 
+#include <sstream>
+
 namespace lastcall {
 namespace {
 
@@ -37,7 +39,11 @@ int Session::Fail(const Error& error) { return Fail(ExitCodeFor(error.code), err
 int Session::Fail(ExitCode code, const std::string& message) {
   // One line for each mistake, and none that could pass for another program's.
   constexpr std::string_view kBegin = "lastcallctl: ";
-  world_.err << kBegin << SafeLines(message, std::string::npos, kBegin) << "\n";
+  const std::string text = std::string(kBegin) + SafeLines(message, std::string::npos, kBegin);
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);) {
+    world_.err << Folded(line, "  ", world_.err_look) << "\n";
+  }
   return code;
 }
 

@@ -23,6 +23,7 @@ class Session {
     std::ostream& out;
     std::ostream& err;
     Look look;          // of `out`
+    Look err_look;      // of `err`; its colours are not used
     bool live = false;  // `out` is a terminal on which lines can be redrawn
   };
 
@@ -32,6 +33,10 @@ class Session {
   const Clock& clock() const { return world_.clock; }
   std::ostream& out() { return world_.out; }
   const Look& look() const { return world_.look; }
+  // A line of text, made safe already; folded where a person reads it.
+  void Print(const std::string& line, std::string_view indent = "  ") {
+    world_.out << Folded(line, indent, world_.look) << "\n";
+  }
   bool live() const { return world_.live; }
   const SocketPath& socket() const { return socket_; }
 

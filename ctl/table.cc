@@ -9,6 +9,7 @@ namespace {
 constexpr size_t kGap = 2;         // between two columns
 constexpr size_t kNarrowest = 12;  // a column is not cut below this
 constexpr size_t kLastAtLeast = 24;
+constexpr size_t kLongestNameInLine = 24;  // where there is no room for everything
 
 std::vector<std::string> Lines(std::string_view text) {
   std::vector<std::string> lines;
@@ -30,27 +31,50 @@ std::vector<std::string> WrapLines(std::string_view text, size_t width) {
 
 }  // namespace
 
-std::vector<size_t> TextTable::Widths(const Look& look) const {
+std::vector<size_t> TextTable::Natural(size_t longest_name) const {
   std::vector<size_t> widths;
   for (size_t i = 0; i < columns_.size(); ++i) {
     size_t width = WidthOf(columns_[i].title);
     for (const auto& row : rows_) {
-      for (const std::string& line : Lines(row[i].text)) width = std::max(width, WidthOf(line));
+      for (const std::string& line : Lines(row[i].text)) {
+        const bool counts = columns_[i].align != Align::kName || WidthOf(line) <= longest_name;
+        if (counts) width = std::max(width, WidthOf(line));
+      }
     }
     widths.push_back(width);
   }
-  const size_t gaps = kGap * (widths.size() - 1);
+  return widths;
+}
+
+// The widest column of that kind but the last that can be narrower; null: there is none.
+size_t* TextTable::WidestOf(Align align, std::vector<size_t>& widths) const {
+  size_t* widest = nullptr;
+  for (size_t i = 0; i + 1 < widths.size(); ++i) {
+    if (columns_[i].align != align || widths[i] <= kNarrowest) continue;
+    if (widest == nullptr || widths[i] > *widest) widest = &widths[i];
+  }
+  return widest;
+}
+
+std::vector<size_t> TextTable::Widths(const Look& look) const {
+  const auto total = [](const std::vector<size_t>& widths) {
+    return std::accumulate(widths.begin(), widths.end(), size_t{0});
+  };
+  const size_t gaps = kGap * (columns_.size() - 1);
   const size_t room = look.width > gaps ? look.width - gaps : 1;
+  std::vector<size_t> widths = Natural(look.width);
+  if (total(widths) <= room) return widths;
+  widths = Natural(kLongestNameInLine);
   const size_t last = widths.back();
   widths.back() = std::min(last, kLastAtLeast);
-  const auto total = [&] { return std::accumulate(widths.begin(), widths.end(), size_t{0}); };
-  while (total() > room) {
-    const auto widest = std::max_element(widths.begin(), widths.end() - 1);
-    const auto victim = *widest > kNarrowest ? widest : widths.end() - 1;
-    if (*victim <= kNarrowest) break;
+  while (total(widths) > room) {
+    size_t* victim = WidestOf(Align::kLeft, widths);
+    if (victim == nullptr && widths.back() > kNarrowest) victim = &widths.back();
+    if (victim == nullptr) victim = WidestOf(Align::kName, widths);
+    if (victim == nullptr) break;
     --*victim;
   }
-  if (total() < room) widths.back() += std::min(room - total(), last - widths.back());
+  if (total(widths) < room) widths.back() += std::min(room - total(widths), last - widths.back());
   return widths;
 }
 
@@ -60,10 +84,24 @@ void TextTable::RenderRow(const std::vector<Cell>& row, const std::vector<size_t
   std::string line;
   size_t indent = 0;
   for (size_t i = 0; i < last; ++i) {
-    const std::string text = CutMiddle(row[i].text, widths[i]);
-    const std::string blanks(widths[i] - WidthOf(text), ' ');
+    const bool too_long = WidthOf(row[i].text) > widths[i];
+    if (too_long && columns_[i].align == Align::kName) {
+      const size_t width = WidthOf(row[i].text);
+      if (indent > 0 && indent + width > look.width) {  // then in a line of its own, further left
+        line.erase(line.find_last_not_of(' ') + 1);
+        out += line + "\n";
+        line.assign(look.width - std::min(look.width, width), ' ');
+      }
+      out += line + Paint(row[i].colour, row[i].text, look) + "\n";
+      indent += widths[i] + kGap;
+      line.assign(indent, ' ');
+      continue;
+    }
+    const bool is_number = columns_[i].align == Align::kRight;
+    const std::string text = is_number ? row[i].text : CutMiddle(row[i].text, widths[i]);
+    const std::string blanks(widths[i] - std::min(widths[i], WidthOf(text)), ' ');
     const std::string painted = Paint(row[i].colour, text, look);
-    line += columns_[i].align == Align::kRight ? blanks + painted : painted + blanks;
+    line += is_number ? blanks + painted : painted + blanks;
     line.append(kGap, ' ');
     indent += widths[i] + kGap;
   }

@@ -1,6 +1,7 @@
-// A table for people: columns as wide as their longest cell, cut where the screen ends.
+// A table for people: columns as wide as their longest cell, cut where the screen ends. Numbers and
+// names are never cut: a name that is shortened is one that no verb takes.
 //
-//   TextTable table({{"SERVER"}, {"IN FLIGHT", Align::kRight}, {"LISTEN"}});
+//   TextTable table({{"SERVER", Align::kName}, {"IN FLIGHT", Align::kRight}, {"LISTEN"}});
 //   table.Add({{"public"}, {"3"}, {"0.0.0.0:50051"}});
 //   out << table.Render(look);
 #pragma once
@@ -12,7 +13,8 @@
 
 namespace lastcall {
 
-enum class Align : uint8_t { kLeft, kRight };
+// Names are on the left; numbers are on the right.
+enum class Align : uint8_t { kLeft, kName, kRight };
 
 class TextTable {
  public:
@@ -32,10 +34,14 @@ class TextTable {
 
   bool empty() const { return rows_.empty(); }
 
-  // The last column wraps; the others are cut in the middle, the widest first.
+  // The last column wraps; the others are cut in the middle, the widest first. After a name that has
+  // no room its row goes on in the next line.
   std::string Render(const Look& look) const;
 
  private:
+  // Of longer names none is counted.
+  std::vector<size_t> Natural(size_t longest_name) const;
+  size_t* WidestOf(Align align, std::vector<size_t>& widths) const;
   std::vector<size_t> Widths(const Look& look) const;
   void RenderRow(const std::vector<Cell>& row, const std::vector<size_t>& widths, const Look& look,
                  std::string& out) const;

@@ -36,6 +36,11 @@ std::string_view Escape(Colour colour) {
 
 }  // namespace
 
+Look Narrower(Look look, size_t taken) {
+  look.width -= std::min(look.width / 2, taken);
+  return look;
+}
+
 std::string Paint(Colour colour, std::string_view text, const Look& look) {
   if (!look.colour || colour == Colour::kPlain || text.empty()) return std::string(text);
   return std::string(Escape(colour)) + std::string(text) + "\x1b[0m";
@@ -54,11 +59,13 @@ std::string CutMiddle(std::string_view text, size_t width) {
          std::string(text.substr(OffsetOf(text, length - tail)));
 }
 
-std::vector<std::string> Wrap(std::string_view text, size_t width) {
+std::vector<std::string> Wrap(std::string_view text, size_t width, LongWords words) {
   std::vector<std::string> lines(1);
   while (!text.empty()) {
     const size_t end = std::min(text.find(' '), text.size());
-    const std::string word = CutMiddle(text.substr(0, end), width);
+    const std::string_view whole = text.substr(0, end);
+    const std::string word =
+        words == LongWords::kCut ? CutMiddle(whole, width) : std::string(whole);
     text.remove_prefix(std::min(end + 1, text.size()));
     std::string& line = lines.back();
     if (line.empty()) {
@@ -70,6 +77,17 @@ std::vector<std::string> Wrap(std::string_view text, size_t width) {
     }
   }
   return lines;
+}
+
+std::string Folded(std::string_view text, std::string_view indent, const Look& look) {
+  if (!look.folds || WidthOf(text) <= look.width) return std::string(text);
+  std::string out;
+  // The first line has room for as much as the others: its beginning is not indented.
+  const size_t taken = std::min(WidthOf(indent), look.width / 2);
+  for (const std::string& line : Wrap(text, look.width - taken, LongWords::kKept)) {
+    out += (out.empty() ? "" : "\n" + std::string(indent)) + line;
+  }
+  return out;
 }
 
 void MakeSafe(google::protobuf::Message* message) {

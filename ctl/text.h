@@ -13,7 +13,11 @@ namespace lastcall {
 struct Look {
   size_t width = 100;
   bool colour = false;
+  bool folds = false;  // a person reads it: a long line is broken at blanks, not by the terminal
 };
+
+// For what begins further to the right.
+Look Narrower(Look look, size_t taken);
 
 enum class Colour : uint8_t { kPlain, kBold, kDim, kGreen, kYellow, kRed };
 
@@ -23,8 +27,13 @@ std::string Paint(Colour colour, std::string_view text, const Look& look);
 size_t WidthOf(std::string_view text);
 // At most `width` columns, with … in the middle: both ends of a path or a method name matter.
 std::string CutMiddle(std::string_view text, size_t width);
-// Lines of at most `width` columns, broken at blanks; a longer word is cut in the middle.
-std::vector<std::string> Wrap(std::string_view text, size_t width);
+// Lines of at most `width` columns, broken at blanks. A longer word is cut in the middle, or kept and
+// has a line of its own.
+enum class LongWords : uint8_t { kCut, kKept };
+std::vector<std::string> Wrap(std::string_view text, size_t width,
+                              LongWords words = LongWords::kCut);
+// Wrapped where the look folds, with `indent` before each line but the first. No word is cut.
+std::string Folded(std::string_view text, std::string_view indent, const Look& look);
 
 // Makes every string in `message` safe to show; see lastcall/base/safe_text.h.
 void MakeSafe(google::protobuf::Message* message);

@@ -101,8 +101,8 @@ int RunSetDraining(Session& session, bool draining) {
   const std::string_view now =
       draining ? "draining: its clients are asked to leave, and served until they do"
                : "no longer draining";
-  session.out() << SafeText(request.server()) << " is " << now
-                << (reply->changed() ? "" : " (it was so already)") << "\n";
+  session.Print(SafeText(request.server()) + " is " + std::string(now) +
+                (reply->changed() ? "" : " (it was so already)"));
   return kExitDone;
 }
 

@@ -167,7 +167,7 @@ class TableTest(unittest.TestCase):
             daemon.await_calls(1, "Stubborn")
             daemon.signal(signal.SIGUSR1)
             daemon.wait_log("dump: process main incarnation 1 running, stage serving")
-            daemon.wait_log("dump: public /lastcall.example.Echo/Stubborn from ipv4:127.0.0.1:")
+            daemon.wait_log("dump: public /lastcall.example.Echo/Stubborn from 127.0.0.1:")
             daemon.wait_log("EchoPlugin::Stubborn")
             self.assertEqual(daemon.status().stage, "serving")
 

@@ -143,7 +143,7 @@ class TlsTest(unittest.TestCase):
             self.assertEqual(daemon.wait(), 3)
             self.assertEqual(call.code(), grpc.StatusCode.UNAVAILABLE)
             (cancelled,) = daemon.receipt()["cancelled"]
-            self.assertRegex(cancelled["peer"], "^ipv4:.* (localhost|alice)")
+            self.assertRegex(cancelled["peer"], r"^127\.0\.0\.1:\d+ (localhost|alice)")
 
     def test_a_peer_whose_name_steers_terminals(self):
         config = {"shutdown": {"grace": "200ms"}}
@@ -153,12 +153,12 @@ class TlsTest(unittest.TestCase):
             call = echo.Slow.future(SlowRequest(delay_ms=60_000), timeout=60)
             daemon.await_calls(1)
             daemon.signal(signal.SIGUSR1)
-            daemon.wait_log("from ipv4:")
+            daemon.wait_log("from 127.0.0.1:")
             daemon.process.terminate()
             self.assertEqual(daemon.wait(), 3)
             self.assertEqual(call.code(), grpc.StatusCode.UNAVAILABLE)
             (cancelled,) = daemon.receipt()["cancelled"]
-            self.assertRegex(cancelled["peer"], r"^ipv4:.* spiffe://shop/\\u009b31m$")
+            self.assertRegex(cancelled["peer"], r"^127\.0\.0\.1:\d+ spiffe://shop/\\u009b31m$")
             self.assertNotIn("\u009b", daemon.log())
 
     def test_a_renewed_certificate_is_a_reload(self):

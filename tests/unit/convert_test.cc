@@ -44,7 +44,7 @@ Receipt FullReceipt() {
                     {Stage::kCancel, 0s, 500ms, Happening::kInstantPassed}};
   receipt.calls_finished = 17;
   receipt.calls_cancelled = 2;
-  receipt.cancelled = {{"public", "/shop.Prices/Watch", "ipv4:127.0.0.1:4711", 61s, true},
+  receipt.cancelled = {{"public", "/shop.Prices/Watch", "127.0.0.1:4711", 61s, true},
                        {"public", "/shop.Prices/Get", "unix:", 1ms, false}};
   receipt.stuck = {{Stuck::What::kCall, "/shop.Prices/Get", 2s, {"Get()", "main"}},
                    {Stuck::What::kPlugin, "plugin prices: Stop", 100ms, {}},

@@ -198,6 +198,15 @@ TEST_F(ProgramTest, HelpAndVersionNeedNoDaemon) {
   EXPECT_THAT(out(), StartsWith("lastcallctl "));
 }
 
+TEST_F(ProgramTest, HelpFitsIntoAnOrdinaryTerminal) {
+  for (const char* verb : {"", "status", "servers", "watch", "shutdown", "reload", "restart",
+                           "drain", "undrain", "wait", "config", "log-level", "version"}) {
+    EXPECT_EQ(*verb == '\0' ? Run({"--help"}) : Run({verb, "--help"}), 0);
+    std::istringstream lines(out());
+    for (std::string line; std::getline(lines, line);) EXPECT_LE(line.size(), 80u) << line;
+  }
+}
+
 TEST_F(ProgramTest, FullDiskIsNoSuccess) {
   StartDaemon("admin.sock", 1);
   UseStdout("/dev/full");

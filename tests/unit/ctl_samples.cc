@@ -152,9 +152,9 @@ v1::Receipt ForcedReceipt() {
   AddStage(receipt, "cancel", 5, 5, "instant");
   receipt.set_calls_finished(120);
   receipt.set_calls_cancelled(1002);
-  AddCancelled(receipt, "/shop.Prices/Watch", "ipv4:127.0.0.1:41022", 3725, true);
+  AddCancelled(receipt, "/shop.Prices/Watch", "127.0.0.1:41022", 3725, true);
   AddCancelled(receipt, "/corporation.department.billing.v2.InvoiceReconciliation/StreamEverything",
-               "ipv6:[2001:db8:85a3::8a2e:370:7334]:50412", 12.5, false);
+               "[2001:db8:85a3::8a2e:370:7334]:50412", 12.5, false);
   AddStuck(receipt, "call", "/shop.Prices/Watch", 3730,
            {"__GI___poll+0x4f", "shop::Feed::Next(std::stop_token)+0x81",
             "shop::Prices::Watch(grpc::ServerContext*, shop::Query const*, "

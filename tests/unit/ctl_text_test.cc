@@ -36,6 +36,15 @@ TEST(TextTest, WrapsAtBlanks) {
   EXPECT_THAT(Wrap("a-very-long-word it is", 8), ElementsAre("a-ve…ord", "it is"));
 }
 
+TEST(TextTest, FoldsAtBlanksAndLeavesWordsWhole) {
+  const Look look{.width = 20, .folds = true};
+  EXPECT_EQ(Folded("one two three", "  ", look), "one two three");
+  EXPECT_EQ(Folded("cannot reach /run/lastcall/admin.sock by now", "  ", look),
+            "cannot reach\n  /run/lastcall/admin.sock\n  by now");
+  EXPECT_EQ(Folded("a line of a pipe is one, however long", "  ", {.width = 20}),
+            "a line of a pipe is one, however long");
+}
+
 TEST(TextTest, TimesAreShort) {
   EXPECT_EQ(Brief(0), "0s");
   EXPECT_EQ(Brief(0.0098), "10ms");
@@ -78,6 +87,29 @@ TEST(TableTest, CutsTheWidestAndWrapsTheLast) {
             "NAME               PLACE  NOTE\n"
             "abcdefgh…stuvwxyz  here   one two three four five\n"
             "                          six seven\n");
+}
+
+TEST(TableTest, NamesAndNumbersAreNeverCut) {
+  TextTable table({{"SERVER", Align::kName},
+                   {"PROCESS", Align::kName},
+                   {"HEALTH"},
+                   {"CALLS", Align::kRight},
+                   {"LISTEN"}});
+  const std::string server(30, 's'), process(26, 'p');
+  table.Add({{server}, {process}, {"serving"}, {"1,204,811,000,000"}, {"here"}});
+  table.Add({{"short"}, {"main"}, {"serving"}, {"7"}, {"there"}});
+  EXPECT_EQ(table.Render({.width = 60}),
+            "SERVER  PROCESS  HEALTH               CALLS  LISTEN\n" + server + "\n        " +
+                process +
+                "\n                 serving  1,204,811,000,000  here\n"
+                "short   main     serving                  7  there\n");
+}
+
+TEST(TableTest, NamesAreInLineWhereThereIsRoom) {
+  TextTable table({{"SERVER", Align::kName}, {"LISTEN"}});
+  table.Add({{std::string(30, 's')}, {"here"}});
+  EXPECT_EQ(table.Render({.width = 60}),
+            "SERVER                          LISTEN\n" + std::string(30, 's') + "  here\n");
 }
 
 TEST(TableTest, ColoursDoNotCountAsWidth) {

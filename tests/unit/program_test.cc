@@ -95,7 +95,7 @@ TEST(ProgramTest, WorkInFlightWhenCancelBeginsIsCancelledAndNamed) {
   ASSERT_EQ(receipt.cancelled.size(), 1u);
   EXPECT_EQ(receipt.cancelled[0].server, "program");
   EXPECT_EQ(receipt.cancelled[0].method, "/shop.Prices/Watch");
-  EXPECT_EQ(receipt.cancelled[0].peer, "ipv4:10.0.0.7:4711");
+  EXPECT_EQ(receipt.cancelled[0].peer, "10.0.0.7:4711");
   EXPECT_TRUE(receipt.cancelled[0].told);
 }
 

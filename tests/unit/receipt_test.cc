@@ -41,7 +41,7 @@ Receipt Full() {
                     {Stage::kCancel, 500ms, 500ms, Happening::kInstantPassed}};
   receipt.calls_finished = 17;
   receipt.calls_cancelled = 1;
-  receipt.cancelled = {{"public", "/shop.Prices/Watch", "ipv4:127.0.0.1:4711", 61s, true}};
+  receipt.cancelled = {{"public", "/shop.Prices/Watch", "127.0.0.1:4711", 61s, true}};
   receipt.stuck = {{Stuck::What::kCall, "/shop.Prices/Get", 2s, {"Get()+0x1 in prices.so", "main"}},
                    {Stuck::What::kPlugin, "plugin prices: Stop", 100ms, {}}};
   receipt.failure = "process main killed by SIGSEGV";
@@ -67,7 +67,7 @@ TEST(ReceiptTest, JsonIsTheGoldenText) {
       R"({"stage":"cancel","planned_s":0.5,"took_s":0.5,"ended_by":"instant"}],)"
       R"("calls":{"finished":17,"cancelled":1},)"
       R"("cancelled":[{"server":"public","method":"/shop.Prices/Watch",)"
-      R"("peer":"ipv4:127.0.0.1:4711","age_s":61,"told":true}],)"
+      R"("peer":"127.0.0.1:4711","age_s":61,"told":true}],)"
       R"("stuck":[{"what":"call","name":"/shop.Prices/Get","age_s":2,)"
       R"("stack":["Get()+0x1 in prices.so","main"]},)"
       R"({"what":"plugin","name":"plugin prices: Stop","age_s":0.1,"stack":[]}],)"

@@ -7,6 +7,7 @@
 #include <thread>
 #include <utility>
 
+#include "lastcall/base/peer_text.h"
 #include "lastcall/base/safe_text.h"
 #include "lastcall/program/stage_loop.h"
 
@@ -241,10 +242,10 @@ Result<> Program::Adopt(const Plan& plan, std::vector<Ledger::Entry> entries) {
   return {};
 }
 
-Work Program::Enter(std::string name, std::string peer) {
+Work Program::Enter(std::string name, const std::string& peer) {
   if (!CheckProcess()) return {};
   return loop_->work().Enter(kInFlight, SafeText(std::move(name), kMaxSafeName),
-                             SafeText(std::move(peer), kMaxSafeName), loop_->clock().Now());
+                             SafeText(PeerText(peer), kMaxSafeName), loop_->clock().Now());
 }
 
 Work Program::Open(std::string name) {

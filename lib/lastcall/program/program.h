@@ -119,7 +119,7 @@ class Program {
   // that stage begins; what is entered after the look may be in nobody's, and the program may have
   // stopped, with "every call finished", in between. Who cannot, for it comes by itself (accept),
   // holds the program until nothing comes any more, see Hold.
-  [[nodiscard]] Work Enter(std::string name, std::string peer = {});
+  [[nodiscard]] Work Enter(std::string name, const std::string& peer = {});
   // Something that must be closed before the program has stopped: a server, a pool, a file. It
   // keeps the cancel stage open, not the grace, and its name is in the receipt if it is not closed
   // in time.

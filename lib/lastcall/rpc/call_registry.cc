@@ -7,6 +7,7 @@
 #include <unordered_map>
 #include <utility>
 
+#include "lastcall/base/peer_text.h"
 #include "lastcall/base/safe_text.h"
 #include "lastcall/lifecycle/leave_turns.h"
 
@@ -39,7 +40,7 @@ Shard& ShardOf(const void* context) {
 
 // Its address, and by which name its certificate knows it.
 std::string PeerOf(const grpc::ServerContextBase& context) {
-  std::string peer = context.peer();
+  std::string peer = PeerText(context.peer());
   const auto names = context.auth_context()->GetPeerIdentity();
   if (!names.empty()) peer += " " + std::string(names.front().data(), names.front().size());
   return SafeText(std::move(peer), kMaxSafeName);
