@@ -6,8 +6,10 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <iterator>
 #include <set>
 #include <string_view>
+#include <utility>
 #include <variant>
 
 #include <lastcall/base/json.h>
@@ -142,6 +144,69 @@ std::string Differences(const Parts& before, const Parts& after) {
   return differences;
 }
 
+// The settings that are written otherwise now; found when they are asked for.
+class SettingChanges {
+ public:
+  SettingChanges(const Config& before, const Config& after) : before_(before), after_(after) {}
+
+  // Those whose names begin so.
+  std::vector<ValueChange> Under(const std::string& prefix) {
+    Find();
+    std::vector<ValueChange> found;
+    for (const ValueChange& change : all_) {
+      if (change.setting.starts_with(prefix)) found.push_back(change);
+    }
+    return found;
+  }
+
+  // Those of the servers that this process has before and after.
+  const std::vector<ValueChange>& OfServersOf(const std::string& process) {
+    Find();
+    return by_process_[process];
+  }
+
+ private:
+  void Find() {
+    if (std::exchange(known_, true)) return;
+    const auto before = ValuesOf(before_), after = ValuesOf(after_);
+    const auto add = [this](const std::string& setting, const std::string& was,
+                            const std::string& is) {
+      if (was != is) all_.push_back({setting, was, is});
+    };
+    for (const auto& [setting, was] : before) {
+      const auto is = after.find(setting);
+      add(setting, was, is == after.end() ? "" : is->second);
+    }
+    for (const auto& [setting, is] : after) {
+      if (!before.contains(setting)) add(setting, "", is);
+    }
+    Sort();
+  }
+
+  // To whom each belongs: there may be thousands of servers.
+  void Sort() {
+    std::map<std::string, std::string> were, processes;
+    for (const ServerConfig& server : before_.servers) were[server.name] = server.process;
+    for (const ServerConfig& server : after_.servers) {
+      const auto was = were.find(server.name);
+      if (was == were.end() || was->second != server.process) continue;
+      processes[ServerPrefix(server.name)] = server.process;
+    }
+    for (const ValueChange& change : all_) {
+      const auto behind = processes.upper_bound(change.setting);
+      if (behind == processes.begin()) continue;
+      const auto& [prefix, process] = *std::prev(behind);
+      if (change.setting.starts_with(prefix)) by_process_[process].push_back(change);
+    }
+  }
+
+  const Config& before_;
+  const Config& after_;
+  bool known_ = false;
+  std::vector<ValueChange> all_;
+  std::map<std::string, std::vector<ValueChange>> by_process_;
+};
+
 // Of the processes that are in both.
 bool SameRestart(const Config& before, const Config& after) {
   std::map<std::string, RestartPolicy> was;
@@ -172,6 +237,7 @@ Contents ContentsOf(const Config& config, const std::string& host_program) {
 Changes Compare(const Config& before, const Contents& contents_before, const Config& after,
                 const Contents& contents_after) {
   Changes changes;
+  SettingChanges settings(before, after);
   for (const auto& [process, parts] : contents_after) {
     const auto was = contents_before.find(process);
     if (was == contents_before.end()) {
@@ -181,24 +247,30 @@ Changes Compare(const Config& before, const Contents& contents_before, const Con
     }
     const std::string differences = Differences(was->second, parts);
     changes.list.push_back({differences.empty() ? '=' : '~', "process " + process, differences});
-    if (!differences.empty()) changes.replaced.push_back(process);
+    if (differences.empty()) continue;
+    changes.replaced.push_back(process);
+    auto& values = changes.list.back().values;
+    values = settings.OfServersOf(process);
+    // Hosts are told it at their start.
+    for (ValueChange& quiet : settings.Under("shutdown.quiet")) values.push_back(std::move(quiet));
   }
   for (const auto& [process, parts] : contents_before) {
     if (contents_after.contains(process)) continue;
     changes.list.push_back({'-', "process " + process, ""});
     changes.removed.push_back(process);
   }
-  const auto daemon = [&](bool same, const std::string& what) {
-    if (!same) changes.list.push_back({'~', what, ""});
+  const auto daemon = [&](bool same, const std::string& what, const std::string& prefix) {
+    if (!same) changes.list.push_back({'~', what, "", settings.Under(prefix)});
   };
-  daemon(before.shutdown == after.shutdown, "shutdown");
+  daemon(before.shutdown == after.shutdown, "shutdown", "shutdown.");
   daemon(before.ready == after.ready && before.settle == after.settle &&
              before.reload_grace == after.reload_grace && before.keep == after.keep,
-         "reload");
-  daemon(before.log_level == after.log_level, "log");
-  daemon(before.operators == after.operators && before.observers == after.observers, "admin");
-  daemon(before.state_dir == after.state_dir, "state_dir");
-  daemon(SameRestart(before, after), "restart policies");
+         "reload", "reload.");
+  daemon(before.log_level == after.log_level, "log", "log.");
+  daemon(before.operators == after.operators && before.observers == after.observers, "admin",
+         "admin.");
+  daemon(before.state_dir == after.state_dir, "state_dir", "state_dir");
+  daemon(SameRestart(before, after), "restart policies", "process.");
   return changes;
 }
 

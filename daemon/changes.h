@@ -23,10 +23,18 @@ Contents ContentsOf(const Config& config, const std::string& host_program);
 std::string DigestOf(const std::string& path);
 std::string DigestOfText(const std::string& text);
 
+// One setting, as the configuration is written.
+struct ValueChange {
+  std::string setting;  // "shutdown.grace"
+  std::string before;   // empty: it was not there
+  std::string after;    // empty: it is not there any more
+};
+
 struct ConfigChange {
-  char sign = '=';     // + new, - gone, ~ changed, = as it was
-  std::string what;    // "process main", "shutdown"
-  std::string detail;  // what of it; empty for all of it
+  char sign = '=';                       // + new, - gone, ~ changed, = as it was
+  std::string what;                      // "process main", "shutdown"
+  std::string detail;                    // what of it; empty for all of it
+  std::vector<ValueChange> values = {};  // of what is changed, not of what is new or gone
 };
 
 struct Changes {

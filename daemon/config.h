@@ -125,6 +125,11 @@ std::string ToJson(const Config& config);
 // The TOML with a comment behind each value: where it was written, "default" or "command line".
 std::string ToAnnotatedToml(const Config& config);
 
+// Every value of the effective configuration by its name, "server.public.listen", as TOML has it.
+std::map<std::string, std::string> ValuesOf(const Config& config);
+// How such a name begins for everything of this server: "server.public.".
+std::string ServerPrefix(const std::string& server);
+
 struct Origin {
   std::string key;  // "server.public.listen"
   enum class Kind { kFile, kCommandLine, kDefault } kind = Kind::kDefault;

@@ -3,6 +3,7 @@
 #include <charconv>
 #include <cmath>
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <utility>
@@ -205,6 +206,18 @@ void AddOrigins(const Config& config, const Node& table, const std::string& pref
   }
 }
 
+void AddValues(const Node& table, const std::string& prefix,
+               std::map<std::string, std::string>& values) {
+  for (const auto& [key, node] : table.children) {
+    const std::string name = prefix + KeyText(key);
+    if (node.scalar) {
+      values[name] = TomlScalar(*node.scalar);
+    } else {
+      AddValues(node, name + ".", values);
+    }
+  }
+}
+
 void WriteJson(const Node::Scalar& scalar, JsonWriter& json) {
   if (const auto* texts = std::get_if<PluginConfig::Texts>(&scalar)) {
     json.BeginArray();
@@ -254,6 +267,14 @@ std::vector<Origin> OriginsOf(const Config& config) {
   AddOrigins(config, Describe(config), "", origins);
   return origins;
 }
+
+std::map<std::string, std::string> ValuesOf(const Config& config) {
+  std::map<std::string, std::string> values;
+  AddValues(Describe(config), "", values);
+  return values;
+}
+
+std::string ServerPrefix(const std::string& server) { return "server." + KeyText(server) + "."; }
 
 std::string ToJson(const Config& config) {
   JsonWriter json;

@@ -305,6 +305,9 @@ void Daemon::BeginRefresh() {
 
 void Daemon::Retired(const Receipt& receipt) {
   const bool clean = receipt.exit_code == 0 && receipt.failure.empty();
+  admin::v1::Ended& ended = last_retired_[receipt.subject];
+  ended.set_incarnation(receipt.incarnation);
+  ended.set_outcome(receipt.Outcome());
   Say(clean ? LogLevel::kInfo : LogLevel::kWarning,
       "process " + receipt.subject + ": incarnation " + std::to_string(receipt.incarnation) +
           " retired: " + receipt.Outcome());

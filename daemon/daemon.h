@@ -16,6 +16,7 @@
 #include "daemon/admin_socket.h"
 #include "daemon/changes.h"
 #include "daemon/config.h"
+#include "daemon/ended_calls.h"
 #include "daemon/host_process.h"
 #include "daemon/lingering_connections.h"
 #include "daemon/listening_sockets.h"
@@ -124,6 +125,7 @@ class Daemon final : private SupervisorObserver, private AdminBackend, private H
   bool IsDraining(const std::string& server) const override;
   void Reported() override { Changed(); }
   bool WillBeServed(const std::string& address, const HostProcess& leaving) const override;
+  void Ended(const worker::v1::Report& last) override { ended_calls_.Add(last); }
   void LeftBehind(std::vector<UniqueFd> connections) override {
     lingering_.Add(std::move(connections));
   }
@@ -150,6 +152,8 @@ class Daemon final : private SupervisorObserver, private AdminBackend, private H
   admin::v1::Status MakeStatus();
   void AddProcess(const Supervisor::State& state, admin::v1::Status& status) const;
   void AddServer(const ServerConfig& config, admin::v1::Status& status) const;
+  void AddOldestCalls(admin::v1::Status& status) const;
+  void NoteReload(const Cause& by, const admin::v1::ReloadReply& reply, const std::string& refusal);
 
   Result<> ClaimAdminSocket();
   Result<> StartAdmin();
@@ -193,6 +197,7 @@ class Daemon final : private SupervisorObserver, private AdminBackend, private H
                const std::function<void(Result<admin::v1::ReloadReply>)>& answer);
   Error CheckRestart(const std::string& process) const;
   void ReloadOver(const std::vector<Supervisor::Outcome>& outcomes);
+  void ForgetServers();
   void TakeEffect(const std::vector<Supervisor::Outcome>& outcomes);
 
   state::v1::State Save(std::vector<int>& descriptors) const;
@@ -249,6 +254,9 @@ class Daemon final : private SupervisorObserver, private AdminBackend, private H
   // Processes that lack a recreated socket; whether their replacement has begun.
   std::map<std::string, bool> unserved_;
   LingeringConnections lingering_{loop_};
+  EndedCalls ended_calls_;
+  std::map<std::string, admin::v1::Ended> last_retired_;  // of each process
+  std::optional<admin::v1::Reload> last_reload_;
   std::optional<Supervisor> supervisor_;
   std::optional<Attempt> attempt_;       // a reload is in progress
   std::vector<ReloadCaller> reloading_;  // who waits for it

@@ -75,6 +75,7 @@ state::v1::State Daemon::Save(std::vector<int>& descriptors) const {
     *one.mutable_by() = ToProto(draining.by);
     one.set_since_ns(ToNumber(draining.since));
   }
+  ended_calls_.Save(state);
   if (handover_) {
     state.mutable_reload()->set_id(handover_->reload);
     *state.mutable_reload()->mutable_by() = ToProto(handover_->by);
@@ -160,6 +161,7 @@ void Daemon::Resume(const state::v1::State& state) {
   for (const state::v1::PassedSocket& one : state.passed()) {
     passed.emplace(one.name(), UniqueFd(one.fd()));
   }
+  ended_calls_.Load(state);
   lingering_.Add({state.lingering().begin(), state.lingering().end()});
   binder_ = SocketBinder(ActivationSockets(std::move(passed)));
 
@@ -210,6 +212,7 @@ void Daemon::BeginHandover(UniqueFd binary) {
 
 // Nothing has changed; who asked for the reload is told.
 void Daemon::HandoverFailed(const Error& error) {
+  NoteReload(handover_->by, {}, error.message);
   handover_.reset();
   RefuseReload(error);
   if (finished_) EndAdmin();

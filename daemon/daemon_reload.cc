@@ -17,6 +17,12 @@ void AddChanges(const Changes& changes, admin::v1::ReloadReply& reply) {
     one.set_sign(std::string(1, change.sign));
     one.set_what(change.what);
     one.set_detail(change.detail);
+    for (const ValueChange& value : change.values) {
+      admin::v1::ValueChange& changed = *one.add_values();
+      changed.set_setting(value.setting);
+      changed.set_before(value.before);
+      changed.set_after(value.after);
+    }
   }
 }
 
@@ -132,6 +138,7 @@ void Daemon::BeginChanges() {
 }
 
 void Daemon::RefuseReload(const Error& error) {
+  if (attempt_) NoteReload(attempt_->by, {}, error.message);
   attempt_.reset();
   Say(LogLevel::kError, "reload refused, nothing has changed: " + error.message);
   for (ReloadCaller& caller : std::exchange(reloading_, {})) caller.answer(tl::unexpected(error));
@@ -204,6 +211,7 @@ void Daemon::ReloadOver(const std::vector<Supervisor::Outcome>& outcomes) {
   AddOutcomes(outcomes, reply);
   auto before = AllOf(sockets_);
   before.merge(AllOf(attempt_->candidate->sockets));
+  NoteReload(attempt_->by, reply, "");
   TakeEffect(outcomes);
   for (const auto& listener : AllOf(sockets_)) before.erase(listener);
   BeginEndListening(before, Acceptor::kLastCall);
@@ -213,6 +221,23 @@ void Daemon::ReloadOver(const std::vector<Supervisor::Outcome>& outcomes) {
   if (waiting_.empty()) return;
   // Not in the middle of the supervisor's own change.
   Post([this] { NextReloadIfFree(); });
+}
+
+// For whoever watches. What is as it was is not told: there may be very much of it.
+void Daemon::NoteReload(const Cause& by, const admin::v1::ReloadReply& reply,
+                        const std::string& refusal) {
+  constexpr int kMost = 100;
+  admin::v1::Reload& note = last_reload_.emplace();
+  note.set_at(FormatWallTime(clock_.Wall()));
+  note.set_by(Describe(by));
+  note.set_refusal(refusal);
+  for (const admin::v1::ConfigChange& change : reply.changes()) {
+    if (change.sign() != "=" && note.changes_size() < kMost) *note.add_changes() = change;
+  }
+  for (const admin::v1::ProcessOutcome& outcome : reply.processes()) {
+    if (note.processes_size() < kMost) *note.add_processes() = outcome;
+  }
+  Changed();
 }
 
 void Daemon::NextReloadIfFree() {
@@ -235,6 +260,7 @@ void Daemon::TakeEffect(const std::vector<Supervisor::Outcome>& outcomes) {
     roles_ = std::move(prepared.roles);
     sockets_ = std::move(candidate.sockets);
     supervisor_->SetOptions(SupervisorOptions(config_));
+    ForgetServers();
     admin_->SetRoles(roles_);
     for (const ProcessConfig& process : config_.processes) {
       supervisor_->SetMember(MemberOf(config_, process.name, sockets_));
@@ -269,10 +295,15 @@ void Daemon::TakeEffect(const std::vector<Supervisor::Outcome>& outcomes) {
     return std::none_of(config_.servers.begin(), config_.servers.end(),
                         [&](const ServerConfig& server) { return server.name == bound.first; });
   });
+  ForgetServers();
   // Of those that have not changed: what the others were before is not in the configuration any more.
   if (const auto set = RestoreRights(config_, candidate.sockets); !set) {
     Say(LogLevel::kError, "reload: " + set.error().message);
   }
+}
+
+void Daemon::ForgetServers() {
+  ended_calls_.KeepOnly([this](const std::string& name) { return sockets_.contains(name); });
 }
 
 // Why it cannot begin now; kOk: it can.

@@ -26,14 +26,20 @@ uint32_t InFlight(const worker::v1::Report& report) {
   return calls;
 }
 
-void AddReport(const worker::v1::ServerReport& report, admin::v1::Server& server,
-               std::map<std::string, admin::v1::Method>& methods) {
+using Methods = std::map<std::string, admin::v1::Method>;
+
+// Health is that of whoever accepts; a retired incarnation stays SERVING, and nobody asks it any more.
+void AddHealth(const worker::v1::ServerReport& report, admin::v1::Server& server) {
   if (report.accepting()) {
     server.set_accepting(true);
     server.set_health(report.serving() ? "SERVING" : "NOT_SERVING");
   } else if (report.serving() && !server.accepting()) {
     server.set_health("SERVING");
   }
+}
+
+void AddFigures(const worker::v1::ServerReport& report, admin::v1::Server& server,
+                Methods& methods) {
   server.set_calls_in_flight(server.calls_in_flight() + report.calls_in_flight());
   server.set_calls_total(server.calls_total() + static_cast<double>(report.calls_total()));
   server.set_connections(server.connections() + report.connections());
@@ -43,6 +49,15 @@ void AddReport(const worker::v1::ServerReport& report, admin::v1::Server& server
     count.set_name(name);
     count.set_in_flight(count.in_flight() + method.in_flight());
     count.set_total(count.total() + static_cast<double>(method.total()));
+  }
+}
+
+void AddEnded(const EndedCalls::OfServer& ended, admin::v1::Server& server, Methods& methods) {
+  server.set_calls_total(server.calls_total() + static_cast<double>(ended.total));
+  for (const auto& [name, total] : ended.methods) {
+    admin::v1::Method& count = methods[name];
+    count.set_name(name);
+    count.set_total(count.total() + static_cast<double>(total));
   }
 }
 
@@ -92,6 +107,8 @@ admin::v1::Status Daemon::MakeStatus() {
     if (!state.removed || !state.retired.empty()) AddProcess(state, status);
   }
   for (const ServerConfig& server : config_.servers) AddServer(server, status);
+  AddOldestCalls(status);
+  if (last_reload_) *status.mutable_last_reload() = *last_reload_;
   return status;
 }
 
@@ -110,6 +127,9 @@ void Daemon::AddProcess(const Supervisor::State& state, admin::v1::Status& statu
   process.set_uptime_s(ToSeconds(now - state.incarnation_began));
   process.set_restarts(state.restarts);
   process.set_last_exit(state.last_failure);
+  process.set_last_exit_incarnation(state.last_failed);
+  const auto ended = last_retired_.find(state.member.name);
+  if (ended != last_retired_.end()) *process.mutable_last_retired() = ended->second;
   if (state.phase == Phase::kWaiting) {
     process.set_next_start_in_s(std::max(0.0, ToSeconds(state.until - now)));
   }
@@ -120,6 +140,7 @@ void Daemon::AddProcess(const Supervisor::State& state, admin::v1::Status& statu
     retired.set_pid(host->pid());
     retired.set_stage(std::string(Name(life.stage)));
     retired.set_calls_in_flight(InFlight(host->report()));
+    retired.set_replaced_by(life.replaced_by);
     if (life.until != kNever) retired.set_cancel_in_s(ToSeconds(life.until - now));
   }
   if (state.successor) {
@@ -128,10 +149,40 @@ void Daemon::AddProcess(const Supervisor::State& state, admin::v1::Status& statu
     successor.set_pid(HostOf(*state.successor)->pid());
     successor.set_step(state.successor->took_over ? "settling" : "starting");
     successor.set_ends_in_s(std::max(0.0, ToSeconds(state.successor->until - now)));
+    successor.set_by(Describe(state.successor->by));
   }
 }
 
-// The figures of all incarnations together; health is that of whoever accepts.
+// Of all servers and incarnations.
+void Daemon::AddOldestCalls(admin::v1::Status& status) const {
+  constexpr size_t kMost = 10;
+  const Instant now = clock_.Now();
+  std::vector<admin::v1::Call> calls;
+  for (const Supervisor::State& state : supervisor_->members()) {
+    ForEachLife(state, [&](const Life& life) {
+      const HostProcess* const host = HostOf(life);
+      if (host == nullptr) return;
+      for (const worker::v1::ServerReport& server : host->report().servers()) {
+        for (const worker::v1::CallReport& report : server.oldest()) {
+          admin::v1::Call& call = calls.emplace_back();
+          call.set_server(SafeText(server.name(), kMaxSafeName));
+          call.set_method(SafeText(report.method(), kMaxSafeName));
+          call.set_peer(SafeText(report.peer(), kMaxSafeName));
+          call.set_age_s(ToSeconds(now - InstantOf(report.began_ns())));
+          call.set_told(report.told());
+          call.set_incarnation(life.incarnation);
+        }
+      }
+    });
+  }
+  const auto older = [](const auto& a, const auto& b) { return a.age_s() > b.age_s(); };
+  std::stable_sort(calls.begin(), calls.end(), older);
+  for (size_t i = 0; i < std::min(calls.size(), kMost); ++i) {
+    *status.add_oldest_calls() = std::move(calls[i]);
+  }
+}
+
+// The figures of all incarnations together.
 void Daemon::AddServer(const ServerConfig& config, admin::v1::Status& status) const {
   admin::v1::Server& server = *status.add_servers();
   server.set_name(config.name);
@@ -154,13 +205,18 @@ void Daemon::AddServer(const ServerConfig& config, admin::v1::Status& status) co
     draining.set_since_s(ToSeconds(clock_.Now() - drained->second.since));
     draining.set_reason(drained->second.by.reason);
   }
-  std::map<std::string, admin::v1::Method> methods;
+  Methods methods;
+  AddEnded(ended_calls_.of(config.name), server, methods);
   for (const Supervisor::State& state : supervisor_->members()) {
     ForEachLife(state, [&](const Life& life) {
       const HostProcess* const host = HostOf(life);
       if (host == nullptr) return;
+      const bool retired = std::any_of(state.retired.begin(), state.retired.end(),
+                                       [&](const Life& each) { return &each == &life; });
       for (const worker::v1::ServerReport& report : host->report().servers()) {
-        if (report.name() == config.name) AddReport(report, server, methods);
+        if (report.name() != config.name) continue;
+        if (!retired) AddHealth(report, server);
+        AddFigures(report, server, methods);
       }
     });
   }

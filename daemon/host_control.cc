@@ -41,6 +41,13 @@ FromHost ToMessage(uint32_t query, const HostReport& report) {
       count.set_in_flight(static_cast<uint32_t>(std::max<int64_t>(0, method.in_flight)));
       count.set_total(method.total);
     }
+    for (const CallInfo& call : server.oldest) {
+      worker::v1::CallReport& old = *one.add_oldest();
+      old.set_method(call.method);
+      old.set_peer(call.peer);
+      old.set_began_ns(ToNumber(call.began));
+      old.set_told(call.told);
+    }
   }
   return message;
 }

@@ -42,6 +42,7 @@ void FoldMethods(ServerReport& server) {
 }
 
 void Fit(worker::v1::Report& report, const FromHost& message) {
+  for (ServerReport& server : *report.mutable_servers()) server.clear_oldest();
   bool folded = true;
   while (!Fits(message) && folded) {
     folded = false;
@@ -75,7 +76,9 @@ void FitToSupervisor(FromHost& message) {
 bool IsPlausible(const worker::v1::Report& report) {
   if (report.servers_size() > static_cast<int>(Channel::kMaxFds)) return false;
   int methods = 0;
-  for (const ServerReport& server : report.servers()) methods += server.methods_size();
+  for (const ServerReport& server : report.servers()) {
+    methods += server.methods_size() + server.oldest_size();
+  }
   return methods <= kMaxMethods;
 }
 

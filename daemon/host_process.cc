@@ -54,6 +54,17 @@ worker::v1::Limits ToMessage(const ServerLimits& limits) {
   return message;
 }
 
+// The servers that were in the report before and are in the next no more.
+worker::v1::Report GoneFrom(const worker::v1::Report& before, const worker::v1::Report& next) {
+  worker::v1::Report gone;
+  for (const worker::v1::ServerReport& server : before.servers()) {
+    const bool stays = std::any_of(next.servers().begin(), next.servers().end(),
+                                   [&](const auto& each) { return each.name() == server.name(); });
+    if (!stays) *gone.add_servers() = server;
+  }
+  return gone;
+}
+
 }  // namespace
 
 // Held by whatever waits on its descriptors, so that they outlive a wait that was cancelled.
@@ -303,6 +314,8 @@ void HostProcess::Handle(const FromHost& message) {
       return;
     case FromHost::kMaking: making_ = SafeText(message.making().what()); return;
     case FromHost::kReport:
+      // A host that ends closes its servers, and has nothing to say of them any more.
+      surroundings_.Ended(GoneFrom(report_, message.report()));
       report_ = message.report();
       if (report_.query_id() == last_query_) Answer();
       if (report_.query_id() == 0) surroundings_.Reported();
@@ -337,6 +350,7 @@ void HostProcess::Exited() {
   wire_->Close();
   wire_ = nullptr;
   pid_ = 0;
+  surroundings_.Ended(report_);
   report_.Clear();
   Answer();
   if (!making_.empty() && !killed_) {

@@ -50,6 +50,8 @@ class HostSurroundings {
   virtual void Reported() = 0;
   // Whether anybody will accept at this address, as bound, when `leaving` does not any more.
   virtual bool WillBeServed(const std::string& address, const HostProcess& leaving) const = 0;
+  // It has ended, or these of its servers have: this was the last that it said of them.
+  virtual void Ended(const worker::v1::Report& last) = 0;
   // See worker::v1::LeftBehind.
   virtual void LeftBehind(std::vector<UniqueFd> connections) = 0;
   virtual Supervisor& supervisor() = 0;

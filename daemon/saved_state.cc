@@ -33,6 +33,7 @@ state::v1::Life ToState(const Life& life) {
   saved.set_start_error(life.start_error);
   saved.set_bad_configuration(life.bad_configuration);
   saved.set_killed(life.killed);
+  saved.set_replaced_by(life.replaced_by);
   if (life.receipt) *saved.mutable_receipt() = ToProto(*life.receipt);
   return saved;
 }
@@ -49,6 +50,7 @@ Life FromState(const state::v1::Life& saved) {
   life.start_error = saved.start_error();
   life.bad_configuration = saved.bad_configuration();
   life.killed = saved.killed();
+  life.replaced_by = saved.replaced_by();
   if (saved.has_receipt()) life.receipt = FromProto(saved.receipt());
   return life;
 }
@@ -62,6 +64,7 @@ state::v1::Member ToState(const Supervisor::State& state) {
   saved.set_incarnations(state.incarnations);
   saved.set_restarts(state.restarts);
   saved.set_last_failure(state.last_failure);
+  saved.set_last_failed(state.last_failed);
   saved.set_back_off_ns(state.back_off.next().count());
   return saved;
 }
@@ -75,6 +78,7 @@ Supervisor::State FromState(const state::v1::Member& saved) {
   state.incarnations = saved.incarnations();
   state.restarts = saved.restarts();
   state.last_failure = saved.last_failure();
+  state.last_failed = saved.last_failed();
   state.back_off = BackOff(Duration(saved.back_off_ns()));
   return state;
 }

@@ -126,6 +126,8 @@ TEST_F(ReplaceTest, TheOldOneDiesWhileItsSuccessorStarts) {
   ExpectTold("a", {"start 2", "accept"});
   EXPECT_THAT(outcomes_, ElementsAre("a: 2"));
   EXPECT_TRUE(state("a").retired.empty());
+  EXPECT_EQ(state("a").restarts, 0u) << "it was replaced";
+  EXPECT_EQ(state("a").last_failed, 1u);
 }
 
 TEST_F(ReplaceTest, BothDieAndTheOldOneIsStartedAgain) {
@@ -138,6 +140,8 @@ TEST_F(ReplaceTest, BothDieAndTheOldOneIsStartedAgain) {
   Ready("a");
   ExpectTold("a", {"accept"});
   ExpectPhase("a", Phase::kRunning);
+  EXPECT_EQ(state("a").restarts, 1u);
+  EXPECT_EQ(state("a").last_failed, 1u);
 }
 
 TEST_F(ReplaceTest, TheOldOneDiesBeforeItsSuccessorHasSettled) {

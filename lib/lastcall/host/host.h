@@ -88,6 +88,7 @@ struct ServerReport {
   uint64_t calls_total = 0;
   size_t connections = 0;
   std::vector<MethodCount> methods;
+  std::vector<CallInfo> oldest;  // in flight, oldest first, some of them; while stopping alone
 };
 
 struct HostReport {

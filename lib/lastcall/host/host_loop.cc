@@ -287,11 +287,15 @@ Instant HostLoop::last_began() const {
 }
 
 HostReport HostLoop::Report() {
+  constexpr size_t kOldest = 10;
   HostReport report{loop_.stage(), {}};
+  // Whom a stop waits for; else it would be a copy of everybody's name for nobody.
+  const size_t oldest = IsStopping(report.stage) ? kOldest : 0;
   ForEachServer([&](Server& server) {
     report.servers.push_back({server.name(), server.serving(), server.accepting(),
                               server.calls().in_flight(), server.calls().total(),
-                              server.CountConnections(), server.calls().methods()});
+                              server.CountConnections(), server.calls().methods(),
+                              server.calls().Calls(oldest)});
   });
   return report;
 }

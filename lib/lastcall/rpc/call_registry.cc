@@ -238,6 +238,7 @@ std::vector<std::shared_ptr<LiveCall>> CallRegistry::Snapshot() const {
 
 std::vector<CallInfo> CallRegistry::Calls(size_t limit) const {
   std::vector<CallInfo> infos;
+  if (limit == 0) return infos;
   for (const auto& call : Snapshot()) {
     if (infos.size() == limit) break;
     infos.push_back(call->info());

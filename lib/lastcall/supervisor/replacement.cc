@@ -108,6 +108,7 @@ void Supervisor::Promote(State& state) {
 void Supervisor::Retire(State& state, const Cause& by, bool replaced) {
   Life& life = state.retired.emplace_back(std::move(static_cast<Life&>(state)));
   static_cast<Life&>(state) = Life{};
+  life.replaced_by = Describe(by);
   // Hurried: more of them than may be kept, oldest first.
   const size_t surplus = state.retired.size() - std::min(state.retired.size(), options_.keep);
   for (size_t i = 0; i < state.retired.size(); ++i) {
@@ -142,7 +143,10 @@ void Supervisor::SuccessorFailed(State& state, const std::string& why) {
                              (again  ? "; the old one is started again"
                               : gone ? "; the process stays down"
                                      : "; the old one goes on"));
-  if (again) BeginStart(state);
+  if (again) {
+    ++state.restarts;
+    BeginStart(state);
+  }
   // One that starts or stops goes on from its own event.
   if (took_over && state.phase == Phase::kRunning) state.process->Accept(true);
   ChangeIsOver(state.member.name, why, state.incarnation);

@@ -173,6 +173,7 @@ void Supervisor::Failed(State& state, const ExitStatus& status) {
                              ? Duration::zero()
                              : Duration(clock_.Now() - state.accepting_since);
   state.last_failure = FailureOf(state, status);
+  state.last_failed = state.incarnation;
   state.receipt.reset();
   const std::string what = "process " + state.member.name + ": " + state.last_failure;
   if (state.successor) {

@@ -91,8 +91,9 @@ class Supervisor {
   struct State : Life {
     Member member;
     uint32_t incarnations = 0;  // so far
-    uint32_t restarts = 0;
-    std::string last_failure;  // why the life before ended
+    uint32_t restarts = 0;      // because a life had ended by itself
+    std::string last_failure;   // how the last one did
+    uint32_t last_failed = 0;   // which that was
     BackOff back_off{};
     bool stays_down = false;  // by its restart policy
     bool added = false;       // by a change that is still under way
