@@ -2,6 +2,7 @@
 
 #include <lastcall/base/safe_text.h>
 
+#include "reload.h"
 #include "render.h"
 
 namespace lastcall {
@@ -46,10 +47,79 @@ void Each(const std::string& noun, const google::protobuf::RepeatedPtrField<Item
   }
 }
 
+std::string Incarnation(uint32_t number) { return "incarnation " + std::to_string(number); }
+
+std::string AskedBy(const std::string& who) { return who.empty() ? "" : ", asked by " + who; }
+
+// What was asked for, and by whom: the incarnation that is to take over.
+void CompareSuccessors(const Process& before, const Process& after, const std::string& who,
+                       Lines& lines) {
+  if (!after.has_successor()) {
+    // It has become the current one, or failed.
+    const uint32_t gone = before.has_successor() ? before.successor().incarnation() : 0;
+    if (gone > after.incarnation()) lines.push_back(who + Incarnation(gone) + " has failed");
+    return;
+  }
+  const admin::v1::Successor& next = after.successor();
+  const bool known =
+      before.has_successor() && before.successor().incarnation() == next.incarnation();
+  if (!known) {
+    lines.push_back(who + Incarnation(next.incarnation()) + " is started" + AskedBy(next.by()));
+  }
+  if (next.step() == "settling" && !(known && before.successor().step() == next.step())) {
+    lines.push_back(who + Incarnation(next.incarnation()) + " has taken over, and settles");
+  }
+}
+
+const admin::v1::Retired* FindRetired(const Process& process, uint32_t incarnation) {
+  for (const admin::v1::Retired& retired : process.retired()) {
+    if (retired.incarnation() == incarnation) return &retired;
+  }
+  return nullptr;
+}
+
+// Incarnations that were replaced: when they begin to retire, and how they have ended.
+void CompareRetired(const Process& before, const Process& after, const std::string& who,
+                    Lines& lines) {
+  for (const admin::v1::Retired& retired : after.retired()) {
+    if (FindRetired(before, retired.incarnation()) != nullptr) continue;
+    lines.push_back(who + Incarnation(retired.incarnation()) + " retires" +
+                    AskedBy(retired.replaced_by()) + ": " + DescribeRetired(retired));
+  }
+  const admin::v1::Ended& last = after.last_retired();
+  const bool told = last.incarnation() == before.last_retired().incarnation();
+  const auto ended = [&](uint32_t incarnation, const std::string& outcome) {
+    lines.push_back(who + Incarnation(incarnation) + " has ended" +
+                    (outcome.empty() ? "" : ": " + outcome));
+  };
+  for (const admin::v1::Retired& retired : before.retired()) {
+    const uint32_t incarnation = retired.incarnation();
+    if (FindRetired(after, incarnation) != nullptr || incarnation == last.incarnation()) continue;
+    ended(incarnation, "");
+  }
+  // It may have come and gone between the two.
+  if (after.has_last_retired() && !told) ended(last.incarnation(), last.outcome());
+}
+
+void CompareReloads(const Status& before, const Status& after, Lines& lines) {
+  const admin::v1::Reload& reload = after.last_reload();
+  if (!after.has_last_reload() || before.last_reload().at() == reload.at()) return;
+  const std::string asked = "reload" + AskedBy(reload.by());
+  if (!reload.refusal().empty()) {
+    lines.push_back(asked + ": refused, nothing has changed: " + reload.refusal());
+    return;
+  }
+  lines.push_back(asked + (reload.changes().empty() ? ": nothing has changed" : ":"));
+  for (const std::string& line : DescribeReload(reload.changes(), reload.processes(), true)) {
+    lines.push_back("  " + line);
+  }
+}
+
 void CompareProcesses(const Process& before, const Process& after, const std::string& who,
                       Lines& lines) {
+  CompareSuccessors(before, after, who, lines);
   if (before.incarnation() != after.incarnation()) {
-    lines.push_back(who + "incarnation " + std::to_string(after.incarnation()) + ", pid " +
+    lines.push_back(who + Incarnation(after.incarnation()) + ", pid " +
                     std::to_string(after.pid()));
   }
   if (before.stage() != after.stage()) lines.push_back(who + Moved(before.stage(), after.stage()));
@@ -63,6 +133,7 @@ void CompareProcesses(const Process& before, const Process& after, const std::st
   if (before.answering() != after.answering() && after.pid() != 0) {
     lines.push_back(who + (after.answering() ? "answers again" : "does not answer"));
   }
+  CompareRetired(before, after, who, lines);
 }
 
 void CompareServers(const Server& before, const Server& after, const std::string& who,
@@ -102,6 +173,7 @@ Lines Changes(const Status& before, const Status& after) {
                     DescribePlan(after.plan()));
   }
   if (before.stage() != after.stage()) lines.push_back(Moved(before.stage(), after.stage()));
+  CompareReloads(before, after, lines);
   if (before.log_level() != after.log_level()) {
     lines.push_back("log level " + Moved(before.log_level(), after.log_level()));
   }

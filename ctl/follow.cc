@@ -36,6 +36,10 @@ void PrintReceipt(Session& session, const ReceiptEvent& event) {
   }
 }
 
+int ExitCodeOf(const v1::Receipt& receipt) {
+  return receipt.exit_code() == 0 ? kExitDone : kExitFailed;
+}
+
 // Hands each snapshot to `on_status` until the receipt has come and the stream has ended. Nothing:
 // the stream ended without a receipt. Fails: as the stream does.
 template <class OnStatus>
@@ -100,7 +104,7 @@ int FollowShutdown(Session& session, Events& events) {
   if (!receipt) return NoReceipt(session, receipt.error(), last);
   if (!*receipt) return NoReceipt(session, {Code::kUnknown, "the stream of events ended"}, last);
   PrintReceipt(session, **receipt);
-  return (*receipt)->receipt().exit_code() == 0 ? kExitDone : kExitFailed;
+  return ExitCodeOf((*receipt)->receipt());
 }
 
 class EventPrinter {
@@ -111,7 +115,8 @@ class EventPrinter {
     if (session_.options().json) {
       PrintJson(event);
     } else if (event.has_receipt()) {
-      PrintLine(SafeText(event.receipt().receipt().outcome()));
+      PrintLine("stopped");
+      PrintReceipt(session_, event.receipt());
     } else if (!seen_) {
       PrintLine(Summary(event.status()));
     } else {
@@ -192,14 +197,14 @@ int RunWatch(Session& session) {
   if (!client) return session.Fail(client.error());
   Events events(session, std::move(*client));
   EventPrinter printer(session);
-  bool ended = false;
+  std::optional<int> ended;  // the receipt has come, and this is what it comes to
   while (true) {
     const Result<std::optional<WatchEvent>> event = events.Next(session.end());
-    if (ended && !(event && *event)) return kExitDone;
+    if (ended && !(event && *event)) return *ended;
     if (!event) return session.Fail(event.error());
     if (!*event) return session.Fail(kExitFailed, "lastcalld ended the stream without a receipt");
     printer.Print(**event);
-    ended = (*event)->has_receipt();
+    if ((*event)->has_receipt()) ended = ExitCodeOf((*event)->receipt().receipt());
   }
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <sstream>
 
 #include "render.h"
 
@@ -11,14 +12,9 @@ namespace {
 using admin::v1::Server;
 using admin::v1::Status;
 
-constexpr size_t kMaxServers = 10;  // the lines must fit on the screen to be redrawn
-
-// Always to a tenth of a second, "3.0s", so that the text does not dance while it counts down.
-std::string Left(double seconds) {
-  if (seconds >= 59.95) return Brief(seconds);
-  const long tenths = std::lround(std::max(0.0, seconds) * 10);
-  return std::to_string(tenths / 10) + "." + std::to_string(tenths % 10) + "s";
-}
+// The lines must fit on the screen to be redrawn.
+constexpr size_t kMaxServers = 10;
+constexpr int kMaxCalls = 5;
 
 // "18.8s left, 23.8s at most in all".
 std::string TimeLeft(const Status& status) {
@@ -28,9 +24,9 @@ std::string TimeLeft(const Status& status) {
                      : grace ? plan.has_cancel_in_s()
                              : plan.has_end_in_s();
   const double left = delay ? plan.grace_in_s() : grace ? plan.cancel_in_s() : plan.end_in_s();
-  std::string text = known ? Left(left) + " left" : "no end";
+  std::string text = known ? Steady(left) + " left" : "no end";
   if (plan.has_end_in_s() && (delay || grace))
-    text += ", " + Left(plan.end_in_s()) + " at most in all";
+    text += ", " + Steady(plan.end_in_s()) + " at most in all";
   return text;
 }
 
@@ -40,6 +36,15 @@ std::vector<Server> Busy(const Status& status) {
     if (server.calls_in_flight() > 0) busy.push_back(server);
   }
   return busy;
+}
+
+// Without what paints it.
+size_t ShownWidth(const std::string& line) {
+  size_t width = WidthOf(line);
+  for (size_t at = line.find('\x1b'); at != line.npos; at = line.find('\x1b', at + 1)) {
+    width -= line.find('m', at) - at + 1;
+  }
+  return width;
 }
 
 bool IsStopping(const Status& status) {
@@ -55,9 +60,8 @@ std::vector<std::string> ProgressLines(Status status, const Look& look) {
                                  TimeLeft(status) + (busy.empty() ? ", nothing in flight" : "")};
   size_t widest = 0;
   for (const Server& server : busy) widest = std::max(widest, WidthOf(server.name()));
-  widest = std::min(widest, look.width / 2);
   for (size_t i = 0; i < std::min(busy.size(), kMaxServers); ++i) {
-    const std::string name = CutMiddle(busy[i].name(), widest);
+    const std::string& name = busy[i].name();
     lines.push_back("  " + name + std::string(widest - WidthOf(name) + 2, ' ') +
                     Grouped(busy[i].calls_in_flight()) + " in flight");
   }
@@ -65,6 +69,8 @@ std::vector<std::string> ProgressLines(Status status, const Look& look) {
     lines.push_back("  … and " + Counted(static_cast<double>(busy.size() - kMaxServers), "server") +
                     " more");
   }
+  std::istringstream oldest(OldestCalls(status, kMaxCalls, Narrower(look, 2)));
+  for (std::string line; std::getline(oldest, line);) lines.push_back("  " + line);
   return lines;
 }
 
@@ -90,9 +96,12 @@ void Progress::Show(const Status& status) {
   const std::vector<std::string> lines = ProgressLines(status, look_);
   // One write, each line overwritten before its rest is erased: nothing flickers.
   std::string frame = drawn_ == 0 ? "" : "\x1b[" + std::to_string(drawn_) + "A\r";
-  for (const std::string& line : lines) frame += line + "\x1b[K\n";
+  drawn_ = 0;
+  for (const std::string& line : lines) {
+    frame += line + "\x1b[K\n";
+    drawn_ += std::max<size_t>(1, (ShownWidth(line) + look_.width - 1) / look_.width);
+  }
   out_ << frame << "\x1b[J" << std::flush;
-  drawn_ = lines.size();
 }
 
 void Progress::Clear() {

@@ -10,7 +10,8 @@
 
 namespace lastcall {
 
-// The stage with the time left of it, then one line for each server with calls in flight.
+// The stage with the time left of it, one line for each server with calls in flight, then the calls
+// that have been there longest.
 std::vector<std::string> ProgressLines(admin::v1::Status status, const Look& look);
 
 // The same in one line: "grace: 18.8s left, 23.8s at most in all; 3 in flight (public 3)".

@@ -2,6 +2,8 @@
 
 #include <lastcall/base/safe_text.h>
 
+#include <algorithm>
+
 #include "json_output.h"
 #include "render.h"
 
@@ -10,6 +12,8 @@ namespace {
 
 using admin::v1::ReloadReply;
 
+const std::string kNotChanged = "not changed";
+
 Colour ColourOfSign(const std::string& sign) {
   return sign == "+"   ? Colour::kGreen
          : sign == "-" ? Colour::kRed
@@ -17,41 +21,74 @@ Colour ColourOfSign(const std::string& sign) {
                        : Colour::kDim;
 }
 
-std::string RenderOutcome(const admin::v1::ProcessOutcome& outcome, const Look& look) {
-  constexpr std::string_view kNotChanged = "not changed";
-  const std::string name = "process " + SafeText(outcome.process()) + ": ";
-  if (outcome.failure().empty()) {
-    return name + (outcome.incarnation() == 0
-                       ? "removed"
-                       : "incarnation " + std::to_string(outcome.incarnation()) + " serves");
-  }
-  std::string text =
-      Folded(name + std::string(kNotChanged) + ": " + SafeText(outcome.failure()), "  ", look);
-  const size_t at = text.find(kNotChanged, name.size());  // folding may have come between
-  if (at == text.npos) return text;
-  return text.replace(at, kNotChanged.size(), Paint(Colour::kRed, kNotChanged, look));
+std::string DescribeOutcome(const admin::v1::ProcessOutcome& outcome) {
+  const std::string what = !outcome.failure().empty() ? kNotChanged + (": " + outcome.failure())
+                           : outcome.incarnation() == 0
+                               ? "removed"
+                               : "incarnation " + std::to_string(outcome.incarnation()) + " serves";
+  return SafeText("process " + outcome.process() + ": " + what);
 }
 
-std::string Render(const ReloadReply& reply, const Look& look) {
-  std::string text;
-  for (const admin::v1::ConfigChange& change : reply.changes()) {
-    const std::string line =
-        SafeText(change.what()) + (change.detail().empty() ? "" : ": " + SafeText(change.detail()));
-    const std::string sign = SafeText(change.sign());
-    text += Paint(ColourOfSign(change.sign()), sign, look) + " " +
-            Folded(line, "    ", Narrower(look, WidthOf(sign) + 1)) + "\n";
+std::string DescribeChange(const admin::v1::ConfigChange& change) {
+  return SafeText(change.sign() + " " + change.what() +
+                  (change.detail().empty() ? "" : ": " + change.detail()));
+}
+
+std::string DescribeValue(const admin::v1::ValueChange& value) {
+  const auto text = [](const std::string& one) { return one.empty() ? "(not set)" : one; };
+  return SafeText("    " + value.setting() + ": " + text(value.before()) + " → " +
+                  text(value.after()));
+}
+
+// What would come of a change, in the place of what came of it.
+std::string WouldBe(const admin::v1::ConfigChange& change) {
+  const std::string& sign = change.sign();
+  if (sign == "=") return "";
+  if (change.what() == "lastcalld") return "lastcalld: would execute the other build in place";
+  const bool process = change.what().starts_with("process ");
+  return SafeText(change.what()) + ": would be " +
+         (!process      ? "changed"
+          : sign == "+" ? "started"
+          : sign == "-" ? "retired"
+                        : "replaced");
+}
+
+// Where a process fails, what comes after it stays as it was, and so does the daemon itself.
+std::string Remainder(const ConfigChanges& changes, const ProcessOutcomes& outcomes) {
+  std::string rest;
+  for (const admin::v1::ConfigChange& change : changes) {
+    const bool over = std::any_of(outcomes.begin(), outcomes.end(), [&](const auto& outcome) {
+      return change.what() == "process " + outcome.process();
+    });
+    // The build is another one already.
+    if (over || change.sign() == "=" || change.what() == "lastcalld") continue;
+    rest += (rest.empty() ? "" : ", ") + change.what();
   }
-  for (const admin::v1::ProcessOutcome& outcome : reply.processes()) {
-    text += RenderOutcome(outcome, look) + "\n";
+  return rest.empty() ? "" : SafeText("as before: " + rest);
+}
+
+bool AnyFailed(const ProcessOutcomes& outcomes) {
+  return std::any_of(outcomes.begin(), outcomes.end(),
+                     [](const auto& outcome) { return !outcome.failure().empty(); });
+}
+
+// Its sign, or that nothing came of it, in colour.
+std::string Painted(std::string line, const Look& look) {
+  if (const size_t at = line.find(kNotChanged); at != line.npos) {
+    line.replace(at, kNotChanged.size(), Paint(Colour::kRed, kNotChanged, look));
+  }
+  const std::string sign = line.substr(0, line.find(' '));
+  const bool is_sign = sign == "+" || sign == "-" || sign == "~" || sign == "=";
+  return is_sign ? Paint(ColourOfSign(sign), sign, look) + line.substr(sign.size()) : line;
+}
+
+std::string Render(const std::vector<std::string>& lines, const Look& look) {
+  std::string text;
+  for (const std::string& line : lines) {
+    const bool deep = line.starts_with("    ");
+    text += Painted(Folded(line, deep ? "      " : "    ", look), look) + "\n";
   }
   return text;
-}
-
-bool Failed(const ReloadReply& reply) {
-  for (const admin::v1::ProcessOutcome& outcome : reply.processes()) {
-    if (!outcome.failure().empty()) return true;
-  }
-  return false;
 }
 
 bool ChangesNothing(const ReloadReply& reply) {
@@ -59,6 +96,23 @@ bool ChangesNothing(const ReloadReply& reply) {
     if (change.sign() != "=") return false;
   }
   return reply.processes().empty();
+}
+
+// What a person is told: what is done, what has begun, or what would be done.
+std::vector<std::string> Told(const Session& session, const ReloadReply& reply) {
+  const Options& options = session.options();
+  const bool over = options.wait && !options.dry_run;
+  std::vector<std::string> lines = DescribeReload(reply.changes(), reply.processes(), over);
+  if (options.verb == Verb::kReload && ChangesNothing(reply)) {
+    lines.emplace_back(options.dry_run ? "nothing would change" : "nothing has changed");
+  } else if (options.dry_run) {
+    for (const admin::v1::ConfigChange& change : reply.changes()) {
+      if (std::string plan = WouldBe(change); !plan.empty()) lines.push_back(plan);
+    }
+  } else if (!options.wait) {
+    lines.emplace_back("begun; \"lastcallctl watch\" shows what comes of it");
+  }
+  return lines;
 }
 
 int Show(Session& session, const Result<ReloadReply>& reply, const std::string& kind) {
@@ -70,10 +124,9 @@ int Show(Session& session, const Result<ReloadReply>& reply, const std::string& 
   if (session.options().json) {
     session.out() << WithKind(kind, ToJson(*reply)) << "\n";
   } else {
-    session.out() << Render(*reply, session.look());
-    if (kind == "Reload" && ChangesNothing(*reply)) session.out() << "nothing has changed\n";
+    session.out() << Render(Told(session, *reply), session.look());
   }
-  return Failed(*reply) ? kExitFailed : kExitDone;
+  return AnyFailed(reply->processes()) ? kExitFailed : kExitDone;
 }
 
 // A change takes as long as it takes, where it is waited for.
@@ -83,6 +136,30 @@ Deadline By(const Session& session) {
 }
 
 }  // namespace
+
+std::vector<std::string> DescribeReload(const ConfigChanges& changes,
+                                        const ProcessOutcomes& outcomes, bool over) {
+  std::vector<std::string> lines;
+  for (const admin::v1::ConfigChange& change : changes) {
+    lines.push_back(DescribeChange(change));
+    for (const admin::v1::ValueChange& value : change.values()) {
+      lines.push_back(DescribeValue(value));
+    }
+  }
+  for (const admin::v1::ProcessOutcome& outcome : outcomes) {
+    lines.push_back(DescribeOutcome(outcome));
+  }
+  if (!over) return lines;
+  if (!AnyFailed(outcomes)) {
+    for (const admin::v1::ConfigChange& change : changes) {
+      const bool of_daemon = !change.what().starts_with("process ") && change.what() != "lastcalld";
+      if (of_daemon) lines.push_back(SafeText(change.what() + ": changed"));
+    }
+    return lines;
+  }
+  if (std::string rest = Remainder(changes, outcomes); !rest.empty()) lines.push_back(rest);
+  return lines;
+}
 
 int RunReload(Session& session) {
   auto client = session.Connect();

@@ -2,6 +2,8 @@
 
 #include <lastcall/lifecycle/cause.h>
 
+#include <algorithm>
+
 #include "table.h"
 
 namespace lastcall {
@@ -53,7 +55,12 @@ std::string ProcessNote(const Process& process) {
   if (!process.answering() && process.pid() != 0) {
     note = "does not answer: figures are the last known";
   }
-  if (!process.last_exit().empty()) note = Append(note, "; ", "before: " + process.last_exit());
+  if (!process.last_exit().empty()) {
+    // Of whom it is told, for it is so after replacements too.
+    const uint32_t whose = process.last_exit_incarnation();
+    const std::string who = whose == 0 ? "before" : "incarnation " + std::to_string(whose);
+    note = Append(note, "; ", who + ": " + process.last_exit());
+  }
   if (process.has_next_start_in_s()) {
     note = Append(note, "; ", "next start " + FromNow(process.next_start_in_s()));
   }
@@ -69,20 +76,19 @@ void AddOthers(const Process& process, TextTable& table) {
          {next.step(), Colour::kYellow},
          {std::to_string(next.pid())},
          {"-"},
+         {std::to_string(next.incarnation())},
          {"-"},
          {next.step() == "settling" ? "the old one retires " + FromNow(next.ends_in_s())
                                     : "ready " + FromNow(next.ends_in_s()) + " at the latest"}});
   }
   for (const admin::v1::Retired& retired : process.retired()) {
-    std::string note = Grouped(retired.calls_in_flight()) + " in flight";
-    if (retired.has_cancel_in_s())
-      note += "; ends " + FromNow(retired.cancel_in_s()) + " at the latest";
     table.Add({{"  retired"},
                {retired.stage(), Colour::kDim},
                {std::to_string(retired.pid())},
                {"-"},
+               {std::to_string(retired.incarnation())},
                {"-"},
-               {note}});
+               {DescribeRetired(retired)}});
   }
 }
 
@@ -91,6 +97,7 @@ std::string RenderProcesses(const Status& status, const Look& look) {
                    {"STAGE"},
                    {"PID", Align::kRight},
                    {"UP", Align::kRight},
+                   {"INCARNATION", Align::kRight},
                    {"RESTARTS", Align::kRight},
                    {"NOTE"}});
   for (const Process& process : status.processes()) {
@@ -101,6 +108,7 @@ std::string RenderProcesses(const Status& status, const Look& look) {
          {process.stage(), well ? ColourOf(process.stage()) : Colour::kRed},
          {lives ? std::to_string(process.pid()) : "-"},
          {lives ? Coarse(process.uptime_s()) : "-"},
+         {Grouped(process.incarnation())},
          {Grouped(process.restarts()), process.restarts() > 0 ? Colour::kYellow : Colour::kPlain},
          {ProcessNote(process), well ? Colour::kPlain : Colour::kRed}});
     AddOthers(process, table);
@@ -242,6 +250,31 @@ std::string DescribeDraining(const admin::v1::Draining& draining) {
   return Append(text, ": ", draining.reason());
 }
 
+std::string DescribeRetired(const admin::v1::Retired& retired) {
+  std::string text = Grouped(retired.calls_in_flight()) + " in flight";
+  if (retired.has_cancel_in_s()) {
+    text += "; ends " + FromNow(retired.cancel_in_s()) + " at the latest";
+  }
+  return text;
+}
+
+std::string OldestCalls(const Status& status, int most, const Look& look) {
+  TextTable table({{"OLDEST CALLS"},
+                   {"PEER"},
+                   {"SERVER", Align::kName},
+                   {"AGE", Align::kRight},
+                   {"TOLD TO LEAVE"}});
+  for (int i = 0; i < std::min(status.oldest_calls_size(), most); ++i) {
+    const admin::v1::Call& call = status.oldest_calls(i);
+    table.Add({{call.method()},
+               {call.peer().empty() ? "-" : call.peer()},
+               {call.server()},
+               {Steady(call.age_s())},
+               {call.told() ? "yes" : "no", call.told() ? Colour::kPlain : Colour::kYellow}});
+  }
+  return table.empty() ? "" : table.Render(look);
+}
+
 std::string RenderStatus(Status status, const Look& look) {
   MakeSafe(&status);
   std::string text = Headline(status, look);
@@ -252,7 +285,9 @@ std::string RenderStatus(Status status, const Look& look) {
                     "  ", look) +
           "\n";
   text += RenderProcesses(status, look) + "\n";
-  return text + ServerTable(status, look) + ServerNotes(status, look);
+  text += ServerTable(status, look) + ServerNotes(status, look);
+  const std::string oldest = OldestCalls(status, status.oldest_calls_size(), look);
+  return text + (oldest.empty() ? "" : "\n" + oldest);
 }
 
 std::string RenderServers(Status status, const Look& look) {

@@ -39,6 +39,12 @@ std::string DescribePlan(const admin::v1::Plan& plan);
 // "draining for 4m10s, by root (uid 0), pid 4711: load test"
 std::string DescribeDraining(const admin::v1::Draining& draining);
 
+// "3 in flight; ends in 10m at the latest": an incarnation that lets its calls finish.
+std::string DescribeRetired(const admin::v1::Retired& retired);
+
+// A table of the calls that a stop waits for, oldest first; empty: there are none.
+std::string OldestCalls(const admin::v1::Status& status, int most, const Look& look);
+
 // Green where all is well, yellow while it changes, red where it is not.
 Colour ColourOf(const std::string& stage);
 

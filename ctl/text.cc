@@ -59,7 +59,8 @@ std::string CutMiddle(std::string_view text, size_t width) {
          std::string(text.substr(OffsetOf(text, length - tail)));
 }
 
-std::vector<std::string> Wrap(std::string_view text, size_t width, LongWords words) {
+std::vector<std::string> Wrap(std::string_view text, size_t width, LongWords words,
+                              size_t hanging) {
   std::vector<std::string> lines(1);
   while (!text.empty()) {
     const size_t end = std::min(text.find(' '), text.size());
@@ -70,7 +71,7 @@ std::vector<std::string> Wrap(std::string_view text, size_t width, LongWords wor
     std::string& line = lines.back();
     if (line.empty()) {
       line = word;
-    } else if (WidthOf(line) + 1 + WidthOf(word) <= width) {
+    } else if (WidthOf(line) + 1 + WidthOf(word) <= width - (lines.size() > 1 ? hanging : 0)) {
       line += " " + word;
     } else {
       lines.push_back(word);
@@ -82,9 +83,8 @@ std::vector<std::string> Wrap(std::string_view text, size_t width, LongWords wor
 std::string Folded(std::string_view text, std::string_view indent, const Look& look) {
   if (!look.folds || WidthOf(text) <= look.width) return std::string(text);
   std::string out;
-  // The first line has room for as much as the others: its beginning is not indented.
   const size_t taken = std::min(WidthOf(indent), look.width / 2);
-  for (const std::string& line : Wrap(text, look.width - taken, LongWords::kKept)) {
+  for (const std::string& line : Wrap(text, look.width, LongWords::kKept, taken)) {
     out += (out.empty() ? "" : "\n" + std::string(indent)) + line;
   }
   return out;
@@ -116,6 +116,12 @@ void MakeSafe(google::protobuf::Message* message) {
 std::string Brief(double seconds) {
   const double step = seconds < 0.9995 ? 1e-3 : seconds < 59.95 ? 0.1 : 1;
   return FormatDuration(FromSeconds(std::round(seconds / step) * step));
+}
+
+std::string Steady(double seconds) {
+  if (seconds >= 59.95) return Brief(seconds);
+  const long tenths = std::lround(std::max(0.0, seconds) * 10);
+  return std::to_string(tenths / 10) + "." + std::to_string(tenths % 10) + "s";
 }
 
 std::string Coarse(double seconds) {

@@ -2,16 +2,18 @@
 
 import fcntl
 import os
+import pathlib
 import pty
 import re
-import signal
+import shlex
+import shutil
 import struct
 import subprocess
 import termios
 import unittest
 
-from clients import PATIENCE
-from harness import BIN, Daemon
+from clients import PATIENCE, wait_until
+from harness import BIN, PLUGINS, Daemon, need_root
 
 SERVER = "public-interface-of-the-whole-corporation"
 PROCESS = "main-process-of-the-corporation"
@@ -21,7 +23,7 @@ WIDTH = 80
 class Terminal:
     """A program with a terminal of its own; `shown` is what it wrote there, once it has ended."""
 
-    def __init__(self, *command, colour=False):
+    def __init__(self, *command, colour=False, **spawn):
         self.ours, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, WIDTH, 0, 0))
         env = {**os.environ, "TERM": "xterm"}
@@ -29,7 +31,8 @@ class Terminal:
         if not colour:
             env["NO_COLOR"] = "1"
         self.process = subprocess.Popen(
-            list(map(str, command)), stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs, env=env)
+            list(map(str, command)), stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs, env=env,
+            **spawn)
         os.close(theirs)
         self.text = ""
 
@@ -103,6 +106,69 @@ class NarrowTest(unittest.TestCase):
         self.assert_fits(shown)
         self.assertIn("/nowhere/at/all/admin.sock", shown)
         self.assertGreater(len(shown.splitlines()), 1)
+
+
+def shape(text):
+    """Without what differs from one run to the next: how wide a column is, and what is counted."""
+    text = re.sub(r"\d{4}-\d\d-\d\dT[\d:.]+Z", "TIME", text)
+    text = re.sub(r"(?m)(?<=\s)(unix:\S+|[\d.]+:\d+|\[\S*\]:\d+)", "ADDRESS", text)
+    text = re.sub(r"\S*/lastcalld\.toml", "FILE", text)
+    text = re.sub(r"\d[\d,.]*([mun]?s|[mhd])?(\d+[mhd]?s?)?", "N", text)
+    return [re.sub(" +", " ", line).strip() for line in text.splitlines()]
+
+
+class ReadmeTest(unittest.TestCase):
+    """What the README shows is what is printed."""
+
+    def samples(self):
+        """Pairs of a command line and what it is said to print."""
+        readme = (pathlib.Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+        found = []
+        for block in re.findall(r"(?ms)^```\n(\$ .*?)^```$", readme):
+            for one in re.split(r"(?m)^\$ ", block)[1:]:
+                command, _, said = one.partition("\n")
+                found.append((shlex.split(command, comments=True), said.rstrip("\n")))
+        return found
+
+    def compare(self, daemon, command, said, folded=False, **spawn):
+        args = [each if each != "5s" else "300ms" for each in command[1:]]
+        shown = Terminal(*daemon.ctl_command(*args), **spawn).shown()
+        # What is left on the screen once the redrawn lines are gone.
+        shown = shown[shown.rfind("\x1b[J") + 3 if "\x1b[J" in shown else 0:]
+        shapes = shape(shown.rstrip("\n")), shape(said)
+        if folded:  # where that is depends on the words
+            shapes = [" ".join(each) for each in shapes]
+        self.assertEqual(*shapes, f"{shown}\nbut the README: {said}")
+
+    def test_samples_are_what_is_printed(self):
+        need_root()
+        samples = self.samples()
+        self.assertEqual([command[:2] for command, _ in samples], [
+            ["lastcallctl", verb] for verb in ("status", "shutdown", "reload", "drain")])
+        status, shutdown, reload, drain = samples
+        servers = {"public": {"plugins": ["hello", "echo"]},
+                   "reports": {"process": "reports", "listen": ["127.0.0.1:0"]}}
+        roles = {"operators": ["daemon"], "observers": ["mail"]}
+        with Daemon(servers, admin=roles, reload={"settle": "100ms"}, log={"level": "info"}) as daemon:
+            plugins = daemon.folder / "plugins"
+            shutil.copytree(PLUGINS, plugins)
+            daemon.config.write_text(daemon.config.read_text().replace(str(PLUGINS), str(plugins)))
+            daemon.ctl("reload", check=True)  # where they lie, from now on
+            daemon.folder.chmod(0o755)
+            wait_until(lambda: len(daemon.hosts()) == 2, "those before are gone")
+            self.compare(daemon, *status)
+            new = plugins / "new"
+            new.write_bytes((plugins / "hello.so").read_bytes() + b"another build")
+            new.rename(plugins / "hello.so")
+            self.compare(daemon, *reload)
+            # As somebody who is called otherwise, where the group has another name.
+            command, said = drain
+            said = said.replace("lastcall-admin", "daemon").replace("alice", "nobody")
+            self.compare(daemon, command, said, folded=True, user="nobody", group="mail", extra_groups=[])
+            wait_until(lambda: len(daemon.hosts()) == 2, "those before are gone")
+            daemon.slow(60)
+            daemon.await_calls(1)
+            self.compare(daemon, *shutdown)
 
 
 if __name__ == "__main__":

@@ -70,6 +70,8 @@ class Installed(Daemon):
 class TakesOverTest(unittest.TestCase):
     def test_same_pid_same_hosts_no_call_lost(self):
         with Installed() as daemon, Busy(daemon) as tcp, Busy(daemon, kind="unix") as unix:
+            daemon.ctl("restart", "main").check_returncode()
+            wait_until(lambda: len(daemon.hosts()) == 1, "the old one is gone")
             before = daemon.status()
             held = daemon.held()
             daemon.upgrade()
@@ -82,7 +84,9 @@ class TakesOverTest(unittest.TestCase):
             self.assertEqual(after.pid, daemon.pid)
             self.assertGreaterEqual(after.uptime_s, before.uptime_s)
             self.assertEqual(after.processes[0].pid, before.processes[0].pid)
-            self.assertEqual(after.processes[0].incarnation, 1)
+            self.assertEqual(after.processes[0].incarnation, 2)
+            # Those of the incarnation that had ended before are among them.
+            self.assertGreater(after.servers[0].calls_total, before.servers[0].calls_total)
             self.assertEqual(list(after.servers[0].listen), list(before.servers[0].listen))
             command = pathlib.Path(f"/proc/{daemon.pid}/cmdline").read_bytes().split(b"\0")
             self.assertEqual(command[:-1], [os.fsencode(each)

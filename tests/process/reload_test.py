@@ -66,7 +66,31 @@ class ChangeTest(ReloadTest):
         with self.daemon() as daemon:
             os.utime(daemon.plugins / "echo.so")  # by content, not by date
             self.assertEqual(self.reload(daemon), "= process main\nnothing has changed\n")
+            self.assertEqual(self.reload(daemon, "--dry-run"),
+                             "= process main\nnothing would change\n")
             self.assertEqual(self.incarnation(daemon), 1)
+
+    def test_it_says_which_settings_have_which_value(self):
+        with self.daemon() as daemon:
+            self.set_echo(daemon, greeting="changed")
+            self.edit(daemon, 'settle = "300ms"', 'settle = "200ms"')
+            listed = ["~ process main: ~configuration of plugin echo of server public",
+                      '    server.public.config.echo.greeting: (not set) → "changed"',
+                      "~ reload", '    reload.settle: "300ms" → "200ms"']
+            self.assertEqual(self.reload(daemon, "--dry-run").splitlines(), [
+                *listed, "process main: would be replaced", "reload: would be changed"])
+            self.assertEqual(self.incarnation(daemon), 1)
+            self.assertEqual(self.reload(daemon).splitlines(), [
+                *listed, "process main: incarnation 2 serves", "reload: changed"])
+            # What fails is said too, and what stays as it was because of it.
+            self.set_echo(daemon, fail_start="no licence")
+            self.edit(daemon, 'settle = "200ms"', 'settle = "100ms"')
+            said = self.reload(daemon, code=FAILED).splitlines()
+            self.assertIn('    server.public.config.echo.fail_start: (not set) → "no licence"', said)
+            self.assertEqual(said[-1], "as before: reload")
+            self.assertEqual(daemon.json("config")["config"]["reload"]["settle"], "200ms")
+            self.assertEqual(self.reload(daemon, "--no-wait").splitlines()[-1],
+                             'begun; "lastcallctl watch" shows what comes of it')
 
     def test_another_configuration(self):
         with self.daemon() as daemon, self.nothing_lost(daemon) as busy:

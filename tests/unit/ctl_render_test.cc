@@ -33,9 +33,9 @@ TEST(RenderStatusTest, ServingDaemon) {
             R"(lastcalld 0.1.0, pid 812: serving, up 3h12m
   configuration /etc/lastcall/lastcalld.toml, log level info
 
-PROCESS  STAGE    PID     UP  RESTARTS  NOTE
-main     serving  813  3h12m         0
-reports  serving  820  3h12m         0
+PROCESS  STAGE    PID     UP  INCARNATION  RESTARTS  NOTE
+main     serving  813  3h12m            1         0
+reports  serving  820  3h12m            1         0
 
 SERVER   PROCESS  HEALTH   IN FLIGHT      CALLS  CONNECTIONS  LISTEN
 public   main     serving          3  1,204,811           12  0.0.0.0:50051
@@ -80,9 +80,9 @@ TEST(RenderStatusTest, StoppingSaysWhenAndWhoAsked) {
     which everybody has been waiting for since May; delay 0s, grace 1m; changed nothing
   configuration /etc/lastcall/lastcalld.toml, log level info
 
-PROCESS  STAGE    PID     UP  RESTARTS  NOTE
-main     serving  813  3h12m         0
-reports  serving  820  3h12m         0
+PROCESS  STAGE    PID     UP  INCARNATION  RESTARTS  NOTE
+main     serving  813  3h12m            1         0
+reports  serving  820  3h12m            1         0
 
 SERVER   PROCESS  HEALTH   IN FLIGHT      CALLS  CONNECTIONS  LISTEN
 public   main     serving          3  1,204,811           12  0.0.0.0:50051
@@ -99,20 +99,71 @@ TEST(RenderStatusTest, ProcessesInTroubleAreExplained) {
   crashed.set_pid(0);
   crashed.set_answering(false);
   crashed.set_restarts(3);
+  crashed.set_incarnation(4);
+  crashed.set_last_exit_incarnation(4);
   crashed.set_last_exit("killed by SIGSEGV");
   crashed.set_next_start_in_s(1.53);
   EXPECT_EQ(RenderStatus(status, kPlainLook), R"(lastcalld 0.1.0, pid 812: serving, up 3h12m
   configuration /etc/lastcall/lastcalld.toml, log level info
 
-PROCESS  STAGE    PID     UP  RESTARTS  NOTE
-main     serving  813  3h12m         0  does not answer: figures are the last known
-reports  waiting    -      -         3  before: killed by SIGSEGV; next start in 1.5s
+PROCESS  STAGE    PID     UP  INCARNATION  RESTARTS  NOTE
+main     serving  813  3h12m            1         0  does not answer: figures are the last known
+reports  waiting    -      -            4         3  incarnation 4: killed by SIGSEGV; next start in
+                                                     1.5s
 
 SERVER   PROCESS  HEALTH   IN FLIGHT      CALLS  CONNECTIONS  LISTEN
 public   main     serving          3  1,204,811           12  0.0.0.0:50051
                                                               unix:/run/lastcall/public.sock
 reports  reports  serving          0         17            1  unix:/run/lastcall/reports.sock
 )");
+}
+
+TEST(RenderStatusTest, EachLifeOfAProcessHasItsRow) {
+  Status status = ServingStatus();
+  admin::v1::Process& process = *status.mutable_processes(0);
+  process.set_incarnation(3);
+  process.set_restarts(1);
+  process.set_last_exit("killed by SIGSEGV");
+  process.set_last_exit_incarnation(1);
+  process.mutable_successor()->set_incarnation(4);
+  process.mutable_successor()->set_pid(850);
+  process.mutable_successor()->set_step("starting");
+  process.mutable_successor()->set_ends_in_s(29);
+  admin::v1::Retired& retired = *process.add_retired();
+  retired.set_incarnation(2);
+  retired.set_pid(814);
+  retired.set_stage("grace");
+  retired.set_calls_in_flight(2);
+  retired.set_cancel_in_s(600);
+  EXPECT_THAT(RenderStatus(status, kPlainLook), HasSubstr(R"(
+PROCESS    STAGE     PID     UP  INCARNATION  RESTARTS  NOTE
+main       serving   813  3h12m            3         1  incarnation 1: killed by SIGSEGV
+  next     starting  850      -            4         -  ready in 29s at the latest
+  retired  grace     814      -            2         -  2 in flight; ends in 10m at the latest
+reports    serving   820  3h12m            1         0
+)"));
+}
+
+// Two calls, the older one told to leave.
+void AddOldest(Status& status) {
+  for (const bool told : {true, false}) {
+    admin::v1::Call& call = *status.add_oldest_calls();
+    call.set_server("public");
+    call.set_method(told ? "/shop.Prices/Watch" : "/shop.Prices/List");
+    call.set_peer(told ? "[::1]:34886" : "");
+    call.set_age_s(told ? 3725 : 1.25);
+    call.set_told(told);
+  }
+}
+
+TEST(RenderStatusTest, StoppingNamesWhomItWaitsFor) {
+  Status status = StoppingStatus("grace");
+  AddOldest(status);
+  EXPECT_THAT(RenderStatus(status, kPlainLook), testing::EndsWith(R"(
+OLDEST CALLS        PEER         SERVER     AGE  TOLD TO LEAVE
+/shop.Prices/Watch  [::1]:34886  public  1h2m5s  yes
+/shop.Prices/List   -            public    1.3s  no
+)"));
 }
 
 TEST(RenderServersTest, DrainingAndLongNames) {
@@ -353,6 +404,31 @@ TEST(ProgressTest, RedrawsInPlaceOnTerminal) {
   EXPECT_EQ(out.str(), "\x1b[1A\r\x1b[J");
 }
 
+TEST(ProgressTest, NamesTheOldestCallsOnTerminal) {
+  Status status = StoppingStatus("grace");
+  AddOldest(status);
+  const auto lines = ProgressLines(status, kPlainLook);
+  EXPECT_THAT(lines, ElementsAre("grace  18.8s left, 23.8s at most in all", "  public  3 in flight",
+                                 "  OLDEST CALLS        PEER         SERVER     AGE  TOLD TO LEAVE",
+                                 "  /shop.Prices/Watch  [::1]:34886  public  1h2m5s  yes",
+                                 "  /shop.Prices/List   -            public    1.3s  no"));
+  for (int i = 0; i < 20; ++i) *status.add_oldest_calls() = status.oldest_calls(0);
+  EXPECT_EQ(ProgressLines(status, kPlainLook).size(), 8u);
+}
+
+// A name is shown whole; the terminal breaks its line, which must be counted as two.
+TEST(ProgressTest, LinesThatTheTerminalBreaksAreTakenAwayToo) {
+  std::ostringstream out;
+  Progress progress(out, {.width = 60, .colour = true}, true);
+  Status status = StoppingStatus("grace");
+  status.mutable_servers(0)->set_name(std::string(70, 's'));
+  progress.Show(status);
+  EXPECT_THAT(out.str(), HasSubstr(std::string(70, 's')));
+  out.str("");
+  progress.Clear();
+  EXPECT_EQ(out.str(), "\x1b[3A\r\x1b[J");
+}
+
 TEST(ProgressTest, ManyServersStayOnTheScreen) {
   Status status = StoppingStatus("grace");
   for (int i = 0; i < 30; ++i) *status.add_servers() = status.servers(0);
@@ -398,6 +474,76 @@ TEST(ChangesTest, ProcessCrashesAndComesBack) {
   back.mutable_processes(1)->clear_next_start_in_s();
   EXPECT_THAT(Changes(crashed, back), ElementsAre("process reports: incarnation 2, pid 900",
                                                   "process reports: waiting → serving"));
+}
+
+// All that is seen of a replacement, one after another.
+TEST(ChangesTest, ProcessIsReplacedAndTheOldOneEnds) {
+  const Status before = ServingStatus();
+  Status starting = before;
+  admin::v1::Successor& next = *starting.mutable_processes(0)->mutable_successor();
+  next.set_incarnation(2);
+  next.set_step("starting");
+  next.set_by("admin lastcallctl (pid 7, uid 0): load test");
+  EXPECT_THAT(Changes(before, starting),
+              ElementsAre("process main: incarnation 2 is started, asked by admin lastcallctl (pid "
+                          "7, uid 0): load test"));
+  Status settling = starting;
+  settling.mutable_processes(0)->mutable_successor()->set_step("settling");
+  EXPECT_THAT(Changes(starting, settling),
+              ElementsAre("process main: incarnation 2 has taken over, and settles"));
+  Status replaced = before;
+  admin::v1::Process& process = *replaced.mutable_processes(0);
+  process.set_incarnation(2);
+  process.set_pid(900);
+  admin::v1::Retired& retired = *process.add_retired();
+  retired.set_incarnation(1);
+  retired.set_calls_in_flight(1);
+  retired.set_cancel_in_s(600);
+  retired.set_replaced_by("SIGHUP from kill (pid 8, uid 0)");
+  EXPECT_THAT(Changes(settling, replaced),
+              ElementsAre("process main: incarnation 2, pid 900",
+                          "process main: incarnation 1 retires, asked by SIGHUP from kill (pid 8, "
+                          "uid 0): 1 in flight; ends in 10m at the latest"));
+  Status ended = replaced;
+  ended.mutable_processes(0)->clear_retired();
+  EXPECT_THAT(Changes(replaced, ended), ElementsAre("process main: incarnation 1 has ended"));
+  admin::v1::Ended& last = *ended.mutable_processes(0)->mutable_last_retired();
+  last.set_incarnation(1);
+  last.set_outcome("stopped in 1s, 1 call cancelled");
+  EXPECT_THAT(
+      Changes(replaced, ended),
+      ElementsAre("process main: incarnation 1 has ended: stopped in 1s, 1 call cancelled"));
+}
+
+TEST(ChangesTest, SuccessorFails) {
+  Status starting = ServingStatus();
+  starting.mutable_processes(0)->mutable_successor()->set_incarnation(2);
+  EXPECT_THAT(Changes(starting, ServingStatus()),
+              ElementsAre("process main: incarnation 2 has failed"));
+}
+
+TEST(ChangesTest, ReloadSaysWhatItHasChanged) {
+  Status after = ServingStatus();
+  admin::v1::Reload& reload = *after.mutable_last_reload();
+  reload.set_at("2026-11-21T02:18:10.123Z");
+  reload.set_by("SIGHUP from kill (pid 8, uid 0)");
+  EXPECT_THAT(Changes(ServingStatus(), after),
+              ElementsAre("reload, asked by SIGHUP from kill (pid 8, uid 0): nothing has changed"));
+  admin::v1::ConfigChange& change = *reload.add_changes();
+  change.set_sign("~");
+  change.set_what("shutdown");
+  admin::v1::ValueChange& value = *change.add_values();
+  value.set_setting("shutdown.grace");
+  value.set_before("\"20s\"");
+  value.set_after("\"5s\"");
+  EXPECT_THAT(Changes(ServingStatus(), after),
+              ElementsAre("reload, asked by SIGHUP from kill (pid 8, uid 0):", "  ~ shutdown",
+                          R"(      shutdown.grace: "20s" → "5s")", "  shutdown: changed"));
+  EXPECT_THAT(Changes(after, after), IsEmpty());
+  reload.set_refusal("lastcalld.toml:3: unknown key");
+  EXPECT_THAT(Changes(ServingStatus(), after),
+              ElementsAre("reload, asked by SIGHUP from kill (pid 8, uid 0): refused, nothing has "
+                          "changed: lastcalld.toml:3: unknown key"));
 }
 
 TEST(ChangesTest, ProcessFallsSilent) {

@@ -41,6 +41,9 @@ TEST(TextTest, FoldsAtBlanksAndLeavesWordsWhole) {
   EXPECT_EQ(Folded("one two three", "  ", look), "one two three");
   EXPECT_EQ(Folded("cannot reach /run/lastcall/admin.sock by now", "  ", look),
             "cannot reach\n  /run/lastcall/admin.sock\n  by now");
+  // The first line has no indent.
+  EXPECT_EQ(Folded("one two three four fives six", "          ", look),
+            "one two three four\n          fives six");
   EXPECT_EQ(Folded("a line of a pipe is one, however long", "  ", {.width = 20}),
             "a line of a pipe is one, however long");
 }
@@ -54,6 +57,9 @@ TEST(TextTest, TimesAreShort) {
   EXPECT_EQ(Brief(59.97), "1m");
   EXPECT_EQ(Brief(90), "1m30s");
   EXPECT_EQ(Brief(1e10), "infinity");
+  EXPECT_EQ(Steady(3), "3.0s");
+  EXPECT_EQ(Steady(0.25), "0.3s");
+  EXPECT_EQ(Steady(90.4), "1m30s");
   EXPECT_EQ(Coarse(0.25), "250ms");
   EXPECT_EQ(Coarse(59.9), "59s");
   EXPECT_EQ(Coarse(11'533.7), "3h12m");

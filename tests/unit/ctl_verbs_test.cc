@@ -351,12 +351,30 @@ TEST_F(VerbsTest, WatchPrintsEachChange) {
                             FakeAdmin::Send(StoppingStatus("delay")),
                             FakeAdmin::Send(EventOf(CleanReceipt())), FakeAdmin::End()}};
   EXPECT_EQ(Run({"watch"}), kExitDone);
-  EXPECT_EQ(out(), R"(2026-11-21T02:18:10.000Z  serving; 2 processes, 2 servers, 3 calls in flight
+  EXPECT_THAT(
+      out(),
+      StartsWith(R"(2026-11-21T02:18:10.000Z  serving; 2 processes, 2 servers, 3 calls in flight
 2026-11-21T02:18:10.000Z  shutdown asked by SIGTERM from kill (pid 4711, uid 0): grace in 3.8s, )"
-                   R"(cancel in 18.8s, end in 23.8s at the latest
+                 R"(cancel in 18.8s, end in 23.8s at the latest
 2026-11-21T02:18:10.000Z  serving → delay
-2026-11-21T02:18:10.000Z  stopped in 6.21s, every call finished
-)");
+2026-11-21T02:18:10.000Z  stopped
+lastcalld: stopped in 6.21s, every call finished
+
+asked
+)"));
+}
+
+TEST_F(VerbsTest, WatchEndsWithTheReceiptAndItsExitCode) {
+  for (const char* form : {"watch", "--json"}) {
+    StartDaemon().scripts = {{FakeAdmin::Send(ServingStatus()),
+                              FakeAdmin::Send(EventOf(ForcedReceipt())), FakeAdmin::End()}};
+    EXPECT_EQ(Run({"watch", form == std::string("watch") ? "--timeout=1h" : form}), kExitFailed);
+  }
+  StartDaemon().scripts = {{FakeAdmin::Send(ServingStatus()),
+                            FakeAdmin::Send(EventOf(ForcedReceipt())), FakeAdmin::End()}};
+  Run({"watch"});
+  EXPECT_THAT(out(), AllOf(HasSubstr("prices did not return; exit code 4\n"),
+                           HasSubstr("\ncancelled\n"), HasSubstr("\nprocesses\n")));
 }
 
 TEST_F(VerbsTest, WatchAsJsonPrintsOneObjectPerEvent) {
