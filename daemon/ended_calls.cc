@@ -1,5 +1,7 @@
 #include "daemon/ended_calls.h"
 
+#include <algorithm>
+
 #include <lastcall/base/safe_text.h>
 
 namespace lastcall {
@@ -9,6 +11,16 @@ namespace {
 constexpr char kFurtherMethods[] = "(others)";
 
 }  // namespace
+
+worker::v1::Report GoneFrom(const worker::v1::Report& before, const worker::v1::Report& next) {
+  worker::v1::Report gone;
+  for (const worker::v1::ServerReport& server : before.servers()) {
+    const bool stays = std::any_of(next.servers().begin(), next.servers().end(),
+                                   [&](const auto& each) { return each.name() == server.name(); });
+    if (!stays) *gone.add_servers() = server;
+  }
+  return gone;
+}
 
 void EndedCalls::Add(const worker::v1::Report& last) {
   for (const worker::v1::ServerReport& report : last.servers()) {

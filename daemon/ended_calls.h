@@ -12,6 +12,9 @@
 
 namespace lastcall {
 
+// The servers that were in the report before and are in the next no more.
+worker::v1::Report GoneFrom(const worker::v1::Report& before, const worker::v1::Report& next);
+
 class EndedCalls {
  public:
   struct OfServer {

@@ -9,6 +9,7 @@
 #include <lastcall/base/safe_text.h>
 
 #include "daemon/convert.h"
+#include "daemon/ended_calls.h"
 #include "daemon/host_events.h"
 #include "daemon/host_message.h"
 #include "daemon/plugin_message.h"
@@ -52,17 +53,6 @@ worker::v1::Limits ToMessage(const ServerLimits& limits) {
   message.set_keepalive_timeout_s(ToSeconds(limits.keepalive_timeout));
   message.set_handshake_s(ToSeconds(limits.handshake));
   return message;
-}
-
-// The servers that were in the report before and are in the next no more.
-worker::v1::Report GoneFrom(const worker::v1::Report& before, const worker::v1::Report& next) {
-  worker::v1::Report gone;
-  for (const worker::v1::ServerReport& server : before.servers()) {
-    const bool stays = std::any_of(next.servers().begin(), next.servers().end(),
-                                   [&](const auto& each) { return each.name() == server.name(); });
-    if (!stays) *gone.add_servers() = server;
-  }
-  return gone;
 }
 
 }  // namespace
