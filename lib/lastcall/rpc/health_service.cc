@@ -74,6 +74,12 @@ class WatchCall : public std::enable_shared_from_this<WatchCall> {
     Advance();
   }
 
+  void SendAway() {
+    std::lock_guard lock(mutex_);
+    ending_ = std::exchange(sent_away_, true) || last_ != HealthCheckResponse::SERVING;
+    Advance();
+  }
+
   // The last status, if there is a newer one, then the end.
   void End() {
     std::lock_guard lock(mutex_);
@@ -116,6 +122,7 @@ class WatchCall : public std::enable_shared_from_this<WatchCall> {
   HealthBoard::Subscription subscription_;  // null: not begun, or closed
   bool busy_ = false;
   bool closed_ = false;
+  bool sent_away_ = false;
   bool ending_ = false;
   bool written_ = false;
   HealthCheckResponse::ServingStatus last_ = HealthCheckResponse::UNKNOWN;
@@ -161,6 +168,10 @@ class HealthService::Core {
     AwaitList();
     AwaitWatch();
     thread_ = std::thread([this] { Run(); });
+  }
+
+  void SendAway() {
+    for (const auto& watch : Living()) watch->SendAway();
   }
 
   void EndStreams() {
@@ -280,6 +291,7 @@ HealthService::HealthService(HealthBoard& board, std::function<void()> on_idle)
 HealthService::~HealthService() { core_->Stop(); }
 void HealthService::Register(grpc::ServerBuilder& builder) { core_->Register(builder); }
 void HealthService::Start() { core_->Start(); }
+void HealthService::SendAway() { core_->SendAway(); }
 void HealthService::EndStreams() { core_->EndStreams(); }
 int64_t HealthService::in_flight() const { return core_->in_flight(); }
 void HealthService::Stop() { core_->Stop(); }

@@ -20,9 +20,12 @@ class HealthService {
 
   void Register(grpc::ServerBuilder& builder);
   void Start();  // after BuildAndStart
+  // Connections have been sent away. A client that has heard it ends its Watch by itself, and takes
+  // one that the server ends for a sick server, though the GOAWAY came first: grpc-go fails its calls.
+  // So a Watch whose client was told SERVING ends the second time, others now; after their last status.
+  void SendAway();
   // Ends every Watch that is there, after its last status. Otherwise they would hold the server's
-  // shutdown. Order: once their connections have been sent away; clients that hear of it the other way
-  // round take the server for a sick one.
+  // shutdown.
   void EndStreams();
   // Checks and Lists that are not answered yet. Threads: any.
   int64_t in_flight() const;

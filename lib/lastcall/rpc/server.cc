@@ -252,7 +252,7 @@ Result<std::unique_ptr<Server>> Server::Build(ServerOptions options, const Clock
                               [&grpc, &calls = server->calls_] {
                                 return calls.in_flight() + grpc.health_service.in_flight();
                               },
-                          .sent_away = [&grpc] { grpc.health_service.EndStreams(); },
+                          .sent_away = [&grpc] { grpc.health_service.SendAway(); },
                           .handshake = options.tls ? kHandshake : Duration::zero()});
   grpc.health_service.Start();
   if (options.listeners.empty()) return server;
