@@ -1,15 +1,17 @@
 // The baseline of call.py and loss.py: some methods of the echo service in a gRPC server without
 // anything around it.
 //
-//   bare_server [ADDRESS]
+//   bare_server [ADDRESS [CONNECTION_AGE_MS]]
 //
-// Prints its port. SIGTERM ends it as gRPC's own documentation says: Shutdown with a deadline.
+// Prints its port. SIGTERM ends it as gRPC's own documentation says: Shutdown with a deadline. With an
+// age, connections are sent away when they have it, give or take a tenth, and may finish their calls.
 #include <grpcpp/grpcpp.h>
 #include <unistd.h>
 
 #include <chrono>
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <thread>
 
 #include "echo.grpc.pb.h"
@@ -30,6 +32,16 @@ class BareEcho final : public Echo::Service {
 
   grpc::Status Slow(grpc::ServerContext*, const SlowRequest* request, EchoReply*) override {
     std::this_thread::sleep_for(std::chrono::milliseconds(request->delay_ms()));
+    return grpc::Status::OK;
+  }
+
+  grpc::Status ServerStream(grpc::ServerContext*, const EchoRequest* request,
+                            grpc::ServerWriter<EchoReply>* out) override {
+    for (int number = 0; number < request->count(); ++number) {
+      if (number > 0)
+        std::this_thread::sleep_for(std::chrono::milliseconds(request->interval_ms()));
+      if (!out->Write(EchoReply())) break;
+    }
     return grpc::Status::OK;
   }
 
@@ -56,6 +68,7 @@ int main(int argc, char** argv) {
   builder.AddListeningPort(argc > 1 ? argv[1] : "127.0.0.1:0", grpc::InsecureServerCredentials(),
                            &port);
   builder.RegisterService(&service);
+  if (argc > 2) builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_MS, std::atoi(argv[2]));
   const auto server = builder.BuildAndStart();
   if (server == nullptr) return 1;
   std::printf("%d\n", port);

@@ -2,7 +2,7 @@
 """Calls lost while servers are replaced under busy callers with default settings.
 
     PYTHONPATH=build/release/python:tests/process LASTCALL_BUILD=build/release \\
-        bench/loss.py [--changes 100] [--callers 16] [--json] [SUBJECT…]
+        bench/loss.py [--changes 100] [--callers 16] [--json] [--shared] [SUBJECT…]
 
 Subjects, each under unary calls of 0 and 3 ms, streams of 20 messages, an open loop, and sparse
 calls of twice as many callers, who do not look at their connections in between:
@@ -12,6 +12,10 @@ calls of twice as many callers, who do not look at their connections in between:
             it then executes in place
   bare      a gRPC C++ server replaced on the same port by Shutdown()        (tcp)
   python    Debian's Python grpcio replaced on the same port by stop(grace)  (tcp)
+  age       a gRPC C++ server that nobody replaces, but that sends its       (tcp)
+            connections away when they are half a second old: what clients lose by themselves
+
+With --shared all callers are on one connection, with unary calls and with streams of the server's.
 
 A connection drain is one connection that meets one change. When none of n is lost, 3/n bounds the
 loss of one drain with a confidence of 95 %.
@@ -34,7 +38,9 @@ from harness import BIN, PLUGINS, Daemon
 from tls_test import Authority
 
 LOADS = [("unary", 0), ("unary", 3), ("stream", 1), ("open", 0), ("sparse", 0)]
+SHARED_LOADS = [("unary", 0), ("unary", 3), ("replies", 1)]
 SPARSE = 2
+AGE_MS = 500
 
 
 class Lastcall:
@@ -52,7 +58,7 @@ class Lastcall:
             authority = Authority(folder, "authority")
             certificate, key = authority.issue("server")
             server["tls"] = {"certificate": str(certificate), "key": str(key)}
-            self.more = [authority.certificate]
+            self.more = ["--ca", authority.certificate]
         self.daemon = Daemon(servers={"public": server}, reload={"settle": "100ms"},
                              log={"level": "info"})
         self.plugins = self.daemon.folder / "plugins"
@@ -94,12 +100,14 @@ class Bare:
 
     more = []
 
+    arguments = []
+
     def __init__(self, *command):
         self.command = list(map(str, command))
 
     def start(self, port):
-        server = subprocess.Popen([*self.command, f"127.0.0.1:{port}"], stdout=subprocess.PIPE,
-                                  text=True)
+        server = subprocess.Popen([*self.command, f"127.0.0.1:{port}", *self.arguments],
+                                  stdout=subprocess.PIPE, text=True)
         return server, int(server.stdout.readline())
 
     def __enter__(self):
@@ -120,13 +128,23 @@ class Bare:
         old.wait()
 
 
-def run(subject, load, call_ms, callers, changes):
+class Aging(Bare):
+    """A server whose connections are sent away one by one, by their age."""
+
+    arguments = [str(AGE_MS)]
+
+    def replace(self):
+        time.sleep(AGE_MS / 1000)
+
+
+def run(subject, load, call_ms, callers, changes, shared):
     """One row of the table."""
     callers *= SPARSE if load == "sparse" else 1
+    connections = 1 if shared else callers
     with subject:
         client = subprocess.Popen(
             list(map(str, (BIN / "loss_client", subject.address(), callers, load, call_ms,
-                           *subject.more))),
+                           "--connections", connections, *subject.more))),
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         client.stdout.readline()  # all are connected
         time.sleep(1)  # of calls that meet no change
@@ -138,7 +156,7 @@ def run(subject, load, call_ms, callers, changes):
             took.append((time.monotonic() - began) * 1000)
             print("end", file=client.stdin, flush=True)
         result = json.loads(client.communicate()[0])
-    result["drains"] = callers * changes
+    result["drains"] = connections * changes
     result["change_ms"] = statistics.median(took)
     return result
 
@@ -148,6 +166,7 @@ def main():
     parser.add_argument("--changes", type=int, default=100)
     parser.add_argument("--callers", type=int, default=16)
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--shared", action="store_true")
     parser.add_argument("subjects", nargs="*", default=["restart", "plugin", "itself", "bare", "python"])
     args = parser.parse_args()
     here = pathlib.Path(__file__).parent
@@ -156,6 +175,7 @@ def main():
                     for transport in ("tcp", "tls", "unix")]
            for change in ("restart", "plugin", "itself")},
         "bare": [("tcp", lambda: Bare(BIN / "bare_server"))],
+        "age": [("tcp", lambda: Aging(BIN / "bare_server"))],
         "python": [("tcp", lambda: Bare("/usr/bin/python3", here / "python_server.py"))],
     }
     if not args.json:
@@ -164,8 +184,8 @@ def main():
     total = collections.Counter()
     for name in args.subjects:
         for transport, make in subjects[name]:
-            for load, call_ms in LOADS:
-                row = run(make(), load, call_ms, args.callers, args.changes)
+            for load, call_ms in SHARED_LOADS if args.shared else LOADS:
+                row = run(make(), load, call_ms, args.callers, args.changes, args.shared)
                 lost = sum(row["lost"].values())
                 total[name, transport, "drains"] += row["drains"]
                 total[name, transport, "lost"] += lost

@@ -1,9 +1,10 @@
 // The busy callers of loss.py: default settings, no retry policy, no wait-for-ready; each has a
-// connection of its own.
+// connection of its own, or they share so many.
 //
-//   loss_client TARGET CALLERS unary|stream|open|sparse CALL_MS [CA]
+//   loss_client TARGET CALLERS unary|stream|replies|open|sparse CALL_MS
+//               [--connections N] [--ca PEM] [--service-config JSON]
 //
-// With CA, the path of a PEM file, over TLS.
+// With --ca over TLS. A stream is one message for one, replies are a stream of the server's.
 // Prints "connected" when all are, and runs until its standard input ends. A line "begin" or "end" on
 // it says that a change of the server begins or is over; calls that lived in between have met it.
 // Prints one JSON object then: calls, calls lost by status, and the latencies of both kinds of calls.
@@ -18,6 +19,7 @@
 #include <iostream>
 #include <map>
 #include <memory>
+#include <optional>
 #include <random>
 #include <sstream>
 #include <string>
@@ -50,19 +52,8 @@ constexpr int kLongestPauseMs = 400;                        // between calls tha
 
 class Caller {
  public:
-  Caller(const std::string& target, std::string kind, int call_ms,
-         const std::shared_ptr<grpc::ChannelCredentials>& credentials)
-      : kind_(std::move(kind)), call_ms_(call_ms) {
-    grpc::ChannelArguments arguments;
-    arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-    channel_ = grpc::CreateCustomChannel(target, credentials, arguments);
-    stub_ = Echo::NewStub(channel_);
-  }
-
-  // The first connection of a fresh client now and then fails, whoever the server is: README.md.
-  void Connect() {
-    channel_->WaitForConnected(std::chrono::system_clock::now() + std::chrono::seconds(10));
-  }
+  Caller(const std::shared_ptr<grpc::Channel>& channel, std::string kind, int call_ms)
+      : kind_(std::move(kind)), call_ms_(call_ms), stub_(Echo::NewStub(channel)) {}
 
   void Run(const std::atomic<bool>& over) {
     auto next = Clock::now();
@@ -79,7 +70,7 @@ class Caller {
         next += kOpenPeriod;
       } else {
         const auto began = Clock::now();
-        Note(began, kind_ == "stream" ? Stream() : Unary());
+        Note(began, kind_ == "stream" ? Stream() : kind_ == "replies" ? Replies() : Unary());
       }
     }
   }
@@ -115,21 +106,70 @@ class Caller {
       std::this_thread::sleep_for(std::chrono::milliseconds(call_ms_));
     }
     stream->WritesDone();
-    const grpc::Status status = stream->Finish();
+    return Complete(stream->Finish(), answered);
+  }
+
+  grpc::Status Replies() {
+    grpc::ClientContext context;
+    EchoRequest request;
+    request.set_count(kMessages);
+    request.set_interval_ms(call_ms_);
+    const auto stream = stub_->ServerStream(&context, request);
+    EchoReply reply;
+    int answered = 0;
+    while (stream->Read(&reply)) ++answered;
+    return Complete(stream->Finish(), answered);
+  }
+
+  static grpc::Status Complete(const grpc::Status& status, int answered) {
     if (!status.ok() || answered == kMessages) return status;
     return {grpc::StatusCode::DATA_LOSS, "answers are missing"};
   }
 
   const std::string kind_;
   const int call_ms_;
-  std::shared_ptr<grpc::Channel> channel_;
-  std::unique_ptr<Echo::Stub> stub_;
+  const std::unique_ptr<Echo::Stub> stub_;
   std::vector<Record> records_;
   std::map<std::string, int> lost_;
 };
 
-std::shared_ptr<grpc::ChannelCredentials> CredentialsBy(const char* ca) {
-  if (ca == nullptr) return grpc::InsecureChannelCredentials();
+struct Options {
+  int connections = 0;  // 0: one for each caller
+  std::string ca;
+  std::string service_config;
+};
+
+std::optional<Options> OptionsOf(int argc, char** argv) {
+  Options options;
+  for (int i = 0; i + 1 < argc; i += 2) {
+    const std::string name = argv[i];
+    if (name == "--connections") {
+      options.connections = std::atoi(argv[i + 1]);
+    } else if (name == "--ca") {
+      options.ca = argv[i + 1];
+    } else if (name == "--service-config") {
+      options.service_config = argv[i + 1];
+    } else {
+      return std::nullopt;
+    }
+  }
+  if (argc % 2 != 0) return std::nullopt;
+  return options;
+}
+
+// The first connection of a fresh client now and then fails, whoever the server is: README.md.
+std::shared_ptr<grpc::Channel> Connect(const std::string& target, const Options& options,
+                                       std::shared_ptr<grpc::ChannelCredentials> credentials) {
+  grpc::ChannelArguments arguments;
+  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  if (!options.service_config.empty()) arguments.SetServiceConfigJSON(options.service_config);
+  auto channel = grpc::CreateCustomChannel(target, std::move(credentials), arguments);
+  channel->WaitForConnected(std::chrono::system_clock::now() + std::chrono::seconds(10));
+  return channel;
+}
+
+std::shared_ptr<grpc::ChannelCredentials> CredentialsBy(const std::string& ca) {
+  if (ca.empty()) return grpc::InsecureChannelCredentials();
   std::ostringstream pem;
   pem << std::ifstream(ca).rdbuf();
   return grpc::SslCredentials({.pem_root_certs = pem.str()});
@@ -148,17 +188,23 @@ void PrintLatencies(const char* name, std::vector<double> ms) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 5 && argc != 6) {
+  const auto options = argc < 5 ? std::nullopt : OptionsOf(argc - 5, argv + 5);
+  if (!options.has_value()) {
     std::fprintf(stderr,
-                 "usage: loss_client TARGET CALLERS unary|stream|open|sparse CALL_MS [CA]\n");
+                 "usage: loss_client TARGET CALLERS unary|stream|replies|open|sparse CALL_MS "
+                 "[--connections N] [--ca PEM] [--service-config JSON]\n");
     return 64;
   }
-  const auto credentials = CredentialsBy(argc == 6 ? argv[5] : nullptr);
+  const auto credentials = CredentialsBy(options->ca);
+  const size_t wanted = std::atoi(argv[2]);
+  std::vector<std::shared_ptr<grpc::Channel>> channels(
+      options->connections > 0 ? options->connections : wanted);
+  for (auto& channel : channels) channel = Connect(argv[1], *options, credentials);
   std::vector<std::unique_ptr<Caller>> callers;
-  for (int i = 0; i < std::atoi(argv[2]); ++i) {
-    callers.push_back(std::make_unique<Caller>(argv[1], argv[3], std::atoi(argv[4]), credentials));
+  for (size_t i = 0; i < wanted; ++i) {
+    callers.push_back(
+        std::make_unique<Caller>(channels[i % channels.size()], argv[3], std::atoi(argv[4])));
   }
-  for (const auto& caller : callers) caller->Connect();
   std::atomic<bool> over{false};
   std::vector<std::thread> threads;
   for (const auto& caller : callers) threads.emplace_back([&] { caller->Run(over); });
