@@ -8,7 +8,6 @@
 namespace lastcall {
 namespace {
 
-
 HostObserver& SilentObserver() {
   static HostObserver silent;  // has no state
   return silent;
