@@ -111,6 +111,8 @@ class CallRegistry {
 
   int64_t in_flight() const { return gate_.in_flight(); }
   uint64_t total() const { return gate_.entered(); }
+  // Calls of the housekeeping that are not over: nobody waits for them, and nothing more is known.
+  std::atomic<int64_t>& housekeeping() { return housekeeping_; }
   Instant last_began() const { return last_began_.load(std::memory_order_relaxed); }
   // Those that were called.
   std::vector<MethodCount> methods() const;
@@ -145,6 +147,7 @@ class CallRegistry {
   const Clock& clock_;
   const Termination termination_;
   Gate gate_;
+  std::atomic<int64_t> housekeeping_{0};
   std::atomic<Instant> last_began_{Instant{}};
   std::atomic<bool> leave_begun_{false};
   std::atomic<bool> leaving_{false};

@@ -1,9 +1,11 @@
 #include "lastcall/rpc/connections.h"
 
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -18,6 +20,11 @@ uint64_t CookieOf(int fd) {
   uint64_t cookie = 0;
   socklen_t size = sizeof(cookie);
   return getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &size) == 0 ? cookie : 0;
+}
+
+uint64_t BytesOf(int fd, unsigned long which) {
+  int bytes = 0;
+  return ioctl(fd, which, &bytes) == 0 && bytes > 0 ? static_cast<uint64_t>(bytes) : 0;
 }
 
 }  // namespace
@@ -102,6 +109,18 @@ Duration Connections::LongestRoundTrip() {
     longest = std::max(longest, Duration(std::chrono::microseconds(info.tcpi_rtt)));
   });
   return longest;
+}
+
+uint64_t Connections::Unread() {
+  uint64_t bytes = 0;
+  ForEachLiving([&](int fd) { bytes += BytesOf(fd, SIOCINQ); });
+  return bytes;
+}
+
+uint64_t Connections::Untaken() {
+  uint64_t bytes = 0;
+  ForEachLiving([&](int fd) { bytes += BytesOf(fd, SIOCOUTQ); });
+  return bytes;
 }
 
 void Connections::Sever() {

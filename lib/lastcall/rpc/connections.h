@@ -32,6 +32,10 @@ class Connections {
   Instant last_added() const;
   // The longest round trip that the kernel measured on one that lives; zero: none did.
   Duration LongestRoundTrip();
+  // What the kernel holds of all living ones, in bytes: what gRPC has not read, and what their peers
+  // have not taken (over TCP their kernels, over unix sockets themselves).
+  uint64_t Unread();
+  uint64_t Untaken();
   // Shuts every living one down in both directions: their clients see a closed connection.
   void Sever();
 

@@ -70,6 +70,27 @@ class Guarded final : public grpc::experimental::Interceptor {
   std::atomic<bool> handed_on_{false};
 };
 
+// One for each call of the housekeeping, which is no work in flight.
+class Counted final : public grpc::experimental::Interceptor {
+ public:
+  explicit Counted(std::atomic<int64_t>& count) : count_(count) {
+    ++count_;
+    handed_on_.store(true, std::memory_order_release);
+  }
+  ~Counted() override {
+    handed_on_.load(std::memory_order_acquire);
+    --count_;
+  }
+  void Intercept(InterceptorBatchMethods* methods) override {
+    handed_on_.load(std::memory_order_acquire);
+    methods->Proceed();
+  }
+
+ private:
+  std::atomic<int64_t>& count_;
+  std::atomic<bool> handed_on_{false};
+};
+
 class Guard final : public grpc::experimental::ServerInterceptorFactoryInterface {
  public:
   Guard(CallRegistry& calls, std::function<void()> refused)
@@ -77,7 +98,7 @@ class Guard final : public grpc::experimental::ServerInterceptorFactoryInterface
 
   grpc::experimental::Interceptor* CreateServerInterceptor(
       grpc::experimental::ServerRpcInfo* info) override {
-    if (IsHousekeeping(info->method())) return nullptr;
+    if (IsHousekeeping(info->method())) return new Counted(calls_.housekeeping());
     return new Guarded(calls_.Begin(info->server_context(), info->method()), info->server_context(),
                        refused_);
   }

@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "lastcall/rpc/own_threads.h"
+
 namespace lastcall {
 namespace {
 
@@ -28,11 +30,21 @@ constexpr Duration kShortSilence = 20ms;
 constexpr Duration kSilence = 100ms;
 constexpr Duration kLongSilence = 6s;
 
-// What gRPC has read has to become a call in flight, on a machine that is busy.
+// How often to look whether the threads have had their turn, and how soon to try again when a client
+// was just saying something.
+constexpr Duration kTurn = 1ms;
+constexpr Duration kPause = 10ms;
+
+// What gRPC has read has to become a call in flight, where nothing tells whether it has.
 constexpr Duration kShortMuted = 20ms;
 constexpr Duration kMuted = 200ms;
 
-// What a dismissed client's GOAWAY has to be written; then its connection is closed.
+// How long a connection is left alone of which something is missing: the rest of a request, or the
+// room for a last word. The longer one is what idle clients take to look at their connections.
+constexpr Duration kShortDoubt = 1s;
+constexpr Duration kDoubt = 6s;
+
+// What a connection that has nothing to write has to be closed; it may be in its handshake still.
 constexpr Duration kShortDismissal = 50ms;
 constexpr Duration kDismissal = 200ms;
 
@@ -131,7 +143,7 @@ class Retirement::Dismissal {
       Ask(now);
     }
     if (busy || now < due_) return;
-    due_ = now + TakeStep();
+    due_ = now + TakeStep(now);
   }
 
  private:
@@ -146,28 +158,69 @@ class Retirement::Dismissal {
 
   void Ask(Instant now) {
     step_ = Step::kAsked;
-    due_ = std::max(now + patience_, young_until_);
+    pause_ = kPause;
+    due_ = now + patience_;
+    doubt_until_ = std::max(due_, young_until_) + (of_.succeeded_ ? kDoubt : kShortDoubt);
   }
 
-  // Returns what it is given to have an effect.
-  Duration TakeStep() {
+  // Returns when the next one is due.
+  Duration TakeStep(Instant now) {
     switch (step_) {
       case Step::kAsked:
-        // What gRPC has read becomes a call in flight; what comes now, nobody has seen.
         of_.lingering_->Mute();
         step_ = Step::kMuted;
-        return of_.succeeded_ ? kMuted : kShortMuted;
+        muted_at_ = now;
+        unread_ = of_.connections_.Unread() > 0;
+        threads_.Begin();
+        return Duration::zero();
       case Step::kMuted:
-        // The last GOAWAY says which calls were seen: none that is not over.
-        grpc_server_cancel_all_calls(of_.server_.c_server());
-        step_ = Step::kSentAway;
-        return of_.succeeded_ ? kDismissal : kShortDismissal;
-      default:
-        // It did not go out, for the peer reads nothing.
-        of_.connections_.Sever();
-        step_ = Step::kCutOff;
-        return kDismissal;
+        return now < doubt_until_ && !unread_ && !Rested(now) ? kTurn : Dismiss(now);
+      default: return CutOff(now);
     }
+  }
+
+  // What gRPC has read, it has seen: every thread that may have had it in hand has had its turn.
+  bool Rested(Instant now) {
+    if (threads_.Rested()) return true;
+    return !threads_.known() && now >= muted_at_ + (of_.succeeded_ ? kMuted : kShortMuted);
+  }
+
+  // Of a call that has begun to arrive gRPC has seen the stream, and the rest may be on its way; what
+  // was unread when it stopped listening, it may be about to read. What comes later, nobody has seen.
+  bool MayHaveCalls(Instant now) const {
+    if (unread_ || of_.options_.in_flight() > 0) return true;
+    if (!of_.options_.seen) return now < young_until_;
+    const Channelz::Count seen = of_.options_.seen();
+    const bool handshakes = seen.connections < of_.connections_.known();
+    return seen.streams > 0 || (handshakes && now < young_until_);
+  }
+
+  Duration Dismiss(Instant now) {
+    if (now < doubt_until_ && MayHaveCalls(now)) {
+      of_.lingering_->Unmute();
+      step_ = Step::kAsked;
+      return pause_ = std::min(2 * pause_, kRepeat);
+    }
+    // The last GOAWAY says which calls were seen: none that is not over.
+    grpc_server_cancel_all_calls(of_.server_.c_server());
+    step_ = Step::kSentAway;
+    moved_at_ = now;
+    threads_.Begin();
+    return kPause;
+  }
+
+  // The last word did not go out. Where there is no room for it the peer has to read first; where there
+  // is, gRPC has had its turn and has not closed the connection, of which it has no call yet.
+  Duration CutOff(Instant now) {
+    const uint64_t untaken = of_.connections_.Untaken();
+    if (std::exchange(untaken_, untaken) != untaken) moved_at_ = now;
+    const bool over = untaken == 0 && threads_.Rested();
+    const Duration longest = over ? (of_.succeeded_ ? kDismissal : kShortDismissal)
+                                  : (of_.succeeded_ ? kDoubt : kShortDoubt);
+    if (now < moved_at_ + longest) return kPause;
+    of_.connections_.Sever();
+    step_ = Step::kCutOff;
+    return kDismissal;
   }
 
   Retirement& of_;
@@ -176,6 +229,14 @@ class Retirement::Dismissal {
   Step step_ = Step::kAsked;
   Instant due_;
   bool busy_ = false;
+  Duration pause_{};
+  Instant doubt_until_;  // from then on nothing more is waited for
+
+  Instant muted_at_;
+  bool unread_ = false;
+  OwnThreads threads_;
+  uint64_t untaken_ = 0;
+  Instant moved_at_;
 };
 
 // Until every connection is gone, or somebody cancels. New calls come on connections alone, so that

@@ -13,6 +13,7 @@
 #include <lastcall/base/clock.h>
 #include <lastcall/event/latch.h>
 #include <lastcall/event/standby.h>
+#include <lastcall/rpc/channelz.h>
 #include <lastcall/rpc/connections.h>
 #include <lastcall/rpc/lingering.h>
 
@@ -32,6 +33,9 @@ class Retirement {
     Duration age{};
     // The calls that are not over. Threads: any.
     std::function<int64_t()> in_flight;
+    // What gRPC has seen of the server's, calls that are in flight and others; empty: it does not
+    // tell.
+    std::function<Channelz::Count()> seen;
     // The connections that gRPC has in hand have been sent away, for good; again when more may have
     // been. In a thread of the retirement.
     std::function<void()> sent_away;

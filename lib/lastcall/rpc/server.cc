@@ -15,6 +15,7 @@
 #include <utility>
 
 #include "lastcall/rpc/acceptor.h"
+#include "lastcall/rpc/channelz.h"
 #include "lastcall/rpc/connections.h"
 #include "lastcall/rpc/goaway.h"
 #include "lastcall/rpc/guard.h"
@@ -148,6 +149,16 @@ void AddMethods(const std::string& service, CallRegistry& calls) {
   }
 }
 
+// Without what nobody waits for.
+std::function<Channelz::Count()> SeenBy(Channelz channelz, CallRegistry& calls) {
+  if (!channelz.known()) return {};
+  return [channelz = std::move(channelz), &calls] {
+    Channelz::Count seen = channelz.Look();
+    seen.streams -= calls.housekeeping();
+    return seen;
+  };
+}
+
 bool IsCallback(const grpc::Service* service) { return service->has_callback_methods(); }
 
 }  // namespace
@@ -226,6 +237,8 @@ Result<std::unique_ptr<Server>> Server::Build(ServerOptions options, const Clock
     grpc.entrances.push_back(builder.experimental().AddExternalConnectionAcceptor(
         grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD, credentials));
   }
+  builder.AddChannelArgument(GRPC_ARG_ENABLE_CHANNELZ, 1);
+  const Channelz::Servers others = Channelz::All();
   grpc.server = builder.BuildAndStart();
   if (grpc.server == nullptr) {
     return Fail(Code::kInternal, "server \"" + options.name +
@@ -252,6 +265,7 @@ Result<std::unique_ptr<Server>> Server::Build(ServerOptions options, const Clock
                               [&grpc, &calls = server->calls_] {
                                 return calls.in_flight() + grpc.health_service.in_flight();
                               },
+                          .seen = SeenBy(Channelz(others), server->calls_),
                           .sent_away = [&grpc] { grpc.health_service.SendAway(); },
                           .handshake = options.tls ? kHandshake : Duration::zero()});
   grpc.health_service.Start();

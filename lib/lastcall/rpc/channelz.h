@@ -1,0 +1,35 @@
+// What gRPC itself counts of a server: a stream from the first bytes of its headers on, long before
+// anybody else hears of a call. By channelz, of the public C API; CONTRIBUTING has more of gRPC's.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <set>
+
+namespace lastcall {
+
+class Channelz {
+ public:
+  using Servers = std::set<intptr_t>;
+  // The servers of this process.
+  static Servers All();
+
+  // Of the servers that have been made since: the one that is meant, and rarely another that was made
+  // meanwhile.
+  explicit Channelz(const Servers& before);
+
+  // False: gRPC counts nothing.
+  bool known() const { return !servers_.empty(); }
+
+  struct Count {
+    size_t connections = 0;  // handshakes are over
+    int64_t streams = 0;     // not over
+  };
+  // Cost: some microseconds for each connection.
+  Count Look() const;
+
+ private:
+  Servers servers_;
+};
+
+}  // namespace lastcall

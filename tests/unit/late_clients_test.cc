@@ -1,0 +1,233 @@
+// Clients that are late, by more than any margin of time would give them: none of what they have begun
+// is lost when their server retires. HTTP/2 by hand, for no client of gRPC's can be held in the middle
+// of a write.
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <linux/sockios.h>
+#include <poll.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <thread>
+
+#include "echo.grpc.pb.h"
+
+#include <lastcall/event/latch.h>
+#include <lastcall/rpc/server.h>
+
+namespace lastcall {
+namespace {
+
+using namespace std::chrono_literals;
+using namespace std::string_literals;
+
+enum FrameKind : uint8_t {
+  kData = 0,
+  kHeaders = 1,
+  kResetStream = 3,
+  kSettings = 4,
+  kPing = 6,
+  kGoaway = 7
+};
+constexpr uint8_t kAck = 1, kEndStream = 1, kEndHeaders = 4;
+constexpr uint32_t kAnyStream = 0x7fffffff;
+
+struct Frame {
+  uint8_t kind = 0;
+  uint8_t flags = 0;
+  uint32_t stream = 0;
+  std::string payload;
+};
+
+uint32_t NumberAt(std::string_view bytes, size_t at, size_t size) {
+  uint32_t number = 0;
+  for (size_t i = 0; i < size; ++i) number = number << 8 | static_cast<uint8_t>(bytes[at + i]);
+  return number;
+}
+
+std::string Bytes(uint32_t number, size_t size) {
+  std::string bytes;
+  for (size_t i = size; i-- > 0;) bytes += static_cast<char>(number >> (8 * i));
+  return bytes;
+}
+
+std::string Wire(const Frame& frame) {
+  return Bytes(static_cast<uint32_t>(frame.payload.size()), 3) + Bytes(frame.kind, 1) +
+         Bytes(frame.flags, 1) + Bytes(frame.stream, 4) + frame.payload;
+}
+
+std::string Header(const std::string& name, const std::string& value) {
+  return "\0"s + Bytes(static_cast<uint32_t>(name.size()), 1) + name +
+         Bytes(static_cast<uint32_t>(value.size()), 1) + value;
+}
+
+std::string RequestHeaders(uint32_t stream) {
+  return Wire({kHeaders, kEndHeaders, stream,
+               Header(":method", "POST") + Header(":scheme", "http") +
+                   Header(":path", "/lastcall.example.Echo/Unary") + Header(":authority", "x") +
+                   Header("te", "trailers") + Header("content-type", "application/grpc")});
+}
+
+// An empty message.
+std::string RequestBody(uint32_t stream) {
+  return Wire({kData, kEndStream, stream, std::string(5, '\0')});
+}
+
+int BytesOf(int fd, unsigned long which) {
+  int bytes = -1;
+  EXPECT_EQ(ioctl(fd, which, &bytes), 0);
+  return bytes;
+}
+
+// A client, and the server's end of its connection.
+class LateClient {
+ public:
+  LateClient(int domain, Server& server) {
+    int ends[2];
+    if (domain == AF_UNIX) {
+      EXPECT_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+    } else {
+      auto listener = Listener::Bind(*Address::Parse("127.0.0.1:0"));
+      sockaddr_storage name{};
+      socklen_t size = sizeof(name);
+      getsockname(listener->fd(), reinterpret_cast<sockaddr*>(&name), &size);
+      ends[0] = socket(AF_INET, SOCK_STREAM, 0);
+      EXPECT_EQ(connect(ends[0], reinterpret_cast<sockaddr*>(&name), size), 0);
+      ends[1] = accept(listener->fd(), nullptr, nullptr);
+    }
+    fd_ = UniqueFd(ends[0]);
+    server_ = ends[1];
+    fcntl(server_, F_SETFL, O_NONBLOCK);
+    server.Take(UniqueFd(server_), "late");
+    Send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + Wire({kSettings, 0, 0, ""}));
+    EXPECT_TRUE(Await([](const Frame& each) { return each.kind == kSettings && each.flags == kAck; }));
+  }
+
+  int server() const { return server_; }
+
+  void Send(const std::string& bytes) {
+    ASSERT_EQ(send(fd_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL),
+              static_cast<ssize_t>(bytes.size()));
+  }
+  // Until gRPC has read what was sent.
+  void AwaitRead() const {
+    while (BytesOf(server_, FIONREAD) > 0) std::this_thread::yield();
+  }
+
+  // The first frame that is asked for, of those that have not been looked at. Empty: none came in
+  // time, or the connection is closed.
+  template <class F>
+  std::optional<Frame> Await(F wanted, std::chrono::milliseconds longest = 20s) {
+    for (;;) {
+      std::optional<Frame> frame = Next(longest);
+      if (!frame || wanted(*frame)) return frame;
+    }
+  }
+  bool closed() const { return closed_; }
+
+ private:
+  std::optional<Frame> Next(std::chrono::milliseconds longest) {
+    for (;;) {
+      const size_t size = heard_.size() < 9 ? 9 : 9 + NumberAt(heard_, 0, 3);
+      if (heard_.size() >= 9 && heard_.size() >= size) {
+        Frame frame{static_cast<uint8_t>(heard_[3]), static_cast<uint8_t>(heard_[4]),
+                    NumberAt(heard_, 5, 4), heard_.substr(9, size - 9)};
+        heard_.erase(0, size);
+        return frame;
+      }
+      pollfd one{fd_.get(), POLLIN, 0};
+      if (poll(&one, 1, static_cast<int>(longest.count())) <= 0) return {};
+      char some[4096];
+      const ssize_t got = recv(fd_.get(), some, sizeof(some), 0);
+      closed_ = got <= 0;
+      if (closed_) return {};
+      heard_.append(some, static_cast<size_t>(got));
+    }
+  }
+
+  UniqueFd fd_;
+  int server_ = -1;
+  std::string heard_;
+  bool closed_ = false;
+};
+
+// GOAWAY has the last stream that was seen, or will be, in its first four bytes.
+bool IsLastWord(const Frame& frame) {
+  return frame.kind == kGoaway && NumberAt(frame.payload, 0, 4) != kAnyStream;
+}
+bool IsPing(const Frame& frame) { return frame.kind == kPing && frame.flags == 0; }
+bool IsEndOfCall(const Frame& frame) {
+  return frame.kind == kResetStream || (frame.kind == kHeaders && (frame.flags & kEndStream) != 0);
+}
+
+class EmptyEcho final : public example::Echo::Service {
+  grpc::Status Unary(grpc::ServerContext*, const example::EchoRequest*,
+                     example::EchoReply*) override {
+    return grpc::Status::OK;
+  }
+};
+
+class LateClientTest : public testing::TestWithParam<int> {
+ protected:
+  LateClientTest() {
+    ServerOptions options;
+    options.name = "test";
+    options.services = {&echo_};
+    options.warn = [](const std::string& what) { ADD_FAILURE() << what; };
+    server_ = std::move(*Server::Start(std::move(options), clock_, Termination()));
+  }
+
+  void BeginRetire() {
+    server_->BeginRetire({.heir =
+                              [this](std::vector<UniqueFd> left) {
+                                std::move(left.begin(), left.end(), std::back_inserter(left_));
+                              }},
+                         [this] { retired_.Set(); });
+  }
+
+  const SteadyClock clock_;
+  EmptyEcho echo_;
+  Latch retired_;
+  std::vector<UniqueFd> left_;
+  std::unique_ptr<Server> server_;
+};
+
+// More than anybody is waited for who does not answer.
+constexpr auto kLate = 1s;
+
+// The rest of a request may be late by what a lost segment takes to be sent again, or by what a client
+// must wait for its turn. gRPC has seen the call, though nobody else has.
+TEST_P(LateClientTest, ARequestThatHasBegunToArriveIsAnswered) {
+  LateClient client(GetParam(), *server_);
+  const std::string headers = RequestHeaders(1);
+  client.Send(headers.substr(0, headers.size() / 2));
+  client.AwaitRead();
+  BeginRetire();
+  const auto ping = client.Await(IsPing);
+  ASSERT_TRUE(ping) << "it is asked to leave";
+  const auto cut = client.Await([](const Frame&) { return true; }, kLate);
+  EXPECT_FALSE(cut) << "frame " << int{cut->kind} << " of stream " << cut->stream;
+  EXPECT_FALSE(client.closed());
+  client.Send(headers.substr(headers.size() / 2) + RequestBody(1));
+  const auto answer = client.Await(
+      [](const Frame& each) { return each.kind == kData || IsEndOfCall(each); });
+  ASSERT_TRUE(answer);
+  EXPECT_EQ(int{answer->kind}, kData);
+  client.Send(Wire({kPing, kAck, 0, ping->payload}));
+  const auto last = client.Await(IsLastWord);
+  ASSERT_TRUE(last);
+  EXPECT_EQ(NumberAt(last->payload, 0, 4), 1u) << "it was seen";
+  retired_.Wait();
+}
+
+INSTANTIATE_TEST_SUITE_P(, LateClientTest, testing::Values(AF_INET, AF_UNIX),
+                         [](const auto& param) {
+                           return param.param == AF_INET ? "Tcp" : "Unix";
+                         });
+
+}  // namespace
+}  // namespace lastcall
