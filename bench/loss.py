@@ -2,7 +2,7 @@
 """Calls lost while servers are replaced under busy callers with default settings.
 
     PYTHONPATH=build/release/python:tests/process LASTCALL_BUILD=build/release \\
-        bench/loss.py [--changes 100] [--callers 16] [--json] [--shared] [SUBJECT…]
+        bench/loss.py [--changes 100] [--callers 16] [--json] [--shared] [--starve] [SUBJECT…]
 
 Subjects, each under unary calls of 0 and 3 ms, streams of 20 messages, an open loop, and sparse
 calls of twice as many callers, who do not look at their connections in between:
@@ -17,6 +17,10 @@ calls of twice as many callers, who do not look at their connections in between:
 
 With --shared all callers are on one connection, with unary calls and with streams of the server's.
 
+With --starve (lastcalld's subjects only) six processes compute on one core, where the clients, the
+hosts and the supervisor have to live by turns, a change each; at every tenth change the clients are
+stopped for 2 s in the middle of it.
+
 A connection drain is one connection that meets one change. When none of n is lost, 3/n bounds the
 loss of one drain with a confidence of 95 %.
 """
@@ -26,12 +30,16 @@ import collections
 import contextlib
 import functools
 import json
+import os
 import pathlib
+import random
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 from harness import BIN, PLUGINS, Daemon
@@ -137,7 +145,41 @@ class Aging(Bare):
         time.sleep(AGE_MS / 1000)
 
 
-def run(subject, load, call_ms, callers, changes, shared):
+class Starved:
+    """Who has to share one core with six others who never wait."""
+
+    def __init__(self, client, daemon):
+        self.client, self.daemon, self.turns = client, daemon, 0
+        self.all = sorted(os.sched_getaffinity(0))
+
+    def __enter__(self):
+        self.burners = [subprocess.Popen(["taskset", "-c", str(self.all[-1]), sys.executable,
+                                          "-c", "while True: pass"]) for _ in range(6)]
+        return self
+
+    def __exit__(self, *_):
+        for burner in self.burners:
+            burner.kill()
+            burner.wait()
+
+    def turn(self):
+        kinds = [[self.client.pid], self.daemon.hosts(), [self.daemon.pid]]
+        for number, pids in enumerate(kinds):
+            cores = self.all[-1:] if number == self.turns % len(kinds) else self.all
+            for pid in pids:  # one that goes meanwhile needs none
+                subprocess.run(["taskset", "-acp", ",".join(map(str, cores)), str(pid)],
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.turns += 1
+        if self.turns % 10 == 5:
+            threading.Timer(random.uniform(0, 0.4), self.stop).start()
+
+    def stop(self):
+        self.client.send_signal(signal.SIGSTOP)
+        time.sleep(2)
+        self.client.send_signal(signal.SIGCONT)
+
+
+def run(subject, load, call_ms, callers, changes, shared, starve=False):
     """One row of the table."""
     callers *= SPARSE if load == "sparse" else 1
     connections = 1 if shared else callers
@@ -149,12 +191,15 @@ def run(subject, load, call_ms, callers, changes, shared):
         client.stdout.readline()  # all are connected
         time.sleep(1)  # of calls that meet no change
         took = []
-        for _ in range(changes):
-            print("begin", file=client.stdin, flush=True)
-            began = time.monotonic()
-            subject.replace()
-            took.append((time.monotonic() - began) * 1000)
-            print("end", file=client.stdin, flush=True)
+        with Starved(client, subject.daemon) if starve else contextlib.nullcontext() as starved:
+            for _ in range(changes):
+                if starved:
+                    starved.turn()
+                print("begin", file=client.stdin, flush=True)
+                began = time.monotonic()
+                subject.replace()
+                took.append((time.monotonic() - began) * 1000)
+                print("end", file=client.stdin, flush=True)
         result = json.loads(client.communicate()[0])
     result["drains"] = connections * changes
     result["change_ms"] = statistics.median(took)
@@ -167,6 +212,7 @@ def main():
     parser.add_argument("--callers", type=int, default=16)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--shared", action="store_true")
+    parser.add_argument("--starve", action="store_true")
     parser.add_argument("subjects", nargs="*", default=["restart", "plugin", "itself", "bare", "python"])
     args = parser.parse_args()
     here = pathlib.Path(__file__).parent
@@ -185,7 +231,8 @@ def main():
     for name in args.subjects:
         for transport, make in subjects[name]:
             for load, call_ms in SHARED_LOADS if args.shared else LOADS:
-                row = run(make(), load, call_ms, args.callers, args.changes, args.shared)
+                row = run(make(), load, call_ms, args.callers, args.changes, args.shared,
+                          args.starve)
                 lost = sum(row["lost"].values())
                 total[name, transport, "drains"] += row["drains"]
                 total[name, transport, "lost"] += lost

@@ -104,7 +104,8 @@ class LateClient {
     fcntl(server_, F_SETFL, O_NONBLOCK);
     server.Take(UniqueFd(server_), "late");
     Send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + Wire({kSettings, 0, 0, ""}));
-    EXPECT_TRUE(Await([](const Frame& each) { return each.kind == kSettings && each.flags == kAck; }));
+    EXPECT_TRUE(
+        Await([](const Frame& each) { return each.kind == kSettings && each.flags == kAck; }));
   }
 
   int server() const { return server_; }
@@ -128,6 +129,11 @@ class LateClient {
     }
   }
   bool closed() const { return closed_; }
+  // Whether the other end writes nothing more, though there may be something to read.
+  bool AwaitEnd(std::chrono::milliseconds longest) {
+    pollfd one{fd_.get(), POLLRDHUP, 0};
+    return poll(&one, 1, static_cast<int>(longest.count())) > 0;
+  }
 
  private:
   std::optional<Frame> Next(std::chrono::milliseconds longest) {
@@ -171,9 +177,9 @@ class EmptyEcho final : public example::Echo::Service {
   }
 };
 
-class LateClientTest : public testing::TestWithParam<int> {
+class LateReaderTest : public testing::Test {
  protected:
-  LateClientTest() {
+  LateReaderTest() {
     ServerOptions options;
     options.name = "test";
     options.services = {&echo_};
@@ -196,6 +202,8 @@ class LateClientTest : public testing::TestWithParam<int> {
   std::unique_ptr<Server> server_;
 };
 
+class LateClientTest : public LateReaderTest, public testing::WithParamInterface<int> {};
+
 // More than anybody is waited for who does not answer.
 constexpr auto kLate = 1s;
 
@@ -213,8 +221,8 @@ TEST_P(LateClientTest, ARequestThatHasBegunToArriveIsAnswered) {
   EXPECT_FALSE(cut) << "frame " << int{cut->kind} << " of stream " << cut->stream;
   EXPECT_FALSE(client.closed());
   client.Send(headers.substr(headers.size() / 2) + RequestBody(1));
-  const auto answer = client.Await(
-      [](const Frame& each) { return each.kind == kData || IsEndOfCall(each); });
+  const auto answer =
+      client.Await([](const Frame& each) { return each.kind == kData || IsEndOfCall(each); });
   ASSERT_TRUE(answer);
   EXPECT_EQ(int{answer->kind}, kData);
   client.Send(Wire({kPing, kAck, 0, ping->payload}));
@@ -224,10 +232,35 @@ TEST_P(LateClientTest, ARequestThatHasBegunToArriveIsAnswered) {
   retired_.Wait();
 }
 
+// Over unix sockets the writer knows what the reader has taken, so that the room can be used up.
+TEST_F(LateReaderTest, WhoHasNotReadYetIsNotCutOff) {
+  LateClient client(AF_UNIX, *server_);
+  int room = 8192;
+  ASSERT_EQ(setsockopt(client.server(), SOL_SOCKET, SO_SNDBUF, &room, sizeof(room)), 0);
+  socklen_t size = sizeof(room);
+  ASSERT_EQ(getsockopt(client.server(), SOL_SOCKET, SO_SNDBUF, &room, &size), 0);
+  uint32_t calls = 0;
+  for (; BytesOf(client.server(), SIOCOUTQ) < room; ++calls) {
+    client.Send(RequestHeaders(2 * calls + 1) + RequestBody(2 * calls + 1));
+    while (server_->calls().total() <= calls || server_->calls().in_flight() > 0) {
+      std::this_thread::yield();
+    }
+  }
+  BeginRetire();
+  EXPECT_FALSE(client.AwaitEnd(kLate));
+  for (uint32_t i = 0; i < calls; ++i) {
+    const auto end = client.Await(IsEndOfCall);
+    ASSERT_TRUE(end) << i;
+    EXPECT_EQ(int{end->kind}, kHeaders) << i;
+  }
+  const auto last = client.Await(IsLastWord);
+  ASSERT_TRUE(last);
+  EXPECT_EQ(NumberAt(last->payload, 0, 4), 2 * calls - 1);
+  retired_.Wait();
+}
+
 INSTANTIATE_TEST_SUITE_P(, LateClientTest, testing::Values(AF_INET, AF_UNIX),
-                         [](const auto& param) {
-                           return param.param == AF_INET ? "Tcp" : "Unix";
-                         });
+                         [](const auto& param) { return param.param == AF_INET ? "Tcp" : "Unix"; });
 
 }  // namespace
 }  // namespace lastcall

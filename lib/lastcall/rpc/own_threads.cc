@@ -10,6 +10,7 @@
 #include <cstring>
 #include <ctime>
 #include <string>
+#include <utility>
 
 #include "lastcall/base/unique_fd.h"
 
@@ -37,20 +38,22 @@ const char* Find(const char* text, const char* key) {
 
 void OwnThreads::Begin() {
   rounds_ = 0;
-  before_ = Look();
-  known_ = !before_.empty();
+  auto now = Look();
+  known_ = now.has_value();
+  if (known_) before_ = std::move(*now);
 }
 
 bool OwnThreads::Rested() {
   while (known_ && rounds_ < kRounds) {
-    const Threads now = Look();
+    auto now = Look();
+    known_ = now.has_value();
+    if (!known_) break;
     std::erase_if(before_, [&](const auto& one) {
-      const auto found = now.find(one.first);
-      return found == now.end() || CameToAnEnd(one.second, found->second);
+      const auto found = now->find(one.first);
+      return found == now->end() || CameToAnEnd(one.second, found->second);
     });
-    known_ = !now.empty();
     if (!before_.empty()) return false;
-    before_ = now;
+    before_ = std::move(*now);
     ++rounds_;
   }
   return known_;
@@ -62,10 +65,10 @@ bool OwnThreads::CameToAnEnd(const Thread& before, const Thread& now) {
 
 // A thread that was woken does not sleep, though it may not have run yet. One that waits for a disk
 // or for memory has something in hand.
-OwnThreads::Threads OwnThreads::Look() {
-  Threads threads;
+std::optional<OwnThreads::Threads> OwnThreads::Look() {
   DIR* const folder = opendir("/proc/self/task");
-  if (folder == nullptr) return threads;
+  if (folder == nullptr) return {};
+  std::optional<Threads> threads(std::in_place);
   while (const dirent* const entry = readdir(folder)) {
     const pid_t thread = std::atoi(entry->d_name);
     if (thread == 0 || thread == gettid()) continue;
@@ -77,11 +80,11 @@ OwnThreads::Threads OwnThreads::Look() {
     const char* const state = Find(text.data(), "\nState:\t");
     const char* const slept = Find(text.data(), "\nvoluntary_ctxt_switches:\t");
     if (state == nullptr || slept == nullptr) {
-      threads.clear();
+      threads.reset();
       break;
     }
-    threads[thread] = {*state == 'S' || *state == 'Z' || *state == 'X',
-                       std::strtoull(slept, nullptr, 10), RanFor(thread)};
+    (*threads)[thread] = {*state == 'S' || *state == 'Z' || *state == 'X',
+                          std::strtoull(slept, nullptr, 10), RanFor(thread)};
   }
   closedir(folder);
   return threads;

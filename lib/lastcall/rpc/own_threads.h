@@ -10,6 +10,7 @@
 #include <sys/types.h>
 
 #include <map>
+#include <optional>
 
 #include <lastcall/base/clock.h>
 
@@ -37,7 +38,8 @@ class OwnThreads {
   };
   using Threads = std::map<pid_t, Thread>;
 
-  static Threads Look();
+  // Empty: proc(5) does not say.
+  static std::optional<Threads> Look();
   static bool CameToAnEnd(const Thread& before, const Thread& now);
 
   bool known_ = false;
