@@ -19,7 +19,7 @@ With --shared all callers are on one connection, with unary calls and with strea
 
 With --starve (lastcalld's subjects only) six processes compute on one core, where the clients, the
 hosts and the supervisor have to live by turns, a change each; at every tenth change the clients are
-stopped for 2 s in the middle of it.
+stopped for 2 s in the middle of it, and the next changes come meanwhile.
 
 A connection drain is one connection that meets one change. When none of n is lost, 3/n bounds the
 loss of one drain with a confidence of 95 %.
@@ -67,7 +67,7 @@ class Lastcall:
             certificate, key = authority.issue("server")
             server["tls"] = {"certificate": str(certificate), "key": str(key)}
             self.more = ["--ca", authority.certificate]
-        self.daemon = Daemon(servers={"public": server}, reload={"settle": "100ms"},
+        self.daemon = Daemon(servers={"public": server}, reload={"settle": "100ms", "keep": 20},
                              log={"level": "info"})
         self.plugins = self.daemon.folder / "plugins"
         self.plugins.mkdir()

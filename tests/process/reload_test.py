@@ -16,6 +16,7 @@ import echo_pb2_grpc
 from clients import PATIENCE, SLACK, Busy, Health, wait_until
 from echo_pb2 import EchoRequest
 from harness import BIN, PLUGINS, Daemon
+from hostile_peers import END_HEADERS, GOAWAY, HEADERS, Peer, frame, request
 
 FAILED, NO_SUCH_NAME, REFUSED = 1, 4, 5
 SETTLE = 0.3
@@ -235,7 +236,8 @@ class ChangeTest(ReloadTest):
     def test_idle_clients_find_their_way(self):
         # gRPC's idle clients look at their connections every 5 s alone: their next call may be the
         # first to meet what has happened meanwhile, at any moment.
-        with self.daemon() as daemon:
+        with self.daemon() as daemon, Peer(daemon.address(kind="unix")) as late:
+            late.acknowledge()
             clients = [(kind, after, echo_pb2_grpc.EchoStub(daemon.channel(kind=kind)))
                        for after in (0, 0, 0, 0.01, 0.1, 0.3, 1, 2, 4, 5.9, 6, 6.1, 6.5, 8)
                        for kind in ("tcp", "unix")]
@@ -249,6 +251,11 @@ class ChangeTest(ReloadTest):
                 time.sleep(max(0, began + after - time.monotonic()))
                 with self.subTest(kind=kind, after=after):
                     self.assertEqual(echo.Unary(EchoRequest(text="after"), timeout=10).text, "after")
+            # One that was held up for longer than that has not been given up either.
+            call = request("/lastcall.example.Echo/Unary")
+            self.assertTrue(late.send(frame(HEADERS, END_HEADERS, 1, call)))
+            last_word = frame(GOAWAY, 0, 0, bytes(4))  # it knows of no call
+            self.assertIn(last_word[3:], late.wait_closed())
 
     def test_large_messages_and_a_slow_reader(self):
         limits = {"public": {"limits": {"message": "32MiB"}}}

@@ -5,14 +5,16 @@ import os
 import pathlib
 import signal
 import socket
+import ssl
 import subprocess
 import tempfile
+import time
 import unittest
 
 import grpc
 
 import echo_pb2_grpc
-from clients import Busy, Health, wait_until
+from clients import SLACK, Busy, Health, wait_until
 from echo_pb2 import EchoRequest, SlowRequest
 from harness import BIN, Daemon, run
 
@@ -118,6 +120,29 @@ class TlsTest(unittest.TestCase):
             daemon.ctl("reload", check=True)
             self.try_all(self.channel(daemon, client=alice))
             self.refused(self.channel(daemon, client=bob))
+
+    def test_a_replacement_waits_for_handshakes_and_for_nobody_else(self):
+        with self.daemon() as daemon:
+            echo = echo_pb2_grpc.EchoStub(self.channel(daemon))
+            echo.Unary(EchoRequest(text="then idle"), timeout=10)
+            host, port = daemon.address().rsplit(":", 1)
+            for late in (True, False):
+                with self.subTest(late=late), contextlib.ExitStack() as stack:
+                    (old,) = daemon.hosts()
+                    if late:
+                        silent = stack.enter_context(socket.create_connection((host, int(port))))
+                        wait_until(lambda: daemon.server().connections == 2, "both are there")
+                    began = time.monotonic()
+                    daemon.ctl("restart", "main", check=True)
+                    if late:
+                        time.sleep(max(0, began + 2 - time.monotonic()))
+                        self.assertIn(old, daemon.hosts())
+                        context = ssl.create_default_context(cafile=self.authority.certificate)
+                        context.set_alpn_protocols(["h2"])
+                        stack.enter_context(context.wrap_socket(silent, server_hostname="localhost"))
+                    wait_until(lambda: old not in daemon.hosts(), "the old one is gone")
+                    self.assertLess(time.monotonic() - began, (3 if late else 1) + SLACK)
+                    self.assertEqual(echo.Unary(EchoRequest(text="x"), timeout=10).text, "x")
 
     def test_handshakes_that_fail_do_not_fill_the_log(self):
         floods = 500
