@@ -1,5 +1,5 @@
 // What gRPC itself counts of a server: a stream from the first bytes of its headers on, long before
-// anybody else hears of a call. By channelz, of the public C API; CONTRIBUTING has more of gRPC's.
+// anybody else hears of a call. By channelz, which is public C API and on by default.
 #pragma once
 
 #include <cstddef>
