@@ -19,6 +19,8 @@
 #include <lastcall/event/latch.h>
 #include <lastcall/rpc/server.h>
 
+#include "suspended_thread.h"
+
 namespace lastcall {
 namespace {
 
@@ -65,11 +67,12 @@ std::string Header(const std::string& name, const std::string& value) {
          Bytes(static_cast<uint32_t>(value.size()), 1) + value;
 }
 
-std::string RequestHeaders(uint32_t stream) {
+std::string RequestHeaders(uint32_t stream,
+                           const std::string& method = "/lastcall.example.Echo/Unary") {
   return Wire({kHeaders, kEndHeaders, stream,
-               Header(":method", "POST") + Header(":scheme", "http") +
-                   Header(":path", "/lastcall.example.Echo/Unary") + Header(":authority", "x") +
-                   Header("te", "trailers") + Header("content-type", "application/grpc")});
+               Header(":method", "POST") + Header(":scheme", "http") + Header(":path", method) +
+                   Header(":authority", "x") + Header("te", "trailers") +
+                   Header("content-type", "application/grpc")});
 }
 
 // An empty message.
@@ -177,12 +180,13 @@ class EmptyEcho final : public example::Echo::Service {
   }
 };
 
-class LateReaderTest : public testing::Test {
+class LateTest : public testing::Test {
  protected:
-  LateReaderTest() {
+  LateTest() {
     ServerOptions options;
     options.name = "test";
     options.services = {&echo_};
+    options.reflection = true;
     options.warn = [](const std::string& what) { ADD_FAILURE() << what; };
     server_ = std::move(*Server::Start(std::move(options), clock_, Termination()));
   }
@@ -202,7 +206,7 @@ class LateReaderTest : public testing::Test {
   std::unique_ptr<Server> server_;
 };
 
-class LateClientTest : public LateReaderTest, public testing::WithParamInterface<int> {};
+class LateClientTest : public LateTest, public testing::WithParamInterface<int> {};
 
 // More than anybody is waited for who does not answer.
 constexpr auto kLate = 1s;
@@ -233,7 +237,7 @@ TEST_P(LateClientTest, ARequestThatHasBegunToArriveIsAnswered) {
 }
 
 // Over unix sockets the writer knows what the reader has taken, so that the room can be used up.
-TEST_F(LateReaderTest, WhoHasNotReadYetIsNotCutOff) {
+TEST_F(LateTest, WhoHasNotReadYetIsNotCutOff) {
   LateClient client(AF_UNIX, *server_);
   int room = 8192;
   ASSERT_EQ(setsockopt(client.server(), SOL_SOCKET, SO_SNDBUF, &room, sizeof(room)), 0);
@@ -256,6 +260,29 @@ TEST_F(LateReaderTest, WhoHasNotReadYetIsNotCutOff) {
   const auto last = client.Await(IsLastWord);
   ASSERT_TRUE(last);
   EXPECT_EQ(NumberAt(last->payload, 0, 4), 2 * calls - 1);
+  retired_.Wait();
+}
+
+// It may have what a client sent in hand.
+TEST_F(LateTest, NobodyIsDismissedBeforeEveryThreadHasHadItsTurn) {
+  LateClient client(AF_UNIX, *server_);
+  SuspendedThread suspended;
+  BeginRetire();
+  EXPECT_FALSE(client.Await(IsLastWord, kLate));
+  EXPECT_FALSE(client.closed());
+  suspended.Resume();
+  EXPECT_TRUE(client.Await(IsLastWord));
+  retired_.Wait();
+}
+
+// gRPC counts it as it does a call.
+TEST_F(LateTest, AStreamOfTheHousekeepingHoldsNothing) {
+  LateClient client(AF_UNIX, *server_);
+  client.Send(RequestHeaders(1, "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"));
+  client.AwaitRead();
+  BeginRetire();
+  EXPECT_TRUE(client.Await(IsLastWord, 4s))
+      << "not once what may be half a request has had its time";
   retired_.Wait();
 }
 
