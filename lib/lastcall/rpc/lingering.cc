@@ -25,6 +25,11 @@
 namespace lastcall {
 namespace {
 
+// How long after the last word our side of a connection is shut: a client that has read everything
+// closes by itself before, and one that owes the answer to a PING sends it (nginx takes a complete
+// response for broken where the end comes first).
+constexpr Duration kBeforeFin = std::chrono::milliseconds(20);
+
 // How long a client has to close its side after it was told everything.
 constexpr auto kLongest = std::chrono::seconds(1);
 
@@ -202,7 +207,7 @@ void Lingering::Unmute() {
   }
 }
 
-bool Lingering::Shutdown(int fd) { return connections_.Has(fd) && RawShutdown(fd, SHUT_WR) == 0; }
+bool Lingering::Shutdown(int fd) { return connections_.Has(fd); }
 
 bool Lingering::Close(int fd) {
   {
@@ -210,8 +215,9 @@ bool Lingering::Close(int fd) {
     if (!connections_.Forget(fd)) return false;
     // gRPC reuses its record of a descriptor that it has closed, so no event may reach it any more.
     for (const Epoll& epoll : epolls_) epoll_ctl(epoll.fd, EPOLL_CTL_DEL, fd, nullptr);
-    RawShutdown(fd, SHUT_WR);
-    arrived_.push_back({UniqueFd(fd), After(std::chrono::steady_clock::now(), longest_)});
+    const Instant now = std::chrono::steady_clock::now();
+    const Instant until = After(now, longest_);
+    arrived_.push_back({UniqueFd(fd), until, std::min(until, After(now, kBeforeFin))});
   }
   eventfd_write(wake_.get(), 1);
   closed_();
@@ -229,12 +235,17 @@ void Lingering::Run() {
     }
     const Instant now = std::chrono::steady_clock::now();
     std::erase_if(guests, [](const Guest& guest) { return !Drop(guest.fd.get()); });
+    for (Guest& guest : guests) {
+      if (guest.fin_at > now) continue;
+      RawShutdown(guest.fd.get(), SHUT_WR);
+      guest.fin_at = kNever;
+    }
     PassOn(guests, now);
     Instant next = kNever;
     std::vector<pollfd> watched{{wake_.get(), POLLIN, 0}};
     for (const Guest& guest : guests) {
       watched.push_back({guest.fd.get(), POLLIN, 0});
-      next = std::min(next, guest.until);
+      next = std::min({next, guest.until, guest.fin_at});
     }
     {
       std::lock_guard lock(mutex_);

@@ -61,6 +61,7 @@ class Lingering {
   struct Guest {
     UniqueFd fd;
     Instant until;
+    Instant fin_at;  // when our side is shut; kNever: it is
   };
   // What an epoll instance was told of a descriptor.
   struct Registration {
