@@ -24,17 +24,25 @@ bool Events::HandedOver(Deadline by) {
 }
 
 bool Events::Follow(Event& event) {
+  const bool begins = !std::exchange(heard_, heard_ || event.has_value());
+  if (!event && begins && event.error().code == Code::kUnavailable) {
+    // Another build was on its way already, perhaps.
+    auto client = session_.Reconnect();
+    return client && Begin(std::move(*client));
+  }
   if (!event || !*event || !(*event)->has_handover()) return false;
-  stream_.reset();  // before its client
-  client_.reset();
   // Waits in the socket's queue until the other build listens.
   auto client = session_.Connect();
-  if (!client) {
-    event = tl::unexpected(client.error());
-    return false;
-  }
-  client_.emplace(std::move(*client));
+  if (client) return Begin(std::move(*client));
+  event = tl::unexpected(client.error());
+  return false;
+}
+
+bool Events::Begin(AdminClient client) {
+  stream_.reset();  // before its client
+  client_.emplace(std::move(client));
   stream_.emplace(client_->Watch());
+  heard_ = false;
   return true;
 }
 

@@ -27,10 +27,12 @@ class Events {
 
   // Connects again when `event` says so. True: it did.
   bool Follow(Event& event);
+  bool Begin(AdminClient client);
 
   Session& session_;
   std::optional<AdminClient> client_;
   std::optional<WatchStream> stream_;  // of that client
+  bool heard_ = false;                 // there was an event of that stream
   std::optional<Event> kept_;
 };
 

@@ -71,9 +71,11 @@ admin::v1::ShutdownRequest ShutdownRequestOf(const Options& options) {
   return request;
 }
 
-int AskForPlan(Session& session, AdminClient& client) {
+int AskForPlan(Session& session) {
   const Options& options = session.options();
-  const auto reply = client.Shutdown(ShutdownRequestOf(options), session.AnswerBy());
+  const auto reply = session.Ask([&](AdminClient& client) {
+    return client.Shutdown(ShutdownRequestOf(options), session.AnswerBy());
+  });
   if (!reply) return session.Fail(reply.error());
   if (options.json) {
     session.out() << WithKind("Plan", ToJson(*reply)) << "\n";
@@ -209,16 +211,16 @@ int RunWatch(Session& session) {
 }
 
 int RunShutdown(Session& session) {
+  if (session.options().dry_run || !session.options().wait) return AskForPlan(session);
   auto client = session.Connect();
   if (!client) return session.Fail(client.error());
-  if (session.options().dry_run || !session.options().wait) return AskForPlan(session, *client);
   Events events(session, std::move(*client));
   // The first snapshot proves that the stream is there before the daemon is told to stop: an idle
   // one stops within milliseconds.
   const auto first = events.Next(session.AnswerBy());
   if (!first && first.error().code == Code::kResourceExhausted) {
     // Too many watch already. That must keep nobody from stopping it.
-    const int asked = AskForPlan(session, events.client());
+    const int asked = AskForPlan(session);
     return asked != kExitDone
                ? asked
                : session.Fail(kExitTimedOut,

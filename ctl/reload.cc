@@ -162,31 +162,29 @@ std::vector<std::string> DescribeReload(const ConfigChanges& changes,
 }
 
 int RunReload(Session& session) {
-  auto client = session.Connect();
-  if (!client) return session.Fail(client.error());
   admin::v1::ReloadRequest request;
   request.set_dry_run(session.options().dry_run);
   request.set_wait(session.options().wait);
   request.set_reason(session.options().reason);
-  auto reply = client->Reload(request, By(session));
+  const auto ask = [&](AdminClient& client) { return client.Reload(request, By(session)); };
+  auto reply = session.Ask(ask);
   // Another build of the daemon takes over, and goes on with it.
   while (reply && reply->continues() != 0 && session.options().wait) {
     request.set_continues(reply->continues());
-    auto again = session.Connect();
-    if (!again) return session.Fail(again.error());
-    reply = again->Reload(request, By(session));
+    reply = session.Ask(ask);
   }
   return Show(session, reply, "Reload");
 }
 
 int RunRestart(Session& session) {
-  auto client = session.Connect();
-  if (!client) return session.Fail(client.error());
   admin::v1::RestartRequest request;
   request.set_process(session.options().process);
   request.set_wait(session.options().wait);
   request.set_reason(session.options().reason);
-  return Show(session, client->Restart(request, By(session)), "Restart");
+  return Show(session, session.Ask([&](AdminClient& client) {
+    return client.Restart(request, By(session));
+  }),
+              "Restart");
 }
 
 }  // namespace lastcall

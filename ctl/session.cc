@@ -9,6 +9,10 @@ namespace {
 
 constexpr Duration kAnswerTime = std::chrono::seconds(5);
 
+// A daemon executes another build once, or it ends connections for another reason (too many of them).
+constexpr int kMaxReconnects = 3;
+constexpr Duration kReconnect = std::chrono::milliseconds(20);
+
 }  // namespace
 
 Session::Session(const Options& options, const World& world)
@@ -25,12 +29,24 @@ tl::expected<AdminClient, int> Session::TryConnect() {
   socket_ = FindSocket(options_.socket);
   auto connection = ConnectTo(socket_.path, AnswerBy().Remaining(clock().Now()));
   if (!connection) return tl::unexpected(connection.error());
+  daemon_ = ListenerOf(*connection);
   return AdminClient(std::move(*connection), clock());
 }
 
 Result<AdminClient> Session::Connect() {
   auto client = TryConnect();
   if (!client) return tl::unexpected(ExplainConnect(socket_, client.error()));
+  return std::move(*client);
+}
+
+std::optional<AdminClient> Session::Reconnect() {
+  const pid_t before = daemon_;
+  if (before == 0 || reconnects_ == kMaxReconnects) return std::nullopt;
+  ++reconnects_;
+  Pause(kReconnect);
+  // Waits in the socket's queue until the other build listens.
+  auto client = TryConnect();
+  if (!client || daemon_ != before) return std::nullopt;
   return std::move(*client);
 }
 

@@ -4,8 +4,12 @@
 #include <lastcall/base/clock.h>
 #include <lastcall/base/result.h>
 
+#include <sys/types.h>
+
 #include <functional>
+#include <optional>
 #include <ostream>
+#include <type_traits>
 
 #include "client.h"
 #include "exit_code.h"
@@ -50,6 +54,25 @@ class Session {
   // errno on failure.
   tl::expected<AdminClient, int> TryConnect();
   Result<AdminClient> Connect();
+  // To the daemon that the last connection was to and that has ended it, if it is still there: it has
+  // executed another build of itself, and its process is the same. Nothing: it is gone, or has done
+  // this a few times already, for it has another reason.
+  std::optional<AdminClient> Reconnect();
+
+  // Connects and asks. What a daemon refuses on its way to another build of itself it has not begun
+  // (kUnavailable), and the other build is asked.
+  template <class Question>
+  auto Ask(Question question) -> std::invoke_result_t<Question, AdminClient&> {
+    auto client = Connect();
+    if (!client) return tl::unexpected(client.error());
+    auto reply = question(*client);
+    while (!reply && reply.error().code == Code::kUnavailable) {
+      auto again = Reconnect();
+      if (!again) return reply;
+      reply = question(*again);
+    }
+    return reply;
+  }
 
   // Says what is wrong on stderr. The exit code that belongs to it.
   int Fail(const Error& error);
@@ -60,6 +83,8 @@ class Session {
   World world_;
   SocketPath socket_;
   Deadline end_;
+  pid_t daemon_ = 0;  // that the last connection was to; 0: not known
+  int reconnects_ = 0;
 };
 
 }  // namespace lastcall

@@ -85,6 +85,13 @@ tl::expected<UniqueFd, int> ConnectTo(const std::string& path, Duration patience
   return fd;
 }
 
+pid_t ListenerOf(const UniqueFd& connection) {
+  ucred credentials{};  // as they were at listen(2)
+  socklen_t size = sizeof(credentials);
+  getsockopt(connection.get(), SOL_SOCKET, SO_PEERCRED, &credentials, &size);
+  return credentials.pid;
+}
+
 Error ExplainConnect(const SocketPath& socket, int errno_value) {
   const bool denied = errno_value == EACCES || errno_value == EPERM;
   const Code code = denied                  ? Code::kPermissionDenied

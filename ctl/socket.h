@@ -5,6 +5,8 @@
 #include <lastcall/base/result.h>
 #include <lastcall/base/unique_fd.h>
 
+#include <sys/types.h>
+
 #include <string>
 
 namespace lastcall {
@@ -22,6 +24,9 @@ SocketPath FindSocket(const std::string& given);
 // Blocks: while the daemon's queue of connections is full, at most `patience`.
 // Fails: with connect(2)'s errno; EAGAIN after `patience`.
 tl::expected<UniqueFd, int> ConnectTo(const std::string& path, Duration patience);
+
+// The process that listens at the other end; 0: the kernel does not say (another pid namespace).
+pid_t ListenerOf(const UniqueFd& connection);
 
 // For people: what that errno means here, and what to do about it.
 Error ExplainConnect(const SocketPath& socket, int errno_value);

@@ -22,18 +22,15 @@ std::vector<std::string> NamesOf(const Status& status) {
 
 template <class Reply>
 Result<Reply> Ask(Session& session, Result<Reply> (AdminClient::*question)(Deadline)) {
-  auto client = session.Connect();
-  if (!client) return tl::unexpected(client.error());
-  return ((*client).*question)(session.AnswerBy());
+  return session.Ask([&](AdminClient& client) { return (client.*question)(session.AnswerBy()); });
 }
 
 template <class Request, class Reply>
 Result<Reply> Ask(Session& session,
                   Result<Reply> (AdminClient::*question)(const Request&, Deadline),
                   const Request& request) {
-  auto client = session.Connect();
-  if (!client) return tl::unexpected(client.error());
-  return ((*client).*question)(request, session.AnswerBy());
+  return session.Ask(
+      [&](AdminClient& client) { return (client.*question)(request, session.AnswerBy()); });
 }
 
 int RunStatus(Session& session) {

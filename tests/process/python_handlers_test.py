@@ -141,7 +141,7 @@ class HandlersTest(unittest.TestCase):
     def test_a_handler_that_passes_the_signal_on_to_the_lifecycles_does_not_go_round(self):
         for way in ("faulthandler.register", "register"):
             with self.subTest(way), Program(in_block(f"""
-                {way}(signal.SIGTERM, chain=True)
+                {way}(signal.SIGTERM, chain=True, all_threads=False)  # others run meanwhile
                 signal.signal(signal.SIGHUP, hear)  # the lifecycle looks at all of its signals
             """, WAIT)) as program:
                 self.expect_heard(program)

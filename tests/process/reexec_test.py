@@ -217,6 +217,29 @@ class TakesOverTest(unittest.TestCase):
             self.assertEqual([said for code, said in outcomes if code != 0], [])
             self.assertEqual(daemon.builds_taken(), 1)
 
+    def test_every_verb_is_answered_through_two_in_a_row(self):
+        verbs = (("status",), ("servers",), ("config",), ("version",), ("log-level", "debug"),
+                 ("drain", "public"), ("undrain", "public"), ("shutdown", "--dry-run"),
+                 ("wait", "serving"))
+        with Installed() as daemon:
+            outcomes, over = [], threading.Event()
+
+            def ask(verb):
+                while not over.is_set():
+                    done = daemon.ctl(*verb)
+                    outcomes.append((verb, done.returncode, done.stderr))
+            threads = [threading.Thread(target=ask, args=(verb,)) for verb in verbs]
+            for thread in threads:
+                thread.start()
+            for _ in range(2):
+                daemon.upgrade()
+                self.assertEqual(daemon.reload()[0], 0)
+            over.set()
+            for thread in threads:
+                thread.join()
+            self.assertEqual([each for each in outcomes if each[1] != 0], [])
+            self.assertEqual(daemon.builds_taken(), 2)
+
     def test_sighup(self):
         with Installed() as daemon:
             daemon.upgrade()

@@ -509,10 +509,40 @@ TEST_F(VerbsTest, FrozenDaemonTimesOut) {
 
 TEST_F(VerbsTest, DaemonThatHangsUpIsUnreachable) {
   const SilentSocket silent(socket_);
-  std::thread hang_up([&] { UniqueFd(::accept(silent.fd(), nullptr, nullptr)); });
+  std::thread hang_up([&] {  // again and again, for the same process is asked again
+    for (int i = 0; i < 4; ++i) UniqueFd(::accept(silent.fd(), nullptr, nullptr));
+  });
   EXPECT_EQ(Run({"status"}), kExitUnreachable);
   EXPECT_THAT(err(), StartsWith("lastcallctl: the connection to lastcalld broke: "));
   hang_up.join();
+}
+
+// As one that executes another build of itself does: the process is the same.
+TEST_F(VerbsTest, DaemonThatGivesWayIsAskedAgain) {
+  for (const auto& verb : std::vector<std::vector<const char*>>{
+           {"status"}, {"version"}, {"drain", "public"}, {"config"}, {"shutdown", "--dry-run"}}) {
+    const SilentSocket before(socket_);
+    std::thread give_way([&] {
+      const UniqueFd refused(::accept(before.fd(), nullptr, nullptr));
+      unlink(socket_.c_str());
+      StartDaemon();
+    });
+    EXPECT_EQ(Run(verb), kExitDone) << verb.front() << ": " << err();
+    give_way.join();
+    daemon_.reset();
+  }
+}
+
+TEST_F(VerbsTest, WatchBeginsAgainWithTheDaemonThatTookOver) {
+  const SilentSocket before(socket_);
+  std::thread give_way([&] {
+    const UniqueFd refused(::accept(before.fd(), nullptr, nullptr));
+    unlink(socket_.c_str());
+    StartDaemon();
+    daemon_->scripts = {{FakeAdmin::Send(EventOf(CleanReceipt())), FakeAdmin::End()}};
+  });
+  EXPECT_EQ(Run({"watch"}), kExitDone) << err();
+  give_way.join();
 }
 
 }  // namespace
