@@ -7,23 +7,25 @@ import unittest
 
 from google.protobuf.wrappers_pb2 import StringValue
 
-from clients import Health
+from clients import Health, wait_until
 from harness import Daemon
 from hostile_peers import (DATA, END_HEADERS, END_STREAM, HEADERS, INITIAL_WINDOW, PREFACE,
                            RST_STREAM, SETTINGS, WINDOW_UPDATE, Peer, frame, message, request)
+from reflection_pb2 import ServerReflectionRequest
 
 GOAWAY = 7
 SERVING = b"\0\0\0\0\2\x08\x01"
 
 
 class HealthPeer(Peer):
-    """A connection with one call of the health service, on stream 1."""
+    """A connection with one call of the health service, or of another, on stream 1."""
 
-    def __init__(self, address, method, settings=b""):
+    def __init__(self, address, method, settings=b"", service="grpc.health.v1.Health",
+                 asked=StringValue(), flags=END_STREAM):  # an empty message
         super().__init__(address, hello=False)
         self.send(PREFACE + frame(SETTINGS, payload=settings) +
-                  frame(HEADERS, END_HEADERS, 1, request("/grpc.health.v1.Health/" + method)) +
-                  frame(DATA, END_STREAM, 1, message(StringValue())))  # an empty message
+                  frame(HEADERS, END_HEADERS, 1, request(f"/{service}/{method}")) +
+                  frame(DATA, flags, 1, message(asked)))
         self._heard = b""
 
     def frame(self):
@@ -107,6 +109,22 @@ class HealthTest(unittest.TestCase):
             self.assertEqual(payload, SERVING)
             _, (kind, _, _, _) = peer.until(ends)
             self.assertEqual(kind, HEADERS)
+
+    def test_a_question_of_reflection_that_was_read_is_answered(self):
+        no_window = struct.pack(">HI", INITIAL_WINDOW, 0)
+        with self.daemon() as daemon, \
+                HealthPeer(daemon.address(), "ServerReflectionInfo", settings=no_window,
+                           service="grpc.reflection.v1alpha.ServerReflection", flags=0,
+                           asked=ServerReflectionRequest(list_services="*")) as peer:
+            peer.until(lambda kind, flags, stream, _: kind == HEADERS)  # its answer is begun
+            daemon.ctl("restart", "main", check=True)
+            peer.until(lambda kind, flags, stream, _: kind == GOAWAY)
+            self.assertTrue(peer.is_quiet(4))  # longer than an idle stream is waited for
+            peer.send(frame(WINDOW_UPDATE, 0, 1, struct.pack(">I", 10_000)))
+            _, (_, _, _, payload) = peer.until(lambda kind, flags, stream, _: kind == DATA)
+            self.assertIn(b"lastcall.example.Echo", payload)
+            # The stream itself is no work: nobody ends it, and it holds nothing.
+            wait_until(lambda: not daemon.process_status().retired, "the old one has ended")
 
 
 if __name__ == "__main__":

@@ -160,7 +160,10 @@ CallInfo LiveCall::info() const {
 
 CallRegistry::CallRegistry(const Clock& clock, Termination termination,
                            std::function<void()> on_idle)
-    : clock_(clock), termination_(std::move(termination)), gate_(std::move(on_idle)) {}
+    : clock_(clock),
+      termination_(std::move(termination)),
+      gate_(on_idle),
+      questions_(std::move(on_idle)) {}
 
 CallRegistry::~CallRegistry() = default;
 

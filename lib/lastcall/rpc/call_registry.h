@@ -113,13 +113,18 @@ class CallRegistry {
   uint64_t total() const { return gate_.entered(); }
   // Calls of the housekeeping that are not over: nobody waits for them, and nothing more is known.
   std::atomic<int64_t>& housekeeping() { return housekeeping_; }
+  // Of those, the questions of reflection that were read and not answered yet: they are waited for.
+  Gate& questions() { return questions_; }
   Instant last_began() const { return last_began_.load(std::memory_order_relaxed); }
   // Those that were called.
   std::vector<MethodCount> methods() const;
   // Oldest first, `limit` at most.
   std::vector<CallInfo> Calls(size_t limit) const;
 
-  void WatchIdle() { gate_.Watch(); }
+  void WatchIdle() {
+    gate_.Watch();
+    questions_.Watch();
+  }
   // Tells the calls to leave, as `spread` has it while the plan moves; those that begin once that has
   // begun are told at once. Does not block. Once.
   void BeginLeave(LeaveSpread spread);
@@ -148,6 +153,7 @@ class CallRegistry {
   const Termination termination_;
   Gate gate_;
   std::atomic<int64_t> housekeeping_{0};
+  Gate questions_;
   std::atomic<Instant> last_began_{Instant{}};
   std::atomic<bool> leave_begun_{false};
   std::atomic<bool> leaving_{false};

@@ -19,6 +19,8 @@ pid_t HandlerThread(const grpc::ServerContextBase* context) {
   return id;
 }
 
+constexpr std::string_view kReflection = "/grpc.reflection.";
+
 // What gRPC answers to a synchronous call when its quota has no thread for the handler.
 constexpr std::string_view kNoThread = "Server Threadpool Exhausted";
 
@@ -70,24 +72,42 @@ class Guarded final : public grpc::experimental::Interceptor {
   std::atomic<bool> handed_on_{false};
 };
 
-// One for each call of the housekeeping, which is no work in flight.
+// One for each call of the housekeeping, which is no work in flight; but a question of reflection that
+// was read is, until it is answered.
 class Counted final : public grpc::experimental::Interceptor {
  public:
-  explicit Counted(std::atomic<int64_t>& count) : count_(count) {
-    ++count_;
+  Counted(CallRegistry& calls, bool reflection) : calls_(calls), reflection_(reflection) {
+    ++calls_.housekeeping();
     handed_on_.store(true, std::memory_order_release);
   }
   ~Counted() override {
     handed_on_.load(std::memory_order_acquire);
-    --count_;
+    Answered();
+    --calls_.housekeeping();
   }
   void Intercept(InterceptorBatchMethods* methods) override {
     handed_on_.load(std::memory_order_acquire);
+    if (reflection_) {
+      if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::POST_SEND_MESSAGE)) {
+        Answered();
+      }
+      if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::POST_RECV_MESSAGE) &&
+          methods->GetRecvMessage() != nullptr && !std::exchange(asked_, true)) {
+        calls_.questions().Enter();
+      }
+    }
+    handed_on_.store(true, std::memory_order_release);
     methods->Proceed();
   }
 
  private:
-  std::atomic<int64_t>& count_;
+  void Answered() {
+    if (std::exchange(asked_, false)) calls_.questions().Leave();
+  }
+
+  CallRegistry& calls_;
+  const bool reflection_;
+  bool asked_ = false;
   std::atomic<bool> handed_on_{false};
 };
 
@@ -98,7 +118,9 @@ class Guard final : public grpc::experimental::ServerInterceptorFactoryInterface
 
   grpc::experimental::Interceptor* CreateServerInterceptor(
       grpc::experimental::ServerRpcInfo* info) override {
-    if (IsHousekeeping(info->method())) return new Counted(calls_.housekeeping());
+    if (IsHousekeeping(info->method())) {
+      return new Counted(calls_, std::string_view(info->method()).starts_with(kReflection));
+    }
     return new Guarded(calls_.Begin(info->server_context(), info->method()), info->server_context(),
                        refused_);
   }
@@ -111,7 +133,7 @@ class Guard final : public grpc::experimental::ServerInterceptorFactoryInterface
 }  // namespace
 
 bool IsHousekeeping(std::string_view method) {
-  return method.starts_with("/grpc.health.v1.Health/") || method.starts_with("/grpc.reflection.");
+  return method.starts_with("/grpc.health.v1.Health/") || method.starts_with(kReflection);
 }
 
 std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface> MakeGuard(

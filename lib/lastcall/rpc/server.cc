@@ -263,7 +263,8 @@ Result<std::unique_ptr<Server>> Server::Build(ServerOptions options, const Clock
                           .age = options.age.value_or(kAge),
                           .in_flight =
                               [&grpc, &calls = server->calls_] {
-                                return calls.in_flight() + grpc.health_service.in_flight();
+                                return calls.in_flight() + calls.questions().in_flight() +
+                                       grpc.health_service.in_flight();
                               },
                           .seen = SeenBy(Channelz(others), server->calls_),
                           .sent_away = [&grpc] { grpc.health_service.SendAway(); },
