@@ -16,11 +16,15 @@ Events::Event Events::Next(Deadline by) {
 }
 
 bool Events::HandedOver(Deadline by) {
-  if (kept_) return false;
-  Event event = stream_->Next(by);
-  if (Follow(event)) return true;
-  kept_ = std::move(event);
-  return false;
+  while (true) {
+    Event event = stream_->Next(by);
+    if (Follow(event)) return true;
+    kept_ = std::move(event);
+    // What came before it is no answer: a daemon that gives way says its status once more.
+    const bool goes_on =
+        *kept_ && **kept_ && (**kept_)->has_status() && (**kept_)->status().stage() == "serving";
+    if (!goes_on) return false;
+  }
 }
 
 bool Events::Follow(Event& event) {

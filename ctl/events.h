@@ -15,8 +15,8 @@ class Events {
 
   // As WatchStream::Next, but for handovers, which are followed.
   Result<std::optional<admin::v1::WatchEvent>> Next(Deadline by);
-  // Whether another build has taken over since the last Next. Blocks: until that, another event (it
-  // is kept) or `by`.
+  // Whether another build has taken over since the last Next. Blocks: until that, the sign that it will
+  // not (the last event is kept) or `by`.
   bool HandedOver(Deadline by);
 
   // The connection that the events come from.

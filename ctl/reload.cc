@@ -177,14 +177,14 @@ int RunReload(Session& session) {
 }
 
 int RunRestart(Session& session) {
+  // Once: it may have begun where its connection breaks.
+  auto client = session.Connect();
+  if (!client) return session.Fail(client.error());
   admin::v1::RestartRequest request;
   request.set_process(session.options().process);
   request.set_wait(session.options().wait);
   request.set_reason(session.options().reason);
-  return Show(session, session.Ask([&](AdminClient& client) {
-    return client.Restart(request, By(session));
-  }),
-              "Restart");
+  return Show(session, client->Restart(request, By(session)), "Restart");
 }
 
 }  // namespace lastcall

@@ -59,8 +59,8 @@ class Session {
   // this a few times already, for it has another reason.
   std::optional<AdminClient> Reconnect();
 
-  // Connects and asks. What a daemon refuses on its way to another build of itself it has not begun
-  // (kUnavailable), and the other build is asked.
+  // Connects and asks; where the daemon gives way to another build of itself meanwhile (kUnavailable),
+  // that one too. So nothing that must not be done twice.
   template <class Question>
   auto Ask(Question question) -> std::invoke_result_t<Question, AdminClient&> {
     auto client = Connect();

@@ -167,6 +167,8 @@ class Daemon final : private SupervisorObserver, private AdminBackend, private H
   Result<bool> Mend(const ServerConfig& server, Bound& bound);
   bool ServeAgain(const std::string& process);
   void LookAgainAtSockets();
+  bool Has(const Supervisor::State& state, const HostProcess* host,
+           const std::string& address) const;
   void BeginEndListening(const std::set<std::shared_ptr<const Listener>>& sockets,
                          Duration last_call);
   void EndListening();

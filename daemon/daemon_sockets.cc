@@ -12,38 +12,73 @@ namespace {
 // How long until it looks again at what could not be mended now.
 constexpr auto kLookAgain = std::chrono::seconds(5);
 
+// While a stop has not come to its grace.
+bool AcceptsInDelay(const Supervisor::State& state, const Life& life) {
+  const bool taken_over = state.successor && state.successor->took_over;
+  const Life& accepting = taken_over ? *state.successor : static_cast<const Life&>(state);
+  const bool lives = life.phase == Phase::kRunning || life.phase == Phase::kStopping;
+  return &life == &accepting && lives && life.stage < Stage::kGrace;
+}
+
+// One that ends without having been asked to is started again.
+bool GoesOn(const Supervisor::State& state, const Life& life) {
+  switch (life.phase) {
+    case Phase::kStarting:
+    case Phase::kRunning:
+    case Phase::kWaiting: return true;
+    case Phase::kStopping: return &life == &state && !state.removed;
+    case Phase::kDown: return &life == &state && state.stays_down && !state.removed;
+  }
+  return false;
+}
+
 }  // namespace
 
-// In a stop nobody will. Otherwise another process may have taken the address over, or be about to.
+// Another process may have taken the address over, or be about to, or come back to it. In a stop it is
+// whoever accepts there and has not come to grace itself: by `quiet` one does before the other.
 bool Daemon::WillBeServed(const std::string& address, const HostProcess& leaving) const {
-  if (IsStopping(supervisor_->stage())) return false;
-  bool served = false;
+  const bool stopping = IsStopping(supervisor_->stage());
   for (const Supervisor::State& state : supervisor_->members()) {
+    bool serves = false;
     ForEachLife(state, [&](const Life& life) {
-      const bool serves = life.phase == Phase::kStarting || life.phase == Phase::kRunning ||
-                          life.phase == Phase::kWaiting;
       const auto* host = static_cast<const HostProcess*>(life.process.get());
-      served = served || (serves && host != nullptr && host != &leaving &&
-                          host->addresses().contains(address));
+      const bool counts = stopping ? AcceptsInDelay(state, life) : GoesOn(state, life);
+      serves = serves || (counts && host != &leaving && Has(state, host, address));
     });
+    if (serves) return true;
   }
-  if (served || !attempt_ || !attempt_->candidate) return served;
-  for (const auto& listener : AllOf(attempt_->candidate->sockets)) {
-    served = served || listener->address() == address;
+  if (stopping || !attempt_ || !attempt_->candidate) return false;
+  const auto sockets = AllOf(attempt_->candidate->sockets);
+  return std::any_of(sockets.begin(), sockets.end(),
+                     [&](const auto& listener) { return listener->address() == address; });
+}
+
+// One that has no process, as one does that waits to be started again, goes by its servers' sockets.
+bool Daemon::Has(const Supervisor::State& state, const HostProcess* host,
+                 const std::string& address) const {
+  if (host != nullptr) return host->addresses().contains(address);
+  for (const std::string& server : state.member.servers) {
+    const auto bound = sockets_.find(server);
+    if (bound == sockets_.end()) continue;
+    for (const Bound& one : bound->second) {
+      if (one.listener->address() == address) return true;
+    }
   }
-  return served;
+  return false;
 }
 
 // Of those that are the daemon's own. Hosts take in who waits, for as long as a last call; one that
 // hangs does not.
 void Daemon::BeginEndListening(const std::set<std::shared_ptr<const Listener>>& sockets,
                                Duration last_call) {
+  // A stop came between, and its delay is still served; the rest ends with it.
+  const bool later = supervisor_->stage() == Stage::kDelay;
   for (const auto& listener : sockets) {
     if (!listener->own()) continue;
-    if (!listener->path().name.empty()) listener->HoldOff();
+    if (!later && !listener->path().name.empty()) listener->HoldOff();
     ending_.push_back(listener);
   }
-  if (ending_.empty()) return;
+  if (ending_.empty() || later) return;
   last_call_.expires_after(last_call);
   last_call_.async_wait([this](const boost::system::error_code& error) {
     if (!error) EndListening();

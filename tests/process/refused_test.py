@@ -7,6 +7,9 @@ import socket
 import threading
 import unittest
 
+import grpc
+
+import echo_pb2_grpc
 from clients import Busy, Call, wait_until
 from echo_pb2 import EchoRequest
 from harness import Daemon
@@ -59,6 +62,38 @@ class StopTest(RefusedTest):
             daemon.signal(signal.SIGTERM)
             daemon.wait_log("stage delay")
             self.assertEqual(fresh.Unary(EchoRequest(text="new"), timeout=20).text, "new")
+            daemon.signal(signal.SIGQUIT)
+            daemon.wait()
+
+    def test_who_settles_serves_the_delay_whoever_is_quiet(self):
+        with Daemon(shutdown={"delay": "60s", "quiet": "300ms"}, reload={"settle": "60s"}) as daemon:
+            addresses = self.addresses(daemon)
+            daemon.ctl("restart", "main", "--no-wait", check=True)
+            daemon.wait_log("is ready (incarnation 2)")
+            with Busy(daemon) as busy:  # with the new one, which is not quiet
+                old = daemon.process_status().pid
+                daemon.signal(signal.SIGTERM)
+                wait_until(lambda: not os.path.exists(f"/proc/{old}"), "the old one has ended")
+                for address in addresses:
+                    self.assertIsNone(knock(address))
+                self.assertEqual(daemon.status().stage, "delay")
+            self.assertEqual(busy.failed, [])
+            self.assertEqual(daemon.wait(), 0)
+
+    def test_a_stop_while_another_address_settles(self):
+        with Daemon(shutdown={"delay": "60s"}, reload={"settle": "60s"}) as daemon:
+            before, unix = self.addresses(daemon)
+            path = f"unix:{daemon.folder}/another.sock"
+            daemon.write_config({"public": {"listen": [unix, path]}},
+                                {"shutdown": {"delay": "60s"}, "reload": {"settle": "60s"}})
+            daemon.ctl("reload", "--no-wait", check=True)
+            daemon.wait_log("is ready (incarnation 2)")
+            daemon.signal(signal.SIGTERM)
+            daemon.wait_log("stage delay")
+            for address in (before, unix, path):
+                with grpc.insecure_channel(address) as channel:
+                    echo = echo_pb2_grpc.EchoStub(channel)
+                    self.assertEqual(echo.Unary(EchoRequest(text="new"), timeout=20).text, "new")
             daemon.signal(signal.SIGQUIT)
             daemon.wait()
 

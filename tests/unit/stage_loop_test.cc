@@ -41,6 +41,7 @@ class StageLoopTest : public testing::Test, protected StagePart {
         !IsStopping(change.entered) || loop_->termination().Reached(change.entered);
     said_.push_back(std::string(reached ? "" : "not reached: ") +
                     std::string(Name(change.entered)));
+    if (throw_at_ == change.entered) throw std::runtime_error(std::string(Name(change.entered)));
   }
   void AddTo(Receipt& receipt, bool ran_out) override {
     said_.push_back(ran_out ? "last words" : "counts");
@@ -94,6 +95,7 @@ class StageLoopTest : public testing::Test, protected StagePart {
   Instant last_began_{};
   Instant due_ = kNever;
   std::optional<int> exit_code_;
+  std::optional<Stage> throw_at_;
   std::vector<std::string> said_;
   std::optional<StageLoop> loop_;
 };
@@ -176,6 +178,18 @@ TEST_F(StageLoopTest, AnExceptionEndsTheEventAndNothingElse) {
   EXPECT_TRUE(log_.Said(LogLevel::kError, "internal error: oh\\nno; the process goes on"));
   Ask();
   EXPECT_EQ(loop_->stage(), Stage::kDelay);
+}
+
+TEST_F(StageLoopTest, AnExceptionOfThePartEndsNothingElse) {
+  idle_ = true;
+  Serve();
+  throw_at_ = Stage::kCancel;
+  Signal(SIGINT);
+  EXPECT_EQ(loop_->stage(), Stage::kCancel);
+  loop_->log().Flush();
+  EXPECT_TRUE(log_.Said(LogLevel::kError, "internal error: cancel; the process goes on"));
+  Do([this] { done_ = true; });
+  EXPECT_EQ(loop_->stage(), Stage::kStopped);
 }
 
 TEST_F(StageLoopTest, AnAnnouncementWakesThoseWhoWaitBeforeTheLoopHears) {

@@ -88,13 +88,13 @@ class Program::Loop final : private StagePart {
   const SteadyClock clock_;
   const ProgramOptions options_;
   ProgramObserver& observer_;
-  StageLoop loop_;
   const std::shared_ptr<WorkList> work_ = std::make_shared<WorkList>();
   std::once_flag noted_;
   uint64_t finished_before_ = 0;  // what had finished when the first request came
   uint64_t cancelled_ = 0;
   std::vector<CancelledCall> listed_;  // of those
   bool ended_ = false;
+  StageLoop loop_;  // goes before what a log may still ask for
   std::optional<SignalReader> signals_;
   std::thread thread_;
 };

@@ -65,15 +65,16 @@ Budget StageLoop::FixLengths() {
 void StageLoop::Step() {
   // What has happened is heard before the clock: after a pause of the process both are due.
   const Instant next = std::min({lifecycle_.next_instant(), QuietAt(), part_.due()});
-  if (const auto event = inbox_.TakeUntil(next)) {
-    Run(*event);
-  } else {
-    const Instant now = clock_.Now();
-    if (part_.due() <= now) part_.OnDue();
-    if (QuietAt() <= now) Apply(lifecycle_.Happened(Happening::kWentQuiet, now));
-    Apply(lifecycle_.Advance(now));
-  }
-  LookAtPart();
+  const auto event = inbox_.TakeUntil(next);
+  Run(event ? *event : [this] { OnClock(); });
+  Run([this] { LookAtPart(); });
+}
+
+void StageLoop::OnClock() {
+  const Instant now = clock_.Now();
+  if (part_.due() <= now) part_.OnDue();
+  if (QuietAt() <= now) Apply(lifecycle_.Happened(Happening::kWentQuiet, now));
+  Apply(lifecycle_.Advance(now));
 }
 
 // An exception ends what it concerns. The stages go on, and their instants hold whatever was missed.

@@ -109,6 +109,7 @@ class StageLoop {
   Budget FixLengths();
   Instant QuietAt() const;
   void Run(const std::function<void()>& event);
+  void OnClock();
   void LookAtPart();
   void FirstRequest();
   void Apply(const Lifecycle::Changes& changes);

@@ -259,7 +259,12 @@ void Supervisor::BeginStop() {
       case Phase::kDown: break;
     }
   };
-  for (State& state : members_) ForEachLife(state, stop);
+  for (State& state : members_) {
+    // Where a successor settles, the old one may have addresses that it has not: both serve the delay.
+    const bool paused = state.successor && state.successor->took_over;
+    if (paused && state.phase == Phase::kRunning) state.process->Accept(true);
+    ForEachLife(state, stop);
+  }
 }
 
 bool Supervisor::AllAtLeast(Stage stage) const {
