@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -311,6 +312,22 @@ TEST(TcpListenerTest, ListensAgainAfterAShutdownWhoeverSharesIt) {
     EXPECT_EQ(Connect(AF_INET, PortOf(*listener)), 0);
     EXPECT_GE(UniqueFd(accept4(shared.get(), nullptr, nullptr, SOCK_CLOEXEC)).get(), 0);
   }
+}
+
+TEST(TcpListenerTest, WhoeverWasHeldOffIsNotWhereItListensAgain) {
+  const auto listener = Listener::Bind(Parse("127.0.0.1:0"));
+  ASSERT_TRUE(listener);
+  listener->HoldOff();
+  listener->EndListening();
+  ASSERT_TRUE(listener->ListenAgain());
+  const UniqueFd client(socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  sockaddr_in name{};
+  name.sin_family = AF_INET;
+  name.sin_port = htons(static_cast<in_port_t>(PortOf(*listener)));
+  name.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  connect(client.get(), reinterpret_cast<sockaddr*>(&name), sizeof(name));
+  pollfd queue{listener->fd(), POLLIN, 0};
+  EXPECT_EQ(poll(&queue, 1, 10'000), 1);
 }
 
 }  // namespace

@@ -310,7 +310,8 @@ Listener::Fault Listener::fault() const {
 }
 
 bool Listener::ListenAgain() const {
-  setsockopt(fd_.get(), SOL_SOCKET, SO_DETACH_FILTER, nullptr, 0);  // of HoldOff
+  const int ignored = 0;
+  setsockopt(fd_.get(), SOL_SOCKET, SO_DETACH_FILTER, &ignored, sizeof(ignored));  // of HoldOff
   return KeepPort(fd_.get(), address_) && listen(fd_.get(), kListenBacklog) == 0 &&
          fault() != Fault::kShutDown;
 }
