@@ -142,7 +142,7 @@ class TakesOverTest(unittest.TestCase):
             for echo in clients:
                 echo.Unary(EchoRequest(text="before"), timeout=10)
             daemon.ctl("restart", "main", check=True)
-            wait_until(lambda: len(daemon.hosts()) == 1, "the old host is gone", 3)
+            wait_until(lambda: len(daemon.hosts()) == 1, "the old host is gone", 5)
             wait_until(lambda: daemon.descriptors() >= few + 15, "it has left them behind", 3)
             daemon.upgrade()
             self.assertEqual(daemon.reload()[0], 0)
