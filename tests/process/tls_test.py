@@ -135,7 +135,7 @@ class TlsTest(unittest.TestCase):
                     began = time.monotonic()
                     daemon.ctl("restart", "main", check=True)
                     if late:
-                        time.sleep(max(0, began + 2 - time.monotonic()))
+                        time.sleep(max(0, began + 3 - time.monotonic()))
                         self.assertIn(old, daemon.hosts())
                         context = ssl.create_default_context(cafile=self.authority.certificate)
                         context.set_alpn_protocols(["h2"])
