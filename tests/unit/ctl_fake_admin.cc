@@ -68,6 +68,10 @@ class FakeAdmin::Service final : public Admin::Service {
     }
     *reply = fake_->shutdown_reply;
     Note("Shutdown");
+    if (fake_->shutdowns_refused > 0) {
+      --fake_->shutdowns_refused;
+      return {grpc::StatusCode::UNAVAILABLE, "another build takes over"};
+    }
     return ToGrpc(fake_->error);
   }
 
@@ -155,6 +159,12 @@ FakeAdmin::Step FakeAdmin::Send(const Status& status) {
 FakeAdmin::Step FakeAdmin::Send(const ReceiptEvent& receipt) {
   Step step;
   *step.event.mutable_receipt() = receipt;
+  return step;
+}
+
+FakeAdmin::Step FakeAdmin::GiveWay() {
+  Step step;
+  step.event.mutable_handover();
   return step;
 }
 

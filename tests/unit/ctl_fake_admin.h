@@ -26,6 +26,7 @@ class FakeAdmin {
 
   static Step Send(const admin::v1::Status& status);
   static Step Send(const admin::v1::ReceiptEvent& receipt);
+  static Step GiveWay();  // a handover
   // Until Shutdown was called.
   static Step AwaitShutdown() { return {.kind = Step::Kind::kAwaitShutdown}; }
   // Until the daemon is destroyed.
@@ -47,6 +48,7 @@ class FakeAdmin {
   admin::v1::Version version;
   // One for each Watch in turn; then, or without any, `status` and nothing more.
   std::deque<Script> scripts;
+  int shutdowns_refused = 0;  // the first so many, by one on its way to another build
   // Every call but GetStatus and Watch fails with this unless it is kOk; GetStatus with the other.
   Error error{Code::kOk, ""};
   Error status_error{Code::kOk, ""};

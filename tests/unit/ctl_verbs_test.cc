@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
+#include <algorithm>
 #include <cstring>
 #include <sstream>
 #include <thread>
@@ -531,6 +532,19 @@ TEST_F(VerbsTest, DaemonThatGivesWayIsAskedAgain) {
     give_way.join();
     daemon_.reset();
   }
+}
+
+// It says its status once more before it does.
+TEST_F(VerbsTest, ShutdownIsAskedOfTheBuildThatTookOver) {
+  FakeAdmin& daemon = StartDaemon();
+  daemon.shutdowns_refused = 1;
+  const auto status = FakeAdmin::Send(ServingStatus());
+  daemon.scripts = {
+      {status, FakeAdmin::AwaitShutdown(), status, FakeAdmin::GiveWay(), FakeAdmin::End()},
+      {status, FakeAdmin::Send(EventOf(CleanReceipt())), FakeAdmin::End()}};
+  EXPECT_EQ(Run({"shutdown"}), kExitDone) << err();
+  const auto asked = daemon.asked();
+  EXPECT_EQ(std::count(asked.begin(), asked.end(), "Shutdown"), 2);
 }
 
 TEST_F(VerbsTest, WatchBeginsAgainWithTheDaemonThatTookOver) {
