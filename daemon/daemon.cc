@@ -11,10 +11,10 @@
 
 #include <lastcall/base/safe_text.h>
 #include <lastcall/base/spelling.h>
-#include <lastcall/rpc/acceptor.h>
+#include <lastcall/net/acceptor.h>
 
-#include "daemon/convert.h"
 #include "daemon/receipt_file.h"
+#include "wire/convert.h"
 
 namespace lastcall {
 namespace {

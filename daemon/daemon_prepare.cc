@@ -3,7 +3,7 @@
 #include <utility>
 
 #include "daemon/daemon.h"
-#include "daemon/openssl_thread.h"
+#include "daemon/setup/openssl_thread.h"
 
 namespace lastcall {
 

@@ -3,10 +3,10 @@
 
 #include <utility>
 
-#include "daemon/config_roles.h"
-#include "daemon/convert.h"
+#include "daemon/admin/roles_of.h"
 #include "daemon/daemon.h"
-#include "daemon/saved_state.h"
+#include "daemon/handover/saved_state.h"
+#include "wire/convert.h"
 
 namespace lastcall {
 namespace {

@@ -3,10 +3,10 @@
 #include <utility>
 
 #include <lastcall/base/spelling.h>
-#include <lastcall/rpc/acceptor.h>
+#include <lastcall/net/acceptor.h>
 
-#include "daemon/convert.h"
 #include "daemon/daemon.h"
+#include "wire/convert.h"
 
 namespace lastcall {
 namespace {

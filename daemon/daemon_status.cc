@@ -7,8 +7,8 @@
 
 #include <lastcall/base/safe_text.h>
 
-#include "daemon/convert.h"
 #include "daemon/daemon.h"
+#include "wire/convert.h"
 
 namespace lastcall {
 namespace {

@@ -8,25 +8,25 @@
 #include <filesystem>
 #include <iostream>
 
-#include "daemon/check.h"
-#include "daemon/config.h"
-#include "daemon/convert.h"
+#include "daemon/config/check.h"
+#include "daemon/config/config.h"
 #include "daemon/daemon.h"
 #include "daemon/environment_check.h"
-#include "daemon/grpc_log.h"
-#include "daemon/logging.h"
-#include "daemon/openssl_thread.h"
 #include "daemon/options.h"
 #include "daemon/orphans.h"
-#include "daemon/own_program.h"
 #include "daemon/preliminaries.h"
-#include "daemon/preparation.h"
 #include "daemon/receipt_file.h"
+#include "daemon/reload/trial.h"
+#include "daemon/setup/openssl_thread.h"
+#include "daemon/setup/preparation.h"
 #include "daemon/task_limit.h"
-#include "daemon/trial.h"
+#include "wire/convert.h"
+#include "wire/grpc_log.h"
+#include "wire/logging.h"
 
 #include <lastcall/base/exit_code.h>
 #include <lastcall/base/safe_text.h>
+#include <lastcall/child/own_program.h>
 #include <lastcall/signals/signals.h>
 
 namespace lastcall {

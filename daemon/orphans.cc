@@ -11,7 +11,7 @@
 
 #include <lastcall/base/result.h>
 
-#include "daemon/spawn.h"
+#include <lastcall/child/spawn.h>
 
 namespace lastcall {
 namespace {

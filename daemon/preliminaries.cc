@@ -17,8 +17,6 @@
 namespace lastcall {
 namespace {
 
-// poll(2) counts in int.
-constexpr Duration kLongestPoll = std::chrono::hours(24);
 constexpr int kSignalled = 128;  // as shells say it
 
 // But SIGUSR1, which asks about a daemon, and finds one later.
@@ -56,11 +54,10 @@ Preliminaries::~Preliminaries() {
 
 // False: it is over.
 bool Preliminaries::WaitUntil(Instant by) {
-  const Duration left = Deadline(by).Remaining(clock_.Now());
-  if (left == Duration::zero()) return false;
-  const auto wait = std::chrono::ceil<std::chrono::milliseconds>(std::min(left, kLongestPoll));
+  const int wait = Deadline(by).PollTimeout(clock_.Now());
+  if (wait == 0) return false;
   std::array<pollfd, 2> events{{{pending_.get(), POLLIN, 0}, {posted_.get(), POLLIN, 0}}};
-  if (poll(events.data(), events.size(), static_cast<int>(wait.count())) <= 0) return true;
+  if (poll(events.data(), events.size(), wait) <= 0) return true;
   if (events[0].revents != 0) Hear();
   if (events[1].revents == 0) return true;
   eventfd_t ignored = 0;

@@ -6,7 +6,7 @@
 
 #include <lastcall/base/safe_text.h>
 
-#include "daemon/config.h"
+#include "daemon/config/config.h"
 #include "tests/fuzz/target.h"
 
 namespace {

@@ -6,11 +6,11 @@
 #include <string>
 #include <utility>
 
-#include "daemon/channel.h"
-#include "daemon/convert.h"
-#include "daemon/host_events.h"
+#include "daemon/process/host_events.h"
 #include "tests/fuzz/packets.h"
 #include "tests/fuzz/target.h"
+#include "wire/channel.h"
+#include "wire/convert.h"
 
 #include <lastcall/base/safe_text.h>
 #include <lastcall/testing/fake_clock.h>

@@ -6,11 +6,11 @@
 #include <string>
 #include <utility>
 
-#include "daemon/channel.h"
-#include "daemon/convert.h"
-#include "daemon/plugin_message.h"
 #include "tests/fuzz/packets.h"
 #include "tests/fuzz/target.h"
+#include "wire/channel.h"
+#include "wire/configuration_message.h"
+#include "wire/convert.h"
 
 #include <lastcall/base/safe_text.h>
 #include <lastcall/lifecycle/lifecycle.h>

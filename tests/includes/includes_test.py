@@ -7,6 +7,7 @@ import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 ROOMS = ROOT / "tests/includes/rooms.txt"
+PROGRAMS = {"host": "lastcall-host"}  # directories that a room of the library is called like
 INCLUDE = re.compile(r'^\s*#\s*include\s*[<"]([^">]+)[">]', re.MULTILINE)
 
 
@@ -25,7 +26,7 @@ def room_of(path):
     parts = path.parts
     if parts[:2] == ("lib", "lastcall"):
         return parts[2] if len(parts) > 3 else "plugin"  # <lastcall/plugin.h>
-    return parts[0]
+    return PROGRAMS.get(parts[0], parts[0])
 
 
 def target_of(include, rooms):
@@ -35,8 +36,8 @@ def target_of(include, rooms):
         if len(parts) > 1 and parts[1] in rooms:
             return parts[1]
         return "plugin" if include == "lastcall/plugin.h" else "proto"
-    if parts[0] in ("daemon", "ctl", "python"):
-        return parts[0]
+    if parts[0] in ("daemon", "host", "wire", "ctl", "python"):
+        return PROGRAMS.get(parts[0], parts[0])
     if include.startswith("grpc/health/"):
         return "proto"
     if parts[0] in ("grpc", "grpcpp"):
@@ -46,7 +47,7 @@ def target_of(include, rooms):
 
 def edges(root, rooms):
     """(file, include, from, to) of every include that leaves its room."""
-    for top in ("lib/lastcall", "daemon", "ctl", "python"):
+    for top in ("lib/lastcall", "daemon", "host", "wire", "ctl", "python"):
         for path in sorted((root / top).rglob("*")):
             if path.suffix not in (".h", ".cc"):
                 continue

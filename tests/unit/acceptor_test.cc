@@ -1,5 +1,5 @@
 // Accepting from shared listening sockets: real ones, on the loopback device.
-#include "lastcall/rpc/acceptor.h"
+#include "lastcall/net/acceptor.h"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>

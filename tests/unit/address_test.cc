@@ -1,7 +1,7 @@
 // Addresses: what is understood, what is refused and how, and which two exclude each other.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <lastcall/rpc/address.h>
+#include <lastcall/net/address.h>
 
 namespace lastcall {
 namespace {

@@ -12,8 +12,8 @@
 #include <lastcall/testing/fake_clock.h>
 #include <lastcall/testing/recording_log.h>
 
-#include "daemon/admin_callers.h"
-#include "daemon/roles.h"
+#include "daemon/admin/callers.h"
+#include "daemon/admin/roles.h"
 
 namespace lastcall {
 namespace {

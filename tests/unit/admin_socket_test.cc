@@ -1,5 +1,5 @@
 // One daemon at a time, a stale socket replaced, a lost one made again.
-#include "daemon/admin_socket.h"
+#include "daemon/admin/socket.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,5 +1,5 @@
 // The control channel: messages small and large, descriptors, and a peer that does not behave.
-#include "daemon/channel.h"
+#include "wire/channel.h"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>

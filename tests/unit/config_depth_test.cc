@@ -1,6 +1,6 @@
 // Depth of a TOML text: found before anything calls itself for each level; and what else has a
 // bound.
-#include "daemon/config_depth.h"
+#include "daemon/config/depth.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

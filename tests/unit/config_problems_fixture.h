@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "daemon/config.h"
+#include "daemon/config/config.h"
 #include "temp_folder.h"
 
 namespace lastcall {

@@ -1,5 +1,5 @@
 // What a good configuration becomes: defaults, drop-ins, paths, places, and its own text again.
-#include "daemon/config.h"
+#include "daemon/config/config.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "daemon/config.h"
+#include "daemon/config/config.h"
 #include "temp_folder.h"
 
 namespace lastcall {

@@ -1,5 +1,5 @@
 // Values on their way from process to process and back.
-#include "daemon/convert.h"
+#include "wire/convert.h"
 
 #include <gtest/gtest.h>
 

@@ -1,5 +1,5 @@
 // What a server has served, over the lives of its process.
-#include "daemon/ended_calls.h"
+#include "daemon/process/ended_calls.h"
 
 #include <gtest/gtest.h>
 

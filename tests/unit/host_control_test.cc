@@ -1,5 +1,5 @@
 // The host's end of the control channel, where the supervisor does not read for a while.
-#include "daemon/host_control.h"
+#include "host/control.h"
 
 #include <gtest/gtest.h>
 #include <unistd.h>

@@ -1,13 +1,13 @@
 // How much a host may say, and how it keeps to that.
-#include "daemon/host_message.h"
+#include "wire/host_message.h"
 
 #include <gtest/gtest.h>
 
 #include <chrono>
 #include <string>
 
-#include "daemon/channel.h"
-#include "daemon/host_allowance.h"
+#include "wire/channel.h"
+#include "wire/host_allowance.h"
 
 namespace lastcall {
 namespace {

@@ -7,7 +7,7 @@
 
 #include <string>
 
-#include <lastcall/rpc/listener.h>
+#include <lastcall/net/listener.h>
 
 namespace lastcall {
 

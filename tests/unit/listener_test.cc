@@ -13,7 +13,7 @@
 #include <fstream>
 
 #include <lastcall/lifecycle/cause.h>
-#include <lastcall/rpc/port_holder.h>
+#include <lastcall/net/port_holder.h>
 
 #include "listener_fixture.h"
 

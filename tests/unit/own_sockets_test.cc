@@ -14,7 +14,7 @@
 #include <utility>
 #include <vector>
 
-#include <lastcall/rpc/acceptor.h>
+#include <lastcall/net/acceptor.h>
 #include <lastcall/testing/fake_clock.h>
 
 #include "lastcall/event/latch.h"

@@ -1,5 +1,5 @@
 // RepeatLimit: so many lines of a source in a window, and the rest counted once.
-#include "daemon/repeat_limit.h"
+#include "wire/repeat_limit.h"
 
 #include <gtest/gtest.h>
 

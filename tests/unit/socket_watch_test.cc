@@ -1,5 +1,5 @@
 // What happens to sockets that are watched, on a loop that the test turns.
-#include "daemon/socket_watch.h"
+#include "daemon/setup/socket_watch.h"
 
 #include <gtest/gtest.h>
 #include <sys/socket.h>

@@ -8,7 +8,7 @@
 
 #include <lastcall/event/latch.h>
 
-#include "daemon/user_names.h"
+#include "daemon/admin/user_names.h"
 
 namespace lastcall {
 namespace {

@@ -4,7 +4,7 @@
 
 #include <vector>
 
-#include "daemon/waiting_calls.h"
+#include "daemon/admin/waiting_calls.h"
 
 namespace lastcall {
 namespace {

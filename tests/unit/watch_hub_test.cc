@@ -1,5 +1,5 @@
 // Watchers see the newest status of each stage, then the receipt, then the end.
-#include "daemon/watch_hub.h"
+#include "daemon/admin/watch_hub.h"
 
 #include <gtest/gtest.h>
 #include <unistd.h>

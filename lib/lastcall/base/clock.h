@@ -2,6 +2,7 @@
 // time appears in reports only. Clocks are passed; only main makes a real one.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <string>
 
@@ -48,6 +49,11 @@ class Deadline {
   // Never negative; kForever when there is no deadline.
   Duration Remaining(Instant now) const {
     return at_ == kNever ? kForever : now >= at_ ? Duration::zero() : at_ - now;
+  }
+  // The same for poll(2): rounded up, and a day at most.
+  int PollTimeout(Instant now) const {
+    const Duration left = std::min<Duration>(Remaining(now), std::chrono::hours(24));
+    return static_cast<int>(std::chrono::ceil<std::chrono::milliseconds>(left).count());
   }
 
  private:

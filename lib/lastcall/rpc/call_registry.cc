@@ -29,13 +29,13 @@ struct Shard {
 };
 constexpr size_t kShards = 32;
 
-std::array<Shard, kShards>& Directory() {
+std::array<Shard, kShards>& Shards() {
   static auto* const shards = new std::array<Shard, kShards>;  // outlives every thread
   return *shards;
 }
 
 Shard& ShardOf(const void* context) {
-  return Directory()[(reinterpret_cast<uintptr_t>(context) >> 6) % kShards];
+  return Shards()[(reinterpret_cast<uintptr_t>(context) >> 6) % kShards];
 }
 
 // Its address, and by which name its certificate knows it.
@@ -228,7 +228,7 @@ std::vector<MethodCount> CallRegistry::methods() const {
 
 std::vector<std::shared_ptr<LiveCall>> CallRegistry::Snapshot() const {
   std::vector<std::shared_ptr<LiveCall>> calls;
-  for (Shard& shard : Directory()) {
+  for (Shard& shard : Shards()) {
     std::lock_guard lock(shard.mutex);
     for (const auto& [context, call] : shard.calls) {
       if (&call->registry_ == this) calls.push_back(call);

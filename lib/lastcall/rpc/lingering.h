@@ -20,7 +20,7 @@
 
 #include <lastcall/base/clock.h>
 #include <lastcall/base/unique_fd.h>
-#include <lastcall/rpc/connections.h>
+#include <lastcall/net/connections.h>
 
 namespace lastcall {
 

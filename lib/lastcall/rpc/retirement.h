@@ -13,8 +13,8 @@
 #include <lastcall/base/clock.h>
 #include <lastcall/event/latch.h>
 #include <lastcall/event/standby.h>
+#include <lastcall/net/connections.h>
 #include <lastcall/rpc/channelz.h>
-#include <lastcall/rpc/connections.h>
 #include <lastcall/rpc/lingering.h>
 
 namespace grpc {

@@ -14,9 +14,9 @@
 #include <system_error>
 #include <utility>
 
-#include "lastcall/rpc/acceptor.h"
+#include "lastcall/net/acceptor.h"
+#include "lastcall/net/connections.h"
 #include "lastcall/rpc/channelz.h"
-#include "lastcall/rpc/connections.h"
 #include "lastcall/rpc/goaway.h"
 #include "lastcall/rpc/guard.h"
 #include "lastcall/rpc/health_board.h"

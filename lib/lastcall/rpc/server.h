@@ -21,11 +21,11 @@
 #include <lastcall/base/unique_fd.h>
 #include <lastcall/lifecycle/leave_spread.h>
 #include <lastcall/lifecycle/termination.h>
+#include <lastcall/net/limits.h>
+#include <lastcall/net/listener.h>
+#include <lastcall/net/tls.h>
 #include <lastcall/rpc/call_registry.h>
-#include <lastcall/rpc/limits.h>
 #include <lastcall/rpc/lingering.h>
-#include <lastcall/rpc/listener.h>
-#include <lastcall/rpc/tls.h>
 
 namespace grpc {
 class Server;

@@ -1,0 +1,244 @@
+#include "daemon/config/server_section.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <utility>
+
+#include <lastcall/base/safe_text.h>
+#include <lastcall/base/spelling.h>
+
+#include "daemon/config/problems.h"
+
+namespace lastcall {
+namespace {
+
+using Values = std::map<std::string, PluginConfig::Value, std::less<>>;
+
+constexpr char kNameRule[] = "a name has letters, digits and _ . - only";
+
+// gRPC takes milliseconds as int, which is 24 days; zero leaves its own default.
+constexpr LengthRange kGrpcLength{
+    .least = std::chrono::milliseconds(1), .most = std::chrono::hours(24 * 24), .zero = true};
+
+void ReadListen(Section& section, const ConfigContext& context, Problems& problems,
+                ServerSection& out) {
+  const auto texts = section.Texts("listen", "[\"127.0.0.1:50051\"]", "the server has no address");
+  for (const LocatedText& each : texts.value_or(std::vector<LocatedText>())) {
+    auto address = Address::Parse(each.text, context.folder);
+    if (!address) {
+      problems.Add(each.place, section.NameOf("listen") + ": " + address.error().message);
+      continue;
+    }
+    out.server.listen.push_back(std::move(*address));
+    out.listen_places.push_back(each.place);
+  }
+}
+
+void ReadPlugins(Section& section, const ConfigContext& context, Problems& problems,
+                 ServerConfig& server) {
+  const bool needed = !context.programs.contains(server.process);
+  const auto texts =
+      section.Texts("plugins", "[\"echo\"]", needed ? "the server has no plugin" : "");
+  for (const LocatedText& each : texts.value_or(std::vector<LocatedText>())) {
+    const auto plugin = AddPlugin(each.text, true, context, server);
+    if (plugin) {
+      (*plugin)->place = each.place;
+    } else {
+      problems.Add(each.place, section.NameOf("plugins") + ": " + plugin.error().message);
+    }
+  }
+}
+
+void ReadLimits(Section section, ServerLimits& limits) {
+  constexpr int64_t kMost = 1'000'000, kGrpcBytes = INT32_MAX;
+  constexpr uint64_t kMostMemory = uint64_t{1} << 50;
+  section.Integer("connections", 0, kMost, limits.connections);
+  section.Integer("streams", 0, kMost, limits.streams);
+  section.Bytes("message", kGrpcBytes, limits.message);
+  section.Bytes("metadata", kGrpcBytes, limits.metadata);
+  section.Bytes("memory", kMostMemory, limits.memory);
+  section.Integer("threads", 0, kMost, limits.threads);
+  section.Length("keepalive", kGrpcLength, limits.keepalive);
+  section.Length("keepalive_timeout", kGrpcLength, limits.keepalive_timeout);
+  section.Length("handshake", kGrpcLength, limits.handshake);
+  section.Close();
+}
+
+void ReadTls(Section& section, const ConfigContext& context, Problems& problems,
+             ServerConfig& server) {
+  if (!section.Has("tls")) return;
+  Section tls = section.Table("tls");
+  TlsFiles files;
+  const auto read = [&](std::string_view key, std::string& path) {
+    tls.Text(key, path);
+    if (!path.empty()) path = (std::filesystem::path(context.folder) / path).lexically_normal();
+  };
+  read("certificate", files.certificate);
+  read("key", files.key);
+  read("client_ca", files.client_ca);
+  tls.Close();
+  server.tls_place = tls.place();
+  if (files.certificate.empty() || files.key.empty()) {
+    problems.Add(server.tls_place,
+                 tls.path() + ": " + (files.certificate.empty() ? "certificate" : "key") +
+                     " is missing; write both, the paths of PEM files, or remove the section");
+  }
+  server.tls = std::move(files);
+}
+
+// A plugin's tables become keys with dots.
+class Flattener {
+ public:
+  Flattener(std::string section, Problems& problems, Values& values)
+      : section_(std::move(section)), problems_(problems), values_(values) {}
+
+  void Add(const toml::table& table, const std::string& prefix) {
+    for (auto&& [key, node] : table) AddNode(prefix, std::string(key.str()), node);
+  }
+
+ private:
+  void AddNode(const std::string& prefix, const std::string& key, const toml::node& node) {
+    const std::string name = prefix + key;
+    if (key.empty() || key.find('.') != key.npos || !IsSafeText(key)) {
+      Refuse(prefix + KeyText(key), node, "a key must not be empty or have a dot in it; rename it");
+    } else if (const auto* table = node.as_table()) {
+      Add(*table, name + ".");
+    } else if (const auto* text = node.as_string()) {
+      Put(name, text->get(), node);
+    } else if (const auto* integer = node.as_integer()) {
+      Put(name, integer->get(), node);
+    } else if (const auto* number = node.as_floating_point()) {
+      Put(name, number->get(), node);
+    } else if (const auto* boolean = node.as_boolean()) {
+      Put(name, boolean->get(), node);
+    } else if (const auto* array = node.as_array()) {
+      AddArray(name, *array);
+    } else {
+      Refuse(name, node,
+             "a plugin cannot take " + std::string(TypeName(node)) + "; write it as a text");
+    }
+  }
+
+  void AddArray(const std::string& name, const toml::array& array) {
+    PluginConfig::Texts texts;
+    for (const toml::node& entry : array) {
+      const auto* text = entry.as_string();
+      if (text == nullptr) {
+        Refuse(name, entry,
+               "a plugin takes arrays of texts only, found " + std::string(TypeName(entry)) +
+                   " in it; write texts, or tables with "
+                   "names of their own");
+        return;
+      }
+      texts.push_back(text->get());
+    }
+    Put(name, std::move(texts), array);
+  }
+
+  template <class T>
+  void Put(const std::string& name, T value, const toml::node& node) {
+    Place place = PlaceOf(node.source());
+    values_[name] = {std::move(value), std::move(place.file), place.line};
+  }
+  void Refuse(const std::string& name, const toml::node& node, const std::string& why) {
+    problems_.Add(PlaceOf(node.source()), section_ + "." + name + ": " + why);
+  }
+
+  const std::string section_;
+  Problems& problems_;
+  Values& values_;
+};
+
+void ReadPluginSections(Section section, Problems& problems, ServerConfig& server) {
+  std::vector<PluginSpec>& plugins = server.plugins;
+  std::vector<std::string> names;
+  for (const PluginSpec& plugin : plugins) names.push_back(plugin.name);
+  for (const std::string& key : section.Keys()) {
+    const auto plugin = std::find(names.begin(), names.end(), key);
+    if (plugin == names.end()) {
+      const std::string nearest = NearestWord(key, names);
+      section.Refuse(key, "the server " + Quoted(server.name) + " has no plugin " + Quoted(key) +
+                              "; " +
+                              (nearest.empty() ? "add it to plugins, or remove the section"
+                                               : "did you mean " + Quoted(nearest) + "?"));
+      continue;
+    }
+    const toml::table* table = section.Foreign(key);
+    if (table == nullptr) continue;
+    Flattener(section.NameOf(key), problems, plugins[plugin - names.begin()].values)
+        .Add(*table, "");
+  }
+  for (PluginSpec& plugin : plugins) {
+    plugin.config = PluginConfig(section.NameOf(plugin.name), plugin.values);
+  }
+}
+
+}  // namespace
+
+bool IsName(std::string_view text) {
+  return !text.empty() &&
+         text.find_first_not_of(
+             "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-") == text.npos;
+}
+
+Result<PluginSpec*> AddPlugin(std::string_view entry, bool by_name, const ConfigContext& context,
+                              ServerConfig& server) {
+  namespace fs = std::filesystem;
+  const auto bad = [](const std::string& why) { return Fail(Code::kInvalidArgument, why); };
+  const fs::path path(entry);
+  const bool named = by_name && entry.find('/') == entry.npos;
+  const std::string name = named ? std::string(entry) : path.stem().string();
+  if (entry.empty()) return bad("an entry is empty; write a plugin's name, or the path of a file");
+  if (named && entry.ends_with(".so")) {
+    return bad(Quoted(entry) + " is a file; write the name, " + Quoted(path.stem().string()) +
+               ", or a path, " + Quoted("./" + std::string(entry)));
+  }
+  if (name.empty()) return bad(Quoted(entry) + " is a folder; write the path of a file in it");
+  if (!IsName(name)) {
+    return bad(Quoted(name) + " cannot be a plugin's name: " + kNameRule + "; rename the file");
+  }
+  for (const PluginSpec& other : server.plugins) {
+    if (other.name != name) continue;
+    return bad("the plugin " + Quoted(name) +
+               " is named twice; a server has one instance of a plugin, remove one");
+  }
+  const fs::path file =
+      named ? fs::path(context.plugin_dir) / (name + ".so") : context.folder / path;
+  PluginSpec plugin;
+  plugin.name = name;
+  plugin.path = file.lexically_normal();
+  // It goes to the host and into messages.
+  if (!IsSafeText(plugin.path)) {
+    return bad(Quoted(plugin.path) +
+               " has a character that is no text; rename the folder or the file");
+  }
+  plugin.config = PluginConfig("server." + KeyText(server.name) + ".config." + KeyText(name), {});
+  return &server.plugins.emplace_back(std::move(plugin));
+}
+
+ServerSection ReadServer(Section section, const std::string& name, const ConfigContext& context,
+                         Problems& problems) {
+  ServerSection read;
+  ServerConfig& server = read.server;
+  server.name = name;
+  server.place = section.place();
+  if (!IsName(name)) {
+    problems.Add(server.place, section.path() + ": " + kNameRule + "; rename the server");
+  }
+  ReadListen(section, context, problems, read);
+  section.Text("process", server.process);
+  if (!IsName(server.process)) {
+    section.Refuse("process", Quoted(server.process) + " cannot be a process's name: " + kNameRule +
+                                  "; rename it");
+  }
+  ReadPlugins(section, context, problems, server);
+  section.Boolean("reflection", server.reflection);
+  ReadLimits(section.Table("limits"), server.limits);
+  ReadPluginSections(section.Table("config"), problems, server);
+  ReadTls(section, context, problems, server);
+  section.Unsupported("pass", "remove it");
+  section.Close();
+  return read;
+}
+
+}  // namespace lastcall

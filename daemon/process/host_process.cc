@@ -1,0 +1,410 @@
+#include "daemon/process/host_process.h"
+
+#include <algorithm>
+#include <csignal>
+#include <utility>
+
+#include <boost/asio/post.hpp>
+
+#include <lastcall/base/safe_text.h>
+#include <lastcall/child/spawn.h>
+
+#include "daemon/process/ended_calls.h"
+#include "daemon/process/host_events.h"
+#include "wire/configuration_message.h"
+#include "wire/convert.h"
+#include "wire/host_message.h"
+
+namespace lastcall {
+namespace {
+
+using boost::asio::posix::stream_descriptor;
+using worker::v1::FromHost;
+using worker::v1::ToHost;
+
+// The host ends itself a little before the supervisor would kill it, so that its last words arrive.
+constexpr Duration kMargin = std::chrono::milliseconds(500);
+
+// How long a query may be open before its process is said not to answer: a little less than a status
+// waits for it.
+constexpr Duration kYoung = std::chrono::milliseconds(400);
+
+// What is read of a host before everybody else has a turn: a moment's work.
+constexpr int kMessagesAtATime = 100;
+constexpr size_t kBytesAtATime = 1 << 20;
+
+Plan ForHost(Plan plan) {
+  if (plan.end != kNever) plan.end -= std::min(kMargin, (plan.end - plan.cancel) / 4);
+  return plan;
+}
+
+}  // namespace
+
+// Held by whatever waits on its descriptors, so that they outlive a wait that was cancelled.
+class HostProcess::Wire {
+ public:
+  Wire(boost::asio::io_context& loop, Channel ours, Child child)
+      : channel(std::move(ours)),
+        readable(loop, channel.fd()),
+        exited_fd(child.pidfd.get()),
+        exited(loop, child.pidfd.Release()) {}
+  ~Wire() { readable.release(); }
+
+  void Close() {
+    open = false;
+    boost::system::error_code ignored;
+    readable.cancel(ignored);
+    exited.cancel(ignored);
+  }
+
+  bool open = true;  // false: whoever held this is gone
+  const Channel channel;
+  stream_descriptor readable;  // the channel's
+  const int exited_fd;
+  stream_descriptor exited;   // the child's pidfd
+  std::deque<ToHost> outbox;  // what the channel had no room for
+};
+
+HostProcess::HostProcess(boost::asio::io_context& loop, std::shared_ptr<const HostSpec> spec,
+                         size_t member, uint32_t incarnation, HostSurroundings& surroundings,
+                         Log log)
+    : loop_(loop),
+      name_(spec->name),
+      spec_(std::move(spec)),
+      member_(member),
+      incarnation_(incarnation),
+      surroundings_(surroundings),
+      log_(std::move(log)) {
+  for (const HostSpec::Served& server : spec_->servers) {
+    for (const auto& listener : server.sockets) {
+      if (listener->own()) addresses_.insert(listener->address());
+    }
+  }
+}
+
+HostProcess::HostProcess(boost::asio::io_context& loop, std::string name,
+                         const state::v1::Host& saved, size_t member, uint32_t incarnation,
+                         HostSurroundings& surroundings, Log log)
+    : loop_(loop),
+      name_(std::move(name)),
+      member_(member),
+      incarnation_(incarnation),
+      surroundings_(surroundings),
+      log_(std::move(log)),
+      addresses_(saved.addresses().begin(), saved.addresses().end()),
+      pid_(saved.pid()),
+      making_(saved.making()),
+      killed_(saved.killed()),
+      wire_(std::make_shared<Wire>(loop, Channel(UniqueFd(saved.channel())),
+                                   Child{saved.pid(), UniqueFd(saved.pidfd())})),
+      report_(saved.report()),
+      last_query_(saved.last_query()) {
+  Adopt(pid_);
+  for (const ToHost& message : saved.outbox()) wire_->outbox.push_back(message);
+  if (!wire_->outbox.empty()) Flush();
+  AwaitMessages();
+  AwaitExit();
+}
+
+std::optional<state::v1::Host> HostProcess::Save(std::vector<int>& descriptors) const {
+  if (wire_ == nullptr) return std::nullopt;
+  state::v1::Host saved;
+  saved.set_pid(pid_);
+  saved.set_pidfd(wire_->exited_fd);
+  saved.set_channel(wire_->channel.fd());
+  saved.set_last_query(last_query_);
+  *saved.mutable_report() = report_;
+  saved.set_making(making_);
+  saved.set_killed(killed_);
+  for (const std::string& address : addresses_) saved.add_addresses(address);
+  for (const ToHost& message : wire_->outbox) *saved.add_outbox() = message;
+  descriptors.push_back(wire_->exited_fd);
+  descriptors.push_back(wire_->channel.fd());
+  return saved;
+}
+
+HostProcess::~HostProcess() {
+  if (wire_ != nullptr) wire_->Close();
+}
+
+std::vector<int> HostProcess::Sockets() const {
+  std::vector<int> fds;
+  for (const HostSpec::Served& server : spec_->servers) {
+    for (const auto& listener : server.sockets) fds.push_back(listener->fd());
+  }
+  return fds;
+}
+
+ToHost HostProcess::Configuration() const {
+  ToHost message;
+  worker::v1::Configure& configure = *message.mutable_configure();
+  configure.set_process(name_);
+  configure.set_incarnation(incarnation_);
+  configure.set_log_level(surroundings_.LogLevelName());
+  configure.set_delay_s(ToSeconds(spec_->shutdown.delay));
+  configure.set_grace_s(ToSeconds(spec_->shutdown.grace));
+  configure.set_cancel_s(ToSeconds(spec_->shutdown.cancel));
+  if (spec_->quiet) configure.set_quiet_s(ToSeconds(*spec_->quiet));
+  const Instant ready_by = After(std::chrono::steady_clock::now(), spec_->ready);
+  if (ready_by != kNever) {
+    const Duration margin = std::min(kMargin, spec_->ready / 4);
+    configure.set_ready_by_ns((ready_by - margin).time_since_epoch().count());
+  }
+  for (const auto& [server, sockets] : spec_->servers) {
+    worker::v1::ServerSpec& spec = *configure.add_servers();
+    spec.set_name(server.name);
+    spec.set_reflection(server.reflection);
+    spec.set_draining(surroundings_.IsDraining(server.name));
+    *spec.mutable_limits() = ToMessage(server.limits);
+    if (server.tls_pem) {
+      spec.mutable_tls()->set_certificate(server.tls_pem->certificate);
+      spec.mutable_tls()->set_key(server.tls_pem->key);
+      spec.mutable_tls()->set_client_ca(server.tls_pem->client_ca);
+    }
+    for (const auto& listener : sockets) spec.add_sockets()->set_address(listener->address());
+    for (const PluginSpec& plugin : server.plugins) {
+      *spec.add_plugins() = PluginMessage(plugin.name, plugin.path, plugin.values);
+    }
+  }
+  return message;
+}
+
+void HostProcess::BeginStart() {
+  auto pair = Channel::Pair();
+  if (!pair) return CannotStart(pair.error().message);
+  auto child = Spawn({.program = spec_->program,
+                      .arguments = {spec_->program},
+                      .descriptors = {{pair->second.fd(), kControlFd}}});
+  if (!child) return CannotStart(child.error().message);
+  pid_ = child->pid;
+  wire_ = std::make_shared<Wire>(loop_, std::move(pair->first), std::move(*child));
+  const ToHost message = Configuration();
+  if (wire_->channel.TrySend(message, Sockets()) != Channel::Sent::kYes) {
+    log_(LogLevel::kError, "process " + name_ + ": cannot send its configuration");
+    Kill();
+  }
+  spec_ = nullptr;
+  AwaitMessages();
+  AwaitExit();
+}
+
+// Told like any other answer: later, from the loop.
+void HostProcess::CannotStart(const std::string& why) {
+  boost::asio::post(loop_, [&supervisor = surroundings_.supervisor(), member = member_, why,
+                            incarnation = incarnation_] {
+    supervisor.OnStartFailed(member, incarnation, Error{Code::kInternal, why});
+    supervisor.OnExited(member, incarnation, ExitStatus{.code = 127});
+  });
+}
+
+void HostProcess::Send(ToHost message) {
+  if (wire_ == nullptr) return;
+  allowance_.Ordered();
+  wire_->outbox.push_back(std::move(message));
+  if (wire_->outbox.size() == 1) Flush();
+}
+
+void HostProcess::Flush() {
+  while (!wire_->outbox.empty()) {
+    if (wire_->channel.TrySend(wire_->outbox.front()) == Channel::Sent::kFull) {
+      wire_->readable.async_wait(stream_descriptor::wait_write,
+                                 [this, wire = wire_](const boost::system::error_code& error) {
+                                   if (!error && wire->open) Flush();
+                                 });
+      return;
+    }
+    wire_->outbox.pop_front();
+  }
+}
+
+void HostProcess::AwaitMessages() {
+  wire_->readable.async_wait(stream_descriptor::wait_read,
+                             [this, wire = wire_](const boost::system::error_code& error) {
+                               if (!error && wire->open && ReadMessages()) AwaitMessages();
+                             });
+}
+
+// False: there is nothing more to come.
+bool HostProcess::ReadMessages() {
+  size_t bytes = 0;
+  for (int left = kMessagesAtATime; left > 0 && bytes < kBytesAtATime; --left) {
+    switch (ReadOne(bytes)) {
+      case Channel::Received::kYes: break;
+      case Channel::Received::kNothingYet: return true;
+      default: return false;
+    }
+  }
+  return true;
+}
+
+// Adds the size of what it has read to `bytes`.
+Channel::Received HostProcess::ReadOne(size_t& bytes) {
+  if (!misconduct_.empty()) return Channel::Received::kRefused;
+  const auto wire = wire_;
+  FromHost message;
+  std::vector<UniqueFd> fds;
+  size_t size = 0;
+  const auto received =
+      wire->channel.TryReceive(message, &fds, [&](size_t its_bytes, size_t descriptors) {
+        size = its_bytes;
+        return allowance_.TryTake(size, descriptors, std::chrono::steady_clock::now());
+      });
+  bytes += size;
+  if (received == Channel::Received::kMalformed) KillFor("it sent a malformed message");
+  if (received == Channel::Received::kRefused) {
+    KillFor("it sent more over its control channel than a host may: " +
+            (size > kMaxFromHost
+                 ? "a message of " + std::to_string(size) + " bytes, where " +
+                       std::to_string(kMaxFromHost) + " are the most"
+                 : "16 MiB that nobody had asked for, and 1 MiB for each second before"));
+  }
+  if (received == Channel::Received::kYes && message.has_report() &&
+      !IsPlausible(message.report())) {
+    KillFor("it sent a report of more servers or methods than a host can have");
+    return Channel::Received::kRefused;
+  }
+  if (received != Channel::Received::kYes) return received;
+  if (message.has_left_behind()) surroundings_.LeftBehind(std::move(fds));
+  Handle(message);
+  return received;
+}
+
+void HostProcess::KillFor(const std::string& misconduct) {
+  misconduct_ = misconduct;
+  log_(LogLevel::kError, "process " + name_ + ": " + misconduct + "; it is killed");
+  Kill();
+}
+
+void HostProcess::Handle(const FromHost& message) {
+  switch (message.message_case()) {
+    case FromHost::kHello:
+      if (message.hello().version() != LASTCALL_VERSION) {
+        surroundings_.supervisor().OnStartFailed(
+            member_, incarnation_,
+            Error{Code::kFailedPrecondition,
+                  "lastcall-host is version " + SafeText(message.hello().version(), kMaxSafeName) +
+                      ", lastcalld is " LASTCALL_VERSION "; install both from one build"});
+        Kill();
+      }
+      return;
+    case FromHost::kMaking: making_ = SafeText(message.making().what()); return;
+    case FromHost::kReport:
+      // A host that ends closes its servers, and has nothing to say of them any more.
+      surroundings_.Ended(GoneFrom(report_, message.report()));
+      report_ = message.report();
+      if (report_.query_id() == last_query_) Answer();
+      if (report_.query_id() == 0) surroundings_.Reported();
+      break;
+    case FromHost::kReady:
+    case FromHost::kStartFailed:
+    case FromHost::kReceipt: making_.clear(); break;
+    default: break;
+  }
+  TellSupervisor(message, member_, incarnation_, std::chrono::steady_clock::now(),
+                 surroundings_.supervisor());
+}
+
+void HostProcess::AwaitExit() {
+  wire_->exited.async_wait(stream_descriptor::wait_read,
+                           [this, wire = wire_](const boost::system::error_code& error) {
+                             if (!error && wire->open) Exited();
+                           });
+}
+
+void HostProcess::Exited() {
+  // What its plugins have started and left goes with it, before its number is free for others: a
+  // forked child may hold its clients' connections open.
+  kill(-pid_, SIGKILL);
+  // Its last words are in the channel. A child that it has left may write on; not for long.
+  size_t bytes = 0;
+  while (ReadOne(bytes) == Channel::Received::kYes) continue;
+  const siginfo_t info = WaitForExit(pid_);
+  const ExitStatus status{.code = info.si_code == CLD_EXITED ? info.si_status : 0,
+                          .signal = info.si_code == CLD_EXITED ? 0 : info.si_status,
+                          .misconduct = misconduct_};
+  wire_->Close();
+  wire_ = nullptr;
+  pid_ = 0;
+  surroundings_.Ended(report_);
+  report_.Clear();
+  Answer();
+  if (!making_.empty() && !killed_) {
+    surroundings_.supervisor().OnStartFailed(
+        member_, incarnation_,
+        Error{Code::kInternal, making_ + " ended the process while it was loaded or made: " +
+                                   Describe(status) + "; lastcalld --check tries plugins apart"});
+  }
+  // Nothing of this process after it: it may go.
+  surroundings_.supervisor().OnExited(member_, incarnation_, status);
+}
+
+void HostProcess::Accept(bool accept) {
+  ToHost message;
+  message.mutable_accept()->set_accept(accept);
+  Send(std::move(message));
+}
+
+void HostProcess::SetDraining(const std::string& server, bool draining) {
+  ToHost message;
+  message.mutable_set_draining()->set_server(server);
+  message.mutable_set_draining()->set_draining(draining);
+  Send(std::move(message));
+}
+
+void HostProcess::BeginStop(const Plan& plan, const std::vector<Ledger::Entry>& requests) {
+  Stop(plan, requests, false);
+}
+
+void HostProcess::BeginRetire(const Plan& plan, const std::vector<Ledger::Entry>& requests) {
+  Stop(plan, requests, true);
+}
+
+void HostProcess::Stop(const Plan& plan, const std::vector<Ledger::Entry>& requests,
+                       bool replaced) {
+  ToHost message;
+  worker::v1::Stop& stop = *message.mutable_stop();
+  stop = ToProto(ForHost(plan), requests);
+  stop.set_replaced(replaced);
+  for (const std::string& address : addresses_) {
+    if (!surroundings_.WillBeServed(address, *this)) stop.add_unserved(address);
+  }
+  Send(std::move(message));
+}
+
+void HostProcess::Kill() {
+  killed_ = true;
+  if (pid_ > 0) kill(pid_, SIGKILL);
+}
+
+void HostProcess::SetLogLevel(const std::string& level) {
+  ToHost message;
+  message.mutable_set_log_level()->set_level(level);
+  Send(std::move(message));
+}
+
+void HostProcess::Dump() {
+  ToHost message;
+  message.mutable_dump();
+  Send(std::move(message));
+}
+
+void HostProcess::BeginQuery(std::function<void()> answered) {
+  if (wire_ == nullptr) return boost::asio::post(loop_, std::move(answered));
+  asking_.push_back(std::move(answered));
+  // A process that does not answer is asked no second time.
+  if (asking_.size() > 1) return;
+  asked_ = std::chrono::steady_clock::now();
+  ToHost message;
+  message.mutable_query()->set_id(++last_query_);
+  Send(std::move(message));
+}
+
+bool HostProcess::answering() const {
+  return asking_.empty() || std::chrono::steady_clock::now() - asked_ < kYoung;
+}
+
+void HostProcess::Answer() {
+  for (auto& answered : std::exchange(asking_, {})) answered();
+}
+
+}  // namespace lastcall

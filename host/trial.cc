@@ -1,0 +1,108 @@
+#include "host/trial.h"
+
+#include <poll.h>
+#include <unistd.h>
+
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "host/trusted_plugin.h"
+#include "lastcall/worker/v1/worker.pb.h"
+#include "wire/configuration_message.h"
+
+#include <lastcall/host/commons.h>
+
+namespace lastcall {
+namespace {
+
+using worker::v1::FromHost;
+using worker::v1::ToHost;
+
+// A plugin may hang, and this process with it: nobody would wait for it any more.
+void EndWith(const Channel& channel) {
+  std::thread([fd = channel.fd()] {
+    pollfd one{fd, 0, 0};  // hang-ups alone
+    while (poll(&one, 1, -1) < 0) {
+    }
+    _exit(1);
+  }).detach();
+}
+
+std::optional<worker::v1::Trial> AwaitTrial(const Channel& channel) {
+  for (;;) {
+    ToHost order;
+    switch (channel.TryReceive(order, nullptr)) {
+      case Channel::Received::kNothingYet: channel.WaitReadable(); continue;
+      case Channel::Received::kYes:
+        if (order.has_trial()) return order.trial();
+        continue;
+      case Channel::Received::kClosed:
+      case Channel::Received::kMalformed:
+      case Channel::Received::kRefused: return std::nullopt;
+    }
+  }
+}
+
+class PluginTrial {
+ public:
+  PluginTrial(const Channel& channel, uint32_t place, const worker::v1::PluginOfServer& plugin,
+              Commons& commons)
+      : channel_(channel), place_(place), plugin_(plugin), commons_(commons) {}
+
+  // What is wrong with it; empty: nothing. `unchecked`: see PluginConfig.
+  std::string Run(std::vector<std::string>& unchecked) {
+    Announce("loading it");
+    const auto library = OpenTrustedPlugin(plugin_.plugin().path());
+    commons_.Inspect("it");
+    if (!library) return library.error().message;
+    Announce("its Check");
+    const PluginConfig config = ConfigOf(plugin_.server(), plugin_.plugin());
+    const auto checked = library->Check(config);
+    commons_.Inspect("it");
+    if (!checked) return checked.error().message;
+    unchecked = config.Unchecked();
+    return "";
+  }
+
+ private:
+  void Announce(const std::string& step) const {
+    FromHost message;
+    message.mutable_trying()->set_plugin(place_);
+    message.mutable_trying()->set_step(step);
+    channel_.Send(message);
+  }
+
+  const Channel& channel_;
+  const uint32_t place_;
+  const worker::v1::PluginOfServer& plugin_;
+  Commons& commons_;
+};
+
+}  // namespace
+
+int RunTrial(const Channel& channel) {
+  const auto trial = AwaitTrial(channel);
+  if (!trial) return 1;
+  EndWith(channel);
+  std::vector<std::string> warnings;
+  Commons commons([&](LogLevel, std::string_view what) { warnings.emplace_back(what); });
+  for (uint32_t place = 0; place < static_cast<uint32_t>(trial->plugins_size()); ++place) {
+    FromHost message;
+    worker::v1::Tried& tried = *message.mutable_tried();
+    tried.set_plugin(place);
+    std::vector<std::string> unchecked;
+    tried.set_problem(PluginTrial(channel, place, trial->plugins(static_cast<int>(place)), commons)
+                          .Run(unchecked));
+    for (std::string& warning : std::exchange(warnings, {})) {
+      tried.add_warnings(std::move(warning));
+    }
+    for (std::string& key : unchecked) tried.add_unchecked(std::move(key));
+    channel.Send(message);
+  }
+  // What the plugins would do at their end is not asked.
+  _exit(0);
+}
+
+}  // namespace lastcall

@@ -1,0 +1,26 @@
+// What a host is told to run, on its way there: limits, plugins and their configuration.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <string>
+
+#include "lastcall/worker/v1/worker.pb.h"
+
+#include <lastcall/net/limits.h>
+#include <lastcall/plugin/config.h>
+
+namespace lastcall {
+
+worker::v1::Limits ToMessage(const ServerLimits& limits);
+ServerLimits LimitsOf(const worker::v1::Limits& message);
+
+using PluginValues = std::map<std::string, PluginConfig::Value, std::less<>>;
+
+// `path`: of the shared object.
+worker::v1::PluginSpec PluginMessage(const std::string& name, const std::string& path,
+                                     const PluginValues& values);
+// The configuration as the plugin reads it.
+PluginConfig ConfigOf(const std::string& server, const worker::v1::PluginSpec& plugin);
+
+}  // namespace lastcall
