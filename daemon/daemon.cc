@@ -87,10 +87,10 @@ Supervisor::Member Daemon::MemberOf(const Config& config, const std::string& pro
     for (const Bound& bound : sockets.at(server.name)) served.sockets.push_back(bound.listener);
     member.servers.push_back(server.name);
   }
-  member.make = [this, spec = std::shared_ptr<const HostSpec>(std::move(spec))](
-                    size_t place, uint32_t incarnation) {
-    return std::make_unique<HostProcess>(loop_, spec, place, incarnation,
-                                         static_cast<HostSurroundings&>(*this), log_);
+  member.make = [this,
+                 spec = std::shared_ptr<const HostSpec>(std::move(spec))](uint32_t incarnation) {
+    return std::make_unique<HostProcess>(loop_, spec, incarnation, static_cast<HostContext&>(*this),
+                                         log_);
   };
   return member;
 }
@@ -112,18 +112,16 @@ void Daemon::MakeSupervisor() {
                       static_cast<SupervisorObserver&>(*this), log_);
 }
 
-std::string Daemon::LogLevelName() const { return std::string(Name(logger_.level())); }
-
 bool Daemon::IsDraining(const std::string& server) const {
   return supervisor_->draining().contains(server);
 }
 
 // Those that live: current ones, successors, retired ones.
 template <class F>
-void Daemon::ForEachHost(F action) {
+void Daemon::ForEachProcess(F action) {
   for (const Supervisor::State& state : supervisor_->members()) {
     ForEachLife(state, [&](const Life& life) {
-      if (life.process != nullptr) action(static_cast<HostProcess&>(*life.process));
+      if (life.process != nullptr) action(*life.process);
     });
   }
 }
@@ -145,6 +143,7 @@ int Daemon::Run() {
   if (!resumed) MakeSupervisor();
   if (!BeginAdmin()) return kExitInternal;
   WatchClock();
+  if (resumed) supervisor_->Resume();  // before anybody reaps who has no owner
   orphans_.emplace(loop_, log_);
   const auto work = boost::asio::make_work_guard(loop_);
   if (resumed) {
@@ -275,7 +274,7 @@ void Daemon::DumpRequested() {
                                   std::string(Name(life.stage)));
     });
   }
-  ForEachHost([](HostProcess& host) { host.Dump(); });
+  ForEachProcess([](Process& process) { process.Dump(); });
 }
 
 void Daemon::Changed() {
@@ -296,7 +295,7 @@ void Daemon::BeginRefresh() {
     if (error || finished_) return;
     PromiseEnd();
     if (hub_.HasWatchers()) {
-      ForEachHost([this](HostProcess& host) { host.BeginQuery([this] { Changed(); }); });
+      ForEachProcess([this](Process& process) { process.BeginQuery([this] { Changed(); }); });
       Changed();
     }
     BeginRefresh();
@@ -405,7 +404,7 @@ Result<std::string> Daemon::SetLogLevel(const std::string& name, const Cause& by
   }
   const std::string previous(Name(logger_.level()));
   logger_.SetLevel(*level);
-  ForEachHost([&](HostProcess& host) { host.SetLogLevel(name); });
+  ForEachProcess([&](Process& process) { process.SetLogLevel(*level); });
   Say(LogLevel::kInfo, "log level " + previous + " -> " + name + ", asked by " + Describe(by));
   return previous;
 }

@@ -44,7 +44,7 @@ namespace lastcall {
 // it. What it tells of itself is in daemon_status.cc, how it reloads in daemon_reload.cc, what it
 // reads before in daemon_prepare.cc, how it executes another build of itself in daemon_reexec.cc,
 // how it keeps its admin socket in daemon_admin.cc, and the others in daemon_sockets.cc.
-class Daemon final : private SupervisorObserver, private AdminBackend, private HostSurroundings {
+class Daemon final : private SupervisorObserver, private AdminBackend, private HostContext {
  public:
   // `host_program`: lastcall-host. `prepared`: without problems.
   Daemon(Prepared prepared, Self self, std::string host_program, Logger& logger);
@@ -121,15 +121,14 @@ class Daemon final : private SupervisorObserver, private AdminBackend, private H
   Result<std::string> SetLogLevel(const std::string& level, const Cause& by) override;
   admin::v1::GetConfigReply EffectiveConfig() override;
 
-  std::string LogLevelName() const override;
+  LogLevel log_level() const override { return logger_.level(); }
   bool IsDraining(const std::string& server) const override;
   void Reported() override { Changed(); }
-  bool WillBeServed(const std::string& address, const HostProcess& leaving) const override;
-  void Ended(const worker::v1::Report& last) override { ended_calls_.Add(last); }
+  bool WillBeServed(const std::string& address, const Process& leaving) const override;
+  void Ended(const std::vector<ServerView>& last) override { ended_calls_.Add(last); }
   void LeftBehind(std::vector<UniqueFd> connections) override {
     lingering_.Add(std::move(connections));
   }
-  Supervisor& supervisor() override { return *supervisor_; }
 
   Supervisor::Member MemberOf(const Config& config, const std::string& process,
                               const Sockets& sockets);
@@ -137,7 +136,7 @@ class Daemon final : private SupervisorObserver, private AdminBackend, private H
   void MakeSupervisor();
   Result<> BeginAdmin();
   template <class F>
-  void ForEachHost(F action);
+  void ForEachProcess(F action);
   void RunOne();
   void ArmTimer();
   void BeginRefresh();
@@ -167,7 +166,7 @@ class Daemon final : private SupervisorObserver, private AdminBackend, private H
   Result<bool> Mend(const ServerConfig& server, Bound& bound);
   bool ServeAgain(const std::string& process);
   void LookAgainAtSockets();
-  bool Has(const Supervisor::State& state, const HostProcess* host,
+  bool Has(const Supervisor::State& state, const Process* process,
            const std::string& address) const;
   void BeginEndListening(const std::set<std::shared_ptr<const Listener>>& sockets,
                          Duration last_call);

@@ -29,7 +29,7 @@ state::v1::State Daemon::Save(std::vector<int>& descriptors) const {
   state::v1::State state;
   state.set_started_ns(ToNumber(started_));
   state.set_serving_since_ns(ToNumber(supervisor_->lifecycle().stage_began()));
-  state.set_log_level(LogLevelName());
+  state.set_log_level(std::string(Name(logger_.level())));
   SaveConfig(state);
   const auto keep = [&](state::v1::Socket socket) {
     descriptors.push_back(socket.fd());
@@ -57,10 +57,10 @@ state::v1::State Daemon::Save(std::vector<int>& descriptors) const {
   }
   const auto save = [&](const Life& life) {
     state::v1::Life saved = ToState(life);
-    if (life.process != nullptr) {
-      auto host = static_cast<const HostProcess&>(*life.process).Save(descriptors);
-      if (host) *saved.mutable_host() = std::move(*host);
-    }
+    const auto process = life.process == nullptr ? std::nullopt : life.process->Save();
+    if (!process) return saved;
+    saved.mutable_host()->ParseFromString(process->state);
+    descriptors.insert(descriptors.end(), process->descriptors.begin(), process->descriptors.end());
     return saved;
   };
   for (const Supervisor::State& member : supervisor_->members()) {
@@ -169,15 +169,14 @@ void Daemon::Resume(const state::v1::State& state) {
   resumed.started = started_;
   resumed.serving_since = InstantOf(state.serving_since_ns());
   for (const state::v1::Member& saved : state.members()) {
-    const size_t place = resumed.members.size();
     Supervisor::State& member = resumed.members.emplace_back(FromState(saved));
     if (!member.removed) member.member = MemberOf(config_, saved.name(), sockets_);
     const auto resume = [&](Life& life, const state::v1::Life& one) {
       life = FromState(one);
       if (!one.has_host()) return;
       life.process =
-          std::make_unique<HostProcess>(loop_, saved.name(), one.host(), place, life.incarnation,
-                                        static_cast<HostSurroundings&>(*this), log_);
+          std::make_unique<HostProcess>(loop_, saved.name(), one.host(), life.incarnation,
+                                        static_cast<HostContext&>(*this), log_);
     };
     resume(member, saved.life());
     for (const state::v1::Life& one : saved.retired()) resume(member.retired.emplace_back(), one);

@@ -36,14 +36,14 @@ bool GoesOn(const Supervisor::State& state, const Life& life) {
 
 // Another process may have taken the address over, or be about to, or come back to it. In a stop it is
 // whoever accepts there and has not come to grace itself: by `quiet` one does before the other.
-bool Daemon::WillBeServed(const std::string& address, const HostProcess& leaving) const {
+bool Daemon::WillBeServed(const std::string& address, const Process& leaving) const {
   const bool stopping = IsStopping(supervisor_->stage());
   for (const Supervisor::State& state : supervisor_->members()) {
     bool serves = false;
     ForEachLife(state, [&](const Life& life) {
-      const auto* host = static_cast<const HostProcess*>(life.process.get());
       const bool counts = stopping ? AcceptsInDelay(state, life) : GoesOn(state, life);
-      serves = serves || (counts && host != &leaving && Has(state, host, address));
+      serves = serves || (counts && life.process.get() != &leaving &&
+                          Has(state, life.process.get(), address));
     });
     if (serves) return true;
   }
@@ -54,9 +54,9 @@ bool Daemon::WillBeServed(const std::string& address, const HostProcess& leaving
 }
 
 // One that has no process, as one does that waits to be started again, goes by its servers' sockets.
-bool Daemon::Has(const Supervisor::State& state, const HostProcess* host,
+bool Daemon::Has(const Supervisor::State& state, const Process* process,
                  const std::string& address) const {
-  if (host != nullptr) return host->addresses().contains(address);
+  if (process != nullptr) return process->ListensOn(address);
   for (const std::string& server : state.member.servers) {
     const auto bound = sockets_.find(server);
     if (bound == sockets_.end()) continue;

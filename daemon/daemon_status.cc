@@ -16,39 +16,33 @@ namespace {
 // How long a status waits for processes that do not answer.
 constexpr auto kQueryPatience = std::chrono::milliseconds(500);
 
-const HostProcess* HostOf(const Life& life) {
-  return static_cast<const HostProcess*>(life.process.get());
-}
-
-uint32_t InFlight(const worker::v1::Report& report) {
+uint32_t InFlight(const Process& process) {
   uint32_t calls = 0;
-  for (const worker::v1::ServerReport& server : report.servers()) calls += server.calls_in_flight();
+  for (const ServerView& server : process.servers()) calls += server.calls_in_flight;
   return calls;
 }
 
 using Methods = std::map<std::string, admin::v1::Method>;
 
 // Health is that of whoever accepts; a retired incarnation stays SERVING, and nobody asks it any more.
-void AddHealth(const worker::v1::ServerReport& report, admin::v1::Server& server) {
-  if (report.accepting()) {
+void AddHealth(const ServerView& view, admin::v1::Server& server) {
+  if (view.accepting) {
     server.set_accepting(true);
-    server.set_health(report.serving() ? "SERVING" : "NOT_SERVING");
-  } else if (report.serving() && !server.accepting()) {
+    server.set_health(view.serving ? "SERVING" : "NOT_SERVING");
+  } else if (view.serving && !server.accepting()) {
     server.set_health("SERVING");
   }
 }
 
-void AddFigures(const worker::v1::ServerReport& report, admin::v1::Server& server,
-                Methods& methods) {
-  server.set_calls_in_flight(server.calls_in_flight() + report.calls_in_flight());
-  server.set_calls_total(server.calls_total() + static_cast<double>(report.calls_total()));
-  server.set_connections(server.connections() + report.connections());
-  for (const worker::v1::MethodReport& method : report.methods()) {
-    const std::string name = SafeText(method.name(), kMaxSafeName);
-    admin::v1::Method& count = methods[name];
-    count.set_name(name);
-    count.set_in_flight(count.in_flight() + method.in_flight());
-    count.set_total(count.total() + static_cast<double>(method.total()));
+void AddFigures(const ServerView& view, admin::v1::Server& server, Methods& methods) {
+  server.set_calls_in_flight(server.calls_in_flight() + view.calls_in_flight);
+  server.set_calls_total(server.calls_total() + static_cast<double>(view.calls_total));
+  server.set_connections(server.connections() + view.connections);
+  for (const ServerView::Method& method : view.methods) {
+    admin::v1::Method& count = methods[method.name];
+    count.set_name(method.name);
+    count.set_in_flight(count.in_flight() + method.in_flight);
+    count.set_total(count.total() + static_cast<double>(method.total));
   }
 }
 
@@ -84,7 +78,7 @@ void Daemon::BeginStatus(std::function<void(admin::v1::Status)> answer) {
     ForEachLife(state, [&](const Life& life) {
       if (life.process == nullptr) return;
       ++query->open;
-      static_cast<HostProcess&>(*life.process).BeginQuery([query, finish] {
+      life.process->BeginQuery([query, finish] {
         if (--query->open == 0) finish();
       });
     });
@@ -119,9 +113,9 @@ void Daemon::AddProcess(const Supervisor::State& state, admin::v1::Status& statu
   process.set_stage(std::string(state.phase == Phase::kWaiting ? "waiting"
                                 : state.phase == Phase::kDown  ? "stopped"
                                                                : Name(state.stage)));
-  if (const HostProcess* const host = HostOf(state)) {
-    process.set_pid(host->pid());
-    process.set_answering(host->answering());
+  if (state.process != nullptr) {
+    process.set_pid(state.process->pid());
+    process.set_answering(state.process->answering());
   }
   process.set_incarnation(state.incarnation);
   process.set_uptime_s(ToSeconds(now - state.incarnation_began));
@@ -134,19 +128,18 @@ void Daemon::AddProcess(const Supervisor::State& state, admin::v1::Status& statu
     process.set_next_start_in_s(std::max(0.0, ToSeconds(state.until - now)));
   }
   for (const Life& life : state.retired) {
-    const HostProcess* const host = HostOf(life);
     admin::v1::Retired& retired = *process.add_retired();
     retired.set_incarnation(life.incarnation);
-    retired.set_pid(host->pid());
+    retired.set_pid(life.process->pid());
     retired.set_stage(std::string(Name(life.stage)));
-    retired.set_calls_in_flight(InFlight(host->report()));
+    retired.set_calls_in_flight(InFlight(*life.process));
     retired.set_replaced_by(life.replaced_by);
     if (life.until != kNever) retired.set_cancel_in_s(ToSeconds(life.until - now));
   }
   if (state.successor) {
     admin::v1::Successor& successor = *process.mutable_successor();
     successor.set_incarnation(state.successor->incarnation);
-    successor.set_pid(HostOf(*state.successor)->pid());
+    successor.set_pid(state.successor->process->pid());
     successor.set_step(state.successor->took_over ? "settling" : "starting");
     successor.set_ends_in_s(std::max(0.0, ToSeconds(state.successor->until - now)));
     successor.set_by(Describe(state.successor->by));
@@ -160,16 +153,15 @@ void Daemon::AddOldestCalls(admin::v1::Status& status) const {
   std::vector<admin::v1::Call> calls;
   for (const Supervisor::State& state : supervisor_->members()) {
     ForEachLife(state, [&](const Life& life) {
-      const HostProcess* const host = HostOf(life);
-      if (host == nullptr) return;
-      for (const worker::v1::ServerReport& server : host->report().servers()) {
-        for (const worker::v1::CallReport& report : server.oldest()) {
+      if (life.process == nullptr) return;
+      for (const ServerView& server : life.process->servers()) {
+        for (const ServerView::Call& oldest : server.oldest) {
           admin::v1::Call& call = calls.emplace_back();
-          call.set_server(SafeText(server.name(), kMaxSafeName));
-          call.set_method(SafeText(report.method(), kMaxSafeName));
-          call.set_peer(SafeText(report.peer(), kMaxSafeName));
-          call.set_age_s(ToSeconds(now - InstantOf(report.began_ns())));
-          call.set_told(report.told());
+          call.set_server(server.name);
+          call.set_method(oldest.method);
+          call.set_peer(oldest.peer);
+          call.set_age_s(ToSeconds(now - oldest.began));
+          call.set_told(oldest.told);
           call.set_incarnation(life.incarnation);
         }
       }
@@ -209,14 +201,13 @@ void Daemon::AddServer(const ServerConfig& config, admin::v1::Status& status) co
   AddEnded(ended_calls_.of(config.name), server, methods);
   for (const Supervisor::State& state : supervisor_->members()) {
     ForEachLife(state, [&](const Life& life) {
-      const HostProcess* const host = HostOf(life);
-      if (host == nullptr) return;
+      if (life.process == nullptr) return;
       const bool retired = std::any_of(state.retired.begin(), state.retired.end(),
                                        [&](const Life& each) { return &each == &life; });
-      for (const worker::v1::ServerReport& report : host->report().servers()) {
-        if (report.name() != config.name) continue;
-        if (!retired) AddHealth(report, server);
-        AddFigures(report, server, methods);
+      for (const ServerView& view : life.process->servers()) {
+        if (view.name != config.name) continue;
+        if (!retired) AddHealth(view, server);
+        AddFigures(view, server, methods);
       }
     });
   }

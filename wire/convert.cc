@@ -14,7 +14,6 @@ constexpr std::array kCauses{Cause::Kind::kSignal,  Cause::Kind::kAdmin,
                              Cause::Kind::kPlugin,  Cause::Kind::kProgram,
                              Cause::Kind::kProcess, Cause::Kind::kSupervisor};
 constexpr std::array kStuck{Stuck::What::kCall, Stuck::What::kPlugin, Stuck::What::kPart};
-constexpr std::array<std::string_view, 5> kLevels{"trace", "debug", "info", "warning", "error"};
 
 template <class Values>
 auto Named(const Values& values, std::string_view name)
@@ -222,15 +221,5 @@ admin::v1::Plan ToAdmin(const Ledger& ledger, Instant now) {
 
 int64_t ToNumber(Instant instant) { return instant.time_since_epoch().count(); }
 Instant InstantOf(int64_t nanoseconds) { return Instant(Duration(nanoseconds)); }
-
-std::optional<Stage> StageNamed(std::string_view name) { return Named(kStages, name); }
-
-std::string_view Name(LogLevel level) { return kLevels[static_cast<size_t>(level)]; }
-
-std::optional<LogLevel> LogLevelNamed(std::string_view name) {
-  return Named(std::array{LogLevel::kTrace, LogLevel::kDebug, LogLevel::kInfo, LogLevel::kWarning,
-                          LogLevel::kError},
-               name);
-}
 
 }  // namespace lastcall

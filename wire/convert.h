@@ -5,7 +5,6 @@
 #include "lastcall/v1/receipt.pb.h"
 #include "lastcall/worker/v1/worker.pb.h"
 
-#include <lastcall/base/log.h>
 #include <lastcall/lifecycle/plan.h>
 #include <lastcall/lifecycle/receipt.h>
 
@@ -30,10 +29,5 @@ admin::v1::Plan ToAdmin(const Ledger& ledger, Instant now);
 // Nanoseconds since the clock's beginning.
 int64_t ToNumber(Instant instant);
 Instant InstantOf(int64_t nanoseconds);
-
-// Empty: no such name.
-std::optional<Stage> StageNamed(std::string_view name);
-std::optional<LogLevel> LogLevelNamed(std::string_view name);
-std::string_view Name(LogLevel level);
 
 }  // namespace lastcall

@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include <lastcall/base/safe_text.h>
-
 namespace lastcall {
 namespace {
 
@@ -12,25 +10,25 @@ constexpr char kFurtherMethods[] = "(others)";
 
 }  // namespace
 
-worker::v1::Report GoneFrom(const worker::v1::Report& before, const worker::v1::Report& next) {
-  worker::v1::Report gone;
-  for (const worker::v1::ServerReport& server : before.servers()) {
-    const bool stays = std::any_of(next.servers().begin(), next.servers().end(),
-                                   [&](const auto& each) { return each.name() == server.name(); });
-    if (!stays) *gone.add_servers() = server;
+std::vector<ServerView> GoneFrom(const std::vector<ServerView>& before,
+                                 const std::vector<ServerView>& next) {
+  std::vector<ServerView> gone;
+  for (const ServerView& server : before) {
+    const bool stays = std::any_of(next.begin(), next.end(),
+                                   [&](const auto& each) { return each.name == server.name; });
+    if (!stays) gone.push_back(server);
   }
   return gone;
 }
 
-void EndedCalls::Add(const worker::v1::Report& last) {
-  for (const worker::v1::ServerReport& report : last.servers()) {
-    if (report.calls_total() == 0) continue;
-    OfServer& server = servers_[SafeText(report.name(), kMaxSafeName)];
-    server.total += report.calls_total();
-    for (const worker::v1::MethodReport& method : report.methods()) {
-      const std::string name = SafeText(method.name(), kMaxSafeName);
-      const bool fits = server.methods.size() < kMaxMethods || server.methods.contains(name);
-      server.methods[fits ? name : kFurtherMethods] += method.total();
+void EndedCalls::Add(const std::vector<ServerView>& last) {
+  for (const ServerView& view : last) {
+    if (view.calls_total == 0) continue;
+    OfServer& server = servers_[view.name];
+    server.total += view.calls_total;
+    for (const ServerView::Method& method : view.methods) {
+      const bool fits = server.methods.size() < kMaxMethods || server.methods.contains(method.name);
+      server.methods[fits ? method.name : kFurtherMethods] += method.total;
     }
   }
 }

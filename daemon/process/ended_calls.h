@@ -6,14 +6,17 @@
 #include <functional>
 #include <map>
 #include <string>
+#include <vector>
 
 #include "lastcall/state/v1/state.pb.h"
-#include "lastcall/worker/v1/worker.pb.h"
+
+#include <lastcall/supervisor/process.h>
 
 namespace lastcall {
 
-// The servers that were in the report before and are in the next no more.
-worker::v1::Report GoneFrom(const worker::v1::Report& before, const worker::v1::Report& next);
+// The servers that were there before and are in the next report no more.
+std::vector<ServerView> GoneFrom(const std::vector<ServerView>& before,
+                                 const std::vector<ServerView>& next);
 
 class EndedCalls {
  public:
@@ -22,8 +25,8 @@ class EndedCalls {
     std::map<std::string, uint64_t> methods;  // made safe
   };
 
-  // The last report of an incarnation.
-  void Add(const worker::v1::Report& last);
+  // What an incarnation said last of servers of its that have ended.
+  void Add(const std::vector<ServerView>& last);
   // Forgets the servers of which `exists` says that there are none.
   void KeepOnly(const std::function<bool(const std::string& server)>& exists);
 

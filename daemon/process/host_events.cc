@@ -17,28 +17,46 @@ constexpr size_t kMaxStartError = 16 << 10;
 
 }  // namespace
 
-void TellSupervisor(const FromHost& message, size_t member, uint32_t incarnation, Instant now,
-                    Supervisor& supervisor) {
+void Tell(const FromHost& message, Instant now, ProcessEvents& events) {
   switch (message.message_case()) {
-    case FromHost::kReady: return supervisor.OnReady(member, incarnation);
+    case FromHost::kReady: return events.Ready();
     case FromHost::kStartFailed:
-      return supervisor.OnStartFailed(
-          member, incarnation,
+      return events.StartFailed(
           Error{message.start_failed().configuration() ? Code::kInvalidArgument : Code::kInternal,
                 SafeLines(message.start_failed().message(), kMaxStartError)});
     case FromHost::kReport:
-      return supervisor.OnStage(member, incarnation,
-                                StageNamed(message.report().stage()).value_or(Stage::kStarting));
+      return events.StageReached(StageNamed(message.report().stage()).value_or(Stage::kStarting));
     case FromHost::kShutdownRequested: {
       Request request = FromProto(message.shutdown_requested().request()).request;
       request.at = now;
-      supervisor.OnRequest(std::move(request));
-      return;
+      return events.Requested(std::move(request));
     }
-    case FromHost::kReceipt:
-      return supervisor.OnReceipt(member, incarnation, FromProto(message.receipt()));
+    case FromHost::kReceipt: return events.Reported(FromProto(message.receipt()));
     default: return;
   }
+}
+
+std::vector<ServerView> ServersIn(const worker::v1::Report& report) {
+  std::vector<ServerView> servers;
+  for (const worker::v1::ServerReport& one : report.servers()) {
+    ServerView& server = servers.emplace_back();
+    server.name = SafeText(one.name(), kMaxSafeName);
+    server.serving = one.serving();
+    server.accepting = one.accepting();
+    server.calls_in_flight = one.calls_in_flight();
+    server.calls_total = one.calls_total();
+    server.connections = one.connections();
+    for (const worker::v1::MethodReport& method : one.methods()) {
+      server.methods.push_back(
+          {SafeText(method.name(), kMaxSafeName), method.in_flight(), method.total()});
+    }
+    for (const worker::v1::CallReport& call : one.oldest()) {
+      server.oldest.push_back({SafeText(call.method(), kMaxSafeName),
+                               SafeText(call.peer(), kMaxSafeName), InstantOf(call.began_ns()),
+                               call.told()});
+    }
+  }
+  return servers;
 }
 
 }  // namespace lastcall

@@ -1,7 +1,9 @@
-// What a host says, as events of the supervisor.
+// What a host says, as events of its incarnation.
 #pragma once
 
-#include <lastcall/supervisor/supervisor.h>
+#include <vector>
+
+#include <lastcall/supervisor/process.h>
 
 #include "lastcall/worker/v1/worker.pb.h"
 
@@ -9,7 +11,8 @@ namespace lastcall {
 
 // A host runs the code of strangers: whatever it says is about its own incarnation, and nothing of it
 // is believed further than that.
-void TellSupervisor(const worker::v1::FromHost& message, size_t member, uint32_t incarnation,
-                    Instant now, Supervisor& supervisor);
+void Tell(const worker::v1::FromHost& message, Instant now, ProcessEvents& events);
+
+std::vector<ServerView> ServersIn(const worker::v1::Report& report);
 
 }  // namespace lastcall

@@ -66,14 +66,12 @@ class HostProcess::Wire {
 };
 
 HostProcess::HostProcess(boost::asio::io_context& loop, std::shared_ptr<const HostSpec> spec,
-                         size_t member, uint32_t incarnation, HostSurroundings& surroundings,
-                         Log log)
+                         uint32_t incarnation, HostContext& context, Log log)
     : loop_(loop),
       name_(spec->name),
       spec_(std::move(spec)),
-      member_(member),
       incarnation_(incarnation),
-      surroundings_(surroundings),
+      context_(context),
       log_(std::move(log)) {
   for (const HostSpec::Served& server : spec_->servers) {
     for (const auto& listener : server.sockets) {
@@ -83,13 +81,12 @@ HostProcess::HostProcess(boost::asio::io_context& loop, std::shared_ptr<const Ho
 }
 
 HostProcess::HostProcess(boost::asio::io_context& loop, std::string name,
-                         const state::v1::Host& saved, size_t member, uint32_t incarnation,
-                         HostSurroundings& surroundings, Log log)
+                         const state::v1::Host& saved, uint32_t incarnation, HostContext& context,
+                         Log log)
     : loop_(loop),
       name_(std::move(name)),
-      member_(member),
       incarnation_(incarnation),
-      surroundings_(surroundings),
+      context_(context),
       log_(std::move(log)),
       addresses_(saved.addresses().begin(), saved.addresses().end()),
       pid_(saved.pid()),
@@ -98,15 +95,20 @@ HostProcess::HostProcess(boost::asio::io_context& loop, std::string name,
       wire_(std::make_shared<Wire>(loop, Channel(UniqueFd(saved.channel())),
                                    Child{saved.pid(), UniqueFd(saved.pidfd())})),
       report_(saved.report()),
+      servers_(ServersIn(report_)),
       last_query_(saved.last_query()) {
+  wire_->outbox.assign(saved.outbox().begin(), saved.outbox().end());
+}
+
+void HostProcess::Resume(std::shared_ptr<ProcessEvents> events) {
+  events_ = std::move(events);
   Adopt(pid_);
-  for (const ToHost& message : saved.outbox()) wire_->outbox.push_back(message);
   if (!wire_->outbox.empty()) Flush();
   AwaitMessages();
   AwaitExit();
 }
 
-std::optional<state::v1::Host> HostProcess::Save(std::vector<int>& descriptors) const {
+std::optional<SavedProcess> HostProcess::Save() const {
   if (wire_ == nullptr) return std::nullopt;
   state::v1::Host saved;
   saved.set_pid(pid_);
@@ -118,9 +120,8 @@ std::optional<state::v1::Host> HostProcess::Save(std::vector<int>& descriptors) 
   saved.set_killed(killed_);
   for (const std::string& address : addresses_) saved.add_addresses(address);
   for (const ToHost& message : wire_->outbox) *saved.add_outbox() = message;
-  descriptors.push_back(wire_->exited_fd);
-  descriptors.push_back(wire_->channel.fd());
-  return saved;
+  return SavedProcess{.state = saved.SerializeAsString(),
+                      .descriptors = {wire_->exited_fd, wire_->channel.fd()}};
 }
 
 HostProcess::~HostProcess() {
@@ -140,7 +141,7 @@ ToHost HostProcess::Configuration() const {
   worker::v1::Configure& configure = *message.mutable_configure();
   configure.set_process(name_);
   configure.set_incarnation(incarnation_);
-  configure.set_log_level(surroundings_.LogLevelName());
+  configure.set_log_level(std::string(Name(context_.log_level())));
   configure.set_delay_s(ToSeconds(spec_->shutdown.delay));
   configure.set_grace_s(ToSeconds(spec_->shutdown.grace));
   configure.set_cancel_s(ToSeconds(spec_->shutdown.cancel));
@@ -154,7 +155,7 @@ ToHost HostProcess::Configuration() const {
     worker::v1::ServerSpec& spec = *configure.add_servers();
     spec.set_name(server.name);
     spec.set_reflection(server.reflection);
-    spec.set_draining(surroundings_.IsDraining(server.name));
+    spec.set_draining(context_.IsDraining(server.name));
     *spec.mutable_limits() = ToMessage(server.limits);
     if (server.tls_pem) {
       spec.mutable_tls()->set_certificate(server.tls_pem->certificate);
@@ -169,7 +170,8 @@ ToHost HostProcess::Configuration() const {
   return message;
 }
 
-void HostProcess::BeginStart() {
+void HostProcess::BeginStart(std::shared_ptr<ProcessEvents> events) {
+  events_ = std::move(events);
   auto pair = Channel::Pair();
   if (!pair) return CannotStart(pair.error().message);
   auto child = Spawn({.program = spec_->program,
@@ -190,10 +192,9 @@ void HostProcess::BeginStart() {
 
 // Told like any other answer: later, from the loop.
 void HostProcess::CannotStart(const std::string& why) {
-  boost::asio::post(loop_, [&supervisor = surroundings_.supervisor(), member = member_, why,
-                            incarnation = incarnation_] {
-    supervisor.OnStartFailed(member, incarnation, Error{Code::kInternal, why});
-    supervisor.OnExited(member, incarnation, ExitStatus{.code = 127});
+  boost::asio::post(loop_, [events = events_, why] {
+    events->StartFailed(Error{Code::kInternal, why});
+    events->Exited(ExitStatus{.code = 127});
   });
 }
 
@@ -264,7 +265,7 @@ Channel::Received HostProcess::ReadOne(size_t& bytes) {
     return Channel::Received::kRefused;
   }
   if (received != Channel::Received::kYes) return received;
-  if (message.has_left_behind()) surroundings_.LeftBehind(std::move(fds));
+  if (message.has_left_behind()) context_.LeftBehind(std::move(fds));
   Handle(message);
   return received;
 }
@@ -279,8 +280,7 @@ void HostProcess::Handle(const FromHost& message) {
   switch (message.message_case()) {
     case FromHost::kHello:
       if (message.hello().version() != LASTCALL_VERSION) {
-        surroundings_.supervisor().OnStartFailed(
-            member_, incarnation_,
+        events_->StartFailed(
             Error{Code::kFailedPrecondition,
                   "lastcall-host is version " + SafeText(message.hello().version(), kMaxSafeName) +
                       ", lastcalld is " LASTCALL_VERSION "; install both from one build"});
@@ -289,19 +289,24 @@ void HostProcess::Handle(const FromHost& message) {
       return;
     case FromHost::kMaking: making_ = SafeText(message.making().what()); return;
     case FromHost::kReport:
-      // A host that ends closes its servers, and has nothing to say of them any more.
-      surroundings_.Ended(GoneFrom(report_, message.report()));
-      report_ = message.report();
+      Heard(message.report());
       if (report_.query_id() == last_query_) Answer();
-      if (report_.query_id() == 0) surroundings_.Reported();
+      if (report_.query_id() == 0) context_.Reported();
       break;
     case FromHost::kReady:
     case FromHost::kStartFailed:
     case FromHost::kReceipt: making_.clear(); break;
     default: break;
   }
-  TellSupervisor(message, member_, incarnation_, std::chrono::steady_clock::now(),
-                 surroundings_.supervisor());
+  Tell(message, std::chrono::steady_clock::now(), *events_);
+}
+
+// A host that ends closes its servers, and has nothing to say of them any more.
+void HostProcess::Heard(const worker::v1::Report& report) {
+  std::vector<ServerView> servers = ServersIn(report);
+  context_.Ended(GoneFrom(servers_, servers));
+  report_ = report;
+  servers_ = std::move(servers);
 }
 
 void HostProcess::AwaitExit() {
@@ -325,17 +330,16 @@ void HostProcess::Exited() {
   wire_->Close();
   wire_ = nullptr;
   pid_ = 0;
-  surroundings_.Ended(report_);
-  report_.Clear();
+  context_.Ended(servers_);
+  servers_.clear();
   Answer();
   if (!making_.empty() && !killed_) {
-    surroundings_.supervisor().OnStartFailed(
-        member_, incarnation_,
+    events_->StartFailed(
         Error{Code::kInternal, making_ + " ended the process while it was loaded or made: " +
                                    Describe(status) + "; lastcalld --check tries plugins apart"});
   }
-  // Nothing of this process after it: it may go.
-  surroundings_.supervisor().OnExited(member_, incarnation_, status);
+  // Nothing of this process after it: it may go, with all that it holds.
+  std::shared_ptr<ProcessEvents>(events_)->Exited(status);
 }
 
 void HostProcess::Accept(bool accept) {
@@ -366,7 +370,7 @@ void HostProcess::Stop(const Plan& plan, const std::vector<Ledger::Entry>& reque
   stop = ToProto(ForHost(plan), requests);
   stop.set_replaced(replaced);
   for (const std::string& address : addresses_) {
-    if (!surroundings_.WillBeServed(address, *this)) stop.add_unserved(address);
+    if (!context_.WillBeServed(address, *this)) stop.add_unserved(address);
   }
   Send(std::move(message));
 }
@@ -376,9 +380,9 @@ void HostProcess::Kill() {
   if (pid_ > 0) kill(pid_, SIGKILL);
 }
 
-void HostProcess::SetLogLevel(const std::string& level) {
+void HostProcess::SetLogLevel(LogLevel level) {
   ToHost message;
-  message.mutable_set_log_level()->set_level(level);
+  message.mutable_set_log_level()->set_level(std::string(Name(level)));
   Send(std::move(message));
 }
 

@@ -30,7 +30,7 @@ class Scene {
                     {Member("talks", talks_), Member("silent", silent_)}, clock_, observer_,
                     [](LogLevel, std::string_view said) { ExpectSafe(std::string(said)); }) {
     supervisor_.Start();
-    supervisor_.OnReady(1, 1);
+    silent_.events().Ready();
   }
 
   void Do(const Packets::Packet& packet) {
@@ -39,9 +39,7 @@ class Scene {
       case 1: return Say(packet.bytes, false);
       case 2: return Say(packet.bytes, true);
       case 3: return Wait(packet.bytes.size() * 10ms);
-      case 4:
-        return supervisor_.OnExited(0, talks_.incarnation(),
-                                    {.code = static_cast<int>(packet.bytes.size())});
+      case 4: return talks_.events().Exited({.code = static_cast<int>(packet.bytes.size())});
       case 5: {
         Supervisor::Change change;
         change.member = {.name = "talks"};
@@ -80,10 +78,9 @@ class Scene {
   }
 
   static Supervisor::Member Member(const std::string& name, FakeProcess& process) {
-    return {
-        name, RestartPolicy::kAlways, {name + " server"}, [&process](size_t, uint32_t incarnation) {
-          return process.Make(incarnation);
-        }};
+    return {name, RestartPolicy::kAlways, {name + " server"}, [&process](uint32_t incarnation) {
+              return process.Make(incarnation);
+            }};
   }
 
   void Wait(Duration length) {
@@ -102,13 +99,14 @@ class Scene {
     if (send(ends_.second.fd(), packet.data(), packet.size(), MSG_DONTWAIT) < 0) return;
     worker::v1::FromHost message;
     if (ends_.first.TryReceive(message, nullptr) != Channel::Received::kYes) return;
-    TellSupervisor(message, 0, talks_.incarnation(), clock_.Now(), supervisor_);
+    Tell(message, clock_.Now(), talks_.events());
   }
 
   void Hear(std::string_view bytes, uint32_t incarnation) {
     worker::v1::FromHost message;
     if (!message.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) return;
-    TellSupervisor(message, 0, incarnation, clock_.Now(), supervisor_);
+    Tell(message, clock_.Now(), talks_.events(incarnation));
+    (void)ServersIn(message.report());
   }
 
   std::pair<Channel, Channel> ends_ = std::move(*Channel::Pair());

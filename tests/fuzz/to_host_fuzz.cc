@@ -12,6 +12,7 @@
 #include "wire/configuration_message.h"
 #include "wire/convert.h"
 
+#include <lastcall/base/log.h>
 #include <lastcall/base/safe_text.h>
 #include <lastcall/lifecycle/lifecycle.h>
 #include <lastcall/testing/fake_clock.h>

@@ -45,7 +45,7 @@ class SupervisorTest : public testing::Test {
   }
   Supervisor::Member Member(const std::string& name,
                             RestartPolicy restart = RestartPolicy::kAlways) {
-    const auto make = [this, name](size_t, uint32_t incarnation) {
+    const auto make = [this, name](uint32_t incarnation) {
       return process(name).Make(incarnation);
     };
     return {name, restart, {name + "-server"}, make};
@@ -59,22 +59,18 @@ class SupervisorTest : public testing::Test {
     ASSERT_EQ(supervisor_->stage(), Stage::kServing);
   }
 
-  void Ready(const std::string& name) { supervisor_->OnReady(At(name), Current(name)); }
+  void Ready(const std::string& name) { Events(name).Ready(); }
   void StartFailed(const std::string& name, Code code, const std::string& why) {
-    supervisor_->OnStartFailed(At(name), Current(name), Error{code, why});
+    Events(name).StartFailed(Error{code, why});
   }
-  void Exit(const std::string& name, int code) {
-    supervisor_->OnExited(At(name), Current(name), ExitStatus{.code = code});
-  }
+  void Exit(const std::string& name, int code) { Events(name).Exited(ExitStatus{.code = code}); }
   void Crash(const std::string& name, int signal) {
-    supervisor_->OnExited(At(name), Current(name), ExitStatus{.signal = signal});
+    Events(name).Exited(ExitStatus{.signal = signal});
   }
-  void Reach(const std::string& name, Stage stage) {
-    supervisor_->OnStage(At(name), Current(name), stage);
-  }
+  void Reach(const std::string& name, Stage stage) { Events(name).StageReached(stage); }
   void Report(const std::string& name, Receipt receipt) {
     receipt.subject = name;
-    supervisor_->OnReceipt(At(name), Current(name), std::move(receipt));
+    Events(name).Reported(std::move(receipt));
   }
   // As a host does that was told to stop: its receipt, then its end.
   void Stop(const std::string& name) {
@@ -125,6 +121,8 @@ class SupervisorTest : public testing::Test {
   const Supervisor::State& state(const std::string& name) {
     return supervisor_->members()[At(name)];
   }
+  // Of the incarnation that is current.
+  ProcessEvents& Events(const std::string& name) { return process(name).events(Current(name)); }
   FakeProcess& process(const std::string& name) { return *processes_[At(name)]; }
   const Receipt& receipt() const { return observer_.receipts().at(0); }
   // Of one member.

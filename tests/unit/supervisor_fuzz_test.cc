@@ -26,7 +26,7 @@ class Chaos {
       members.push_back({"m" + std::to_string(i),
                          static_cast<RestartPolicy>(Below(3)),
                          {"s" + std::to_string(i)},
-                         [process = &lives_.back().process](size_t, uint32_t incarnation) {
+                         [process = &lives_.back().process](uint32_t incarnation) {
                            return process->Make(incarnation);
                          }});
     }
@@ -93,29 +93,27 @@ class Chaos {
     // Now and then, from a life that is over or has not begun.
     const uint32_t number = Below(8) == 0 ? now - 1 + 2 * Below(2) : now;
     const bool current = number == now && life.alive;
+    if (!life.process.has_begun(number)) return;
+    ProcessEvents& events = life.process.events(number);
     switch (Below(12)) {
       case 0:
       case 1:
         if (current) life.ready = true;
-        if (current || number != now) supervisor_->OnReady(i, number);
+        if (current || number != now) events.Ready();
         break;
       case 2:
         if (!current && number == now) break;
         if (current) life.alive = life.ready = false;
-        supervisor_->OnExited(i, number, {.code = static_cast<int>(Below(3))});
+        events.Exited({.code = static_cast<int>(Below(3))});
         break;
       case 3:
         if (!current && number == now) break;
         if (current) life.alive = life.ready = false;
-        supervisor_->OnExited(i, number, {.signal = SIGSEGV});
+        events.Exited({.signal = SIGSEGV});
         break;
-      case 4: supervisor_->OnStage(i, number, kStages[Below(kStages.size())]); break;
-      case 5:
-        supervisor_->OnReceipt(i, number, {.subject = "m", .exit_code = kCodes[Below(5)]});
-        break;
-      case 6:
-        supervisor_->OnStartFailed(i, number, Error{static_cast<Code>(Below(17)), "chaos"});
-        break;
+      case 4: events.StageReached(kStages[Below(kStages.size())]); break;
+      case 5: events.Reported({.subject = "m", .exit_code = kCodes[Below(5)]}); break;
+      case 6: events.StartFailed(Error{static_cast<Code>(Below(17)), "chaos"}); break;
       case 7:
         (void)supervisor_->SetDraining("s" + std::to_string(Below(4)), Below(2) == 0, {});
         break;

@@ -38,9 +38,9 @@ class ReplaceTest : public SupervisorTest {
   }
 
   uint32_t Next(const std::string& name) { return state(name).successor->incarnation; }
-  void NextReady(const std::string& name) { supervisor_->OnReady(At(name), Next(name)); }
+  void NextReady(const std::string& name) { process(name).events(Next(name)).Ready(); }
   void NextExits(const std::string& name, ExitStatus status) {
-    supervisor_->OnExited(At(name), Next(name), status);
+    process(name).events(Next(name)).Exited(status);
   }
   // The whole way.
   void Replace(const std::string& name) {
@@ -68,8 +68,8 @@ TEST_F(ReplaceTest, TheSuccessorTakesOverAndTheOldOneRetires) {
   EXPECT_THAT(outcomes_, ElementsAre("a: 2"));
   ASSERT_EQ(state("a").retired.size(), 1u);
 
-  supervisor_->OnReceipt(0, 1, Receipt{.subject = "a", .incarnation = 1, .calls_finished = 7});
-  supervisor_->OnExited(0, 1, {});
+  process("a").events(1).Reported(Receipt{.subject = "a", .incarnation = 1, .calls_finished = 7});
+  process("a").events(1).Exited({});
   EXPECT_TRUE(state("a").retired.empty());
   ASSERT_EQ(observer_.retired().size(), 1u);
   EXPECT_EQ(observer_.retired()[0].calls_finished, 7u);
@@ -79,7 +79,7 @@ TEST_F(ReplaceTest, TheSuccessorTakesOverAndTheOldOneRetires) {
 TEST_F(ReplaceTest, ASuccessorThatFailsChangesNothing) {
   Serve({"a"});
   Change("a");
-  supervisor_->OnStartFailed(0, Next("a"), Error{Code::kInvalidArgument, "no such plugin"});
+  process("a").events(Next("a")).StartFailed(Error{Code::kInvalidArgument, "no such plugin"});
   NextExits("a", {.code = 78});
   EXPECT_THAT(outcomes_, ElementsAre("a: no such plugin"));
   ExpectTold("a", {"start 2"});
@@ -182,7 +182,7 @@ TEST_F(ReplaceTest, TheOldOneAcceptsAsSoonAsItsSuccessorStops) {
   Change("a");
   NextReady("a");
   process("a").TakeTold();
-  supervisor_->OnStage(0, Next("a"), Stage::kDelay);
+  process("a").events(Next("a")).StageReached(Stage::kDelay);
   ExpectTold("a", {"accept (1)"});
   NextExits("a", {});
   EXPECT_THAT(outcomes_, ElementsAre("a: exit code 0"));
@@ -203,9 +203,9 @@ TEST_F(ReplaceTest, ARestartIsOfWhatRunsWhenItsTurnComes) {
   Change("a");
   int made = 0;
   Supervisor::Member other = Member("a");
-  other.make = [&, make = other.make](size_t member, uint32_t incarnation) {
+  other.make = [&, make = other.make](uint32_t incarnation) {
     ++made;
-    return make(member, incarnation);
+    return make(incarnation);
   };
   ASSERT_TRUE(supervisor_->BeginChanges({{Kind::kReplace, other}}, {}, nullptr));
   ASSERT_TRUE(supervisor_->BeginChanges({{Kind::kReplace, {.name = "a"}}}, {}, nullptr));
@@ -294,7 +294,7 @@ TEST_F(ReplaceTest, AShutdownWins) {
     Stop("a");
     ExpectNotFinished();
     Advance(kDelay);
-    supervisor_->OnReceipt(0, Next("a"), Receipt{.subject = "a"});
+    process("a").events(Next("a")).Reported(Receipt{.subject = "a"});
     NextExits("a", {});
     ExpectFinished(0);
     EXPECT_EQ(receipt().processes.size(), 2u);
@@ -309,8 +309,8 @@ TEST_F(ReplaceTest, AShutdownCoversRetiredOnes) {
   ExpectTold("a", {"stop (1)", "stop"});
   Stop("a");
   ExpectNotFinished();
-  supervisor_->OnReceipt(0, 1, Receipt{.subject = "a", .exit_code = 3, .calls_cancelled = 1});
-  supervisor_->OnExited(0, 1, {.code = 3});
+  process("a").events(1).Reported(Receipt{.subject = "a", .exit_code = 3, .calls_cancelled = 1});
+  process("a").events(1).Exited({.code = 3});
   ExpectFinished(kExitCallsCancelled);
   EXPECT_EQ(receipt().calls_cancelled, 1u);
 }
@@ -319,7 +319,7 @@ TEST_F(ReplaceTest, ARetiredOneThatCrashesIsReportedAndNotStartedAgain) {
   Serve({"a"});
   Replace("a");
   process("a").TakeTold();
-  supervisor_->OnExited(0, 1, {.signal = SIGSEGV});
+  process("a").events(1).Exited({.signal = SIGSEGV});
   ExpectTold("a", {});
   ASSERT_EQ(observer_.retired().size(), 1u);
   EXPECT_EQ(observer_.retired()[0].failure, "killed by SIGSEGV");
@@ -335,7 +335,7 @@ TEST_F(ReplaceTest, ProcessesComeAndGo) {
   Change("a", Kind::kRemove);
   ExpectTold("a", {"stop"});
   EXPECT_THAT(outcomes_, ElementsAre("a: 0"));
-  supervisor_->OnExited(0, 1, {});
+  process("a").events(1).Exited({});
   EXPECT_EQ(supervisor_->next_instant(), kNever) << "nothing is started again";
   ExpectStage(Stage::kServing);
 }

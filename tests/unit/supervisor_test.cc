@@ -235,19 +235,16 @@ TEST_F(SupervisorTest, WhatAnEarlierIncarnationSaysIsIgnored) {
   Serve({"a"});
   Crash("a", SIGSEGV);
   Advance(BackOff::kFirst);
-  const size_t a = At("a");
-  supervisor_->OnReady(a, 1);
+  process("a").events(1).Ready();
   ExpectPhase("a", Phase::kStarting);
-  supervisor_->OnStartFailed(a, 1, Error{Code::kInternal, "old"});
+  process("a").events(1).StartFailed(Error{Code::kInternal, "old"});
   EXPECT_EQ(state("a").start_error, "");
-  supervisor_->OnExited(a, 1, {.signal = SIGSEGV});
+  process("a").events(1).Exited({.signal = SIGSEGV});
   ExpectPhase("a", Phase::kStarting);
-  supervisor_->OnStage(a, 1, Stage::kCancel);
+  process("a").events(1).StageReached(Stage::kCancel);
   EXPECT_EQ(state("a").stage, Stage::kStarting);
-  supervisor_->OnReceipt(a, 1, {.exit_code = 4});
+  process("a").events(1).Reported({.exit_code = 4});
   EXPECT_FALSE(state("a").receipt);
-  for (const uint32_t never : {0u, 3u}) supervisor_->OnExited(a, never, {});
-  supervisor_->OnExited(7, 2, {});  // no such member
   ExpectPhase("a", Phase::kStarting);
 }
 

@@ -2,12 +2,18 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 
 namespace lastcall {
 
 enum class LogLevel : int { kTrace, kDebug, kInfo, kWarning, kError };
+
+// "warning".
+std::string_view Name(LogLevel level);
+// Empty: no such name.
+std::optional<LogLevel> LogLevelNamed(std::string_view name);
 
 // Threads: any. Must not block for long; see LogQueue for one that may.
 using Log = std::function<void(LogLevel, std::string_view)>;

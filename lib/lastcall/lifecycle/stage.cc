@@ -31,6 +31,14 @@ constexpr std::string_view kHappeningNames[] = {"ready", "request", "instant", "
 
 Stage Next(Stage stage, Happening happening) { return kNext[Index(stage)][Index(happening)]; }
 std::string_view Name(Stage stage) { return kStageNames[Index(stage)]; }
+
+std::optional<Stage> StageNamed(std::string_view name) {
+  for (const Stage stage : kStages) {
+    if (Name(stage) == name) return stage;
+  }
+  return std::nullopt;
+}
+
 std::string_view Name(Happening happening) { return kHappeningNames[Index(happening)]; }
 
 }  // namespace lastcall

@@ -11,6 +11,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string_view>
 
 namespace lastcall {
@@ -39,6 +40,8 @@ Stage Next(Stage stage, Happening happening);
 
 // "serving"; the words of every log, protocol and document.
 std::string_view Name(Stage stage);
+// Empty: no such name.
+std::optional<Stage> StageNamed(std::string_view name);
 // How a receipt says what ended a stage: "instant", "idle", …
 std::string_view Name(Happening happening);
 

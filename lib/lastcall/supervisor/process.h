@@ -1,32 +1,23 @@
-// A process as the supervisor sees it: one incarnation, that is started once, told, and killed.
+// A process as the supervisor sees it: one incarnation, that is started once, told, and killed; and
+// what it tells.
 #pragma once
 
+#include <sys/types.h>
+
 #include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include <lastcall/base/log.h>
+#include <lastcall/base/result.h>
 #include <lastcall/lifecycle/plan.h>
+#include <lastcall/lifecycle/receipt.h>
+#include <lastcall/lifecycle/stage.h>
 
 namespace lastcall {
-
-// Nothing here blocks: what comes of it is told to the supervisor (On… of supervisor.h).
-class Process {
- public:
-  virtual ~Process() = default;
-
-  // Answered by OnReady, OnStartFailed or OnExited.
-  virtual void BeginStart() = 0;
-  // Lets it take connections, or stops it. Order: after OnReady.
-  virtual void Accept(bool accept) = 0;
-  virtual void SetDraining(const std::string& server, bool draining) = 0;
-  // The plan in force and the requests that it comes from; again when an instant moves forward.
-  // Answered by OnExited, when it is over.
-  virtual void BeginStop(const Plan& plan, const std::vector<Ledger::Entry>& requests) = 0;
-  // The same for one whose successor has taken over.
-  virtual void BeginRetire(const Plan& plan, const std::vector<Ledger::Entry>& requests) = 0;
-  // Ends it at once. Answered by OnExited.
-  virtual void Kill() = 0;
-};
 
 // How a process ended.
 struct ExitStatus {
@@ -39,5 +30,97 @@ struct ExitStatus {
 
 // "exit code 1", "killed by SIGSEGV", "killed by lastcalld: it sent a malformed message".
 std::string Describe(const ExitStatus& status);
+
+// What an incarnation tells, through a sink that is bound to it: it cannot speak for another. Once
+// its life is over nobody listens. Threads: the loop's. Order: never inside a call of Process.
+class ProcessEvents {
+ public:
+  virtual ~ProcessEvents() = default;
+  virtual void Ready() = 0;
+  // The reason; Exited follows.
+  virtual void StartFailed(const Error& error) = 0;
+  virtual void StageReached(Stage stage) = 0;
+  // It asks for a shutdown of the daemon.
+  virtual void Requested(Request request) = 0;
+  virtual void Reported(Receipt receipt) = 0;
+  // The last; may destroy the Process.
+  virtual void Exited(const ExitStatus& status) = 0;
+};
+
+// What a process says of one of its servers. Names are made safe.
+struct ServerView {
+  struct Method {
+    std::string name;
+    uint32_t in_flight = 0;
+    uint64_t total = 0;
+  };
+  struct Call {
+    std::string method;
+    std::string peer;
+    Instant began{};
+    bool told = false;  // to leave
+  };
+  std::string name;
+  bool serving = false;  // as its health says
+  bool accepting = false;
+  uint32_t calls_in_flight = 0;
+  uint64_t calls_total = 0;
+  uint32_t connections = 0;
+  std::vector<Method> methods;
+  std::vector<Call> oldest;  // in flight, oldest first; while stopping alone
+};
+
+// A process whose servers can be asked to drain.
+class Drainable {
+ public:
+  virtual ~Drainable() = default;
+  virtual void SetDraining(const std::string& server, bool draining) = 0;
+};
+
+// Everything that is needed to go on with it in another build of this program.
+struct SavedProcess {
+  std::string state;             // for who wrote it
+  std::vector<int> descriptors;  // whose numbers are in it
+};
+
+// Nothing here blocks, and constructing begins nothing: what comes of it is told to its events.
+class Process {
+ public:
+  virtual ~Process() = default;
+
+  // Once, this or the next. Answered by Ready, StartFailed or Exited.
+  virtual void BeginStart(std::shared_ptr<ProcessEvents> events) = 0;
+  // For one that was made from a SavedProcess.
+  virtual void Resume(std::shared_ptr<ProcessEvents> events) = 0;
+  // Nothing where no process runs.
+  virtual std::optional<SavedProcess> Save() const = 0;
+
+  // Lets it take connections, or stops it. Order: after Ready.
+  virtual void Accept(bool accept) = 0;
+  // The plan in force and the requests that it comes from; again when an instant moves forward.
+  // Answered by Exited, when it is over.
+  virtual void BeginStop(const Plan& plan, const std::vector<Ledger::Entry>& requests) = 0;
+  // The same for one whose successor has taken over.
+  virtual void BeginRetire(const Plan& plan, const std::vector<Ledger::Entry>& requests) = 0;
+  // Ends it immediately. Answered by Exited.
+  virtual void Kill() = 0;
+
+  virtual void SetLogLevel(LogLevel level) = 0;
+  // State and stacks, to the log.
+  virtual void Dump() = 0;
+  // Asks how it is; `answered` runs when servers() is fresh, or when the process is gone.
+  virtual void BeginQuery(std::function<void()> answered) = 0;
+
+  // 0: it has none.
+  virtual pid_t pid() const = 0;
+  // Whether the last query was answered, or is young.
+  virtual bool answering() const = 0;
+  // As it said last.
+  virtual const std::vector<ServerView>& servers() const = 0;
+  // Whether it accepts at this address, as bound, or would: of the daemon's own sockets.
+  virtual bool ListensOn(const std::string& address) const = 0;
+  // Null: its servers cannot drain.
+  virtual Drainable* drainable() { return nullptr; }
+};
 
 }  // namespace lastcall

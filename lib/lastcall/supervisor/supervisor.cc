@@ -28,6 +28,30 @@ std::string_view Name(Phase phase) {
   return "down";
 }
 
+class Supervisor::Events final : public ProcessEvents {
+ public:
+  Events(Supervisor& supervisor, size_t member, uint32_t incarnation)
+      : supervisor_(supervisor), member_(member), incarnation_(incarnation) {}
+
+  void Ready() override { supervisor_.OnReady(member_, incarnation_); }
+  void StartFailed(const Error& error) override {
+    supervisor_.OnStartFailed(member_, incarnation_, error);
+  }
+  void StageReached(Stage stage) override { supervisor_.OnStage(member_, incarnation_, stage); }
+  void Requested(Request request) override { supervisor_.OnRequest(std::move(request)); }
+  void Reported(Receipt receipt) override {
+    supervisor_.OnReceipt(member_, incarnation_, std::move(receipt));
+  }
+  void Exited(const ExitStatus& status) override {
+    supervisor_.OnExited(member_, incarnation_, status);
+  }
+
+ private:
+  Supervisor& supervisor_;
+  const size_t member_;
+  const uint32_t incarnation_;
+};
+
 Supervisor::Supervisor(Options options, std::vector<Member> members, const Clock& clock,
                        SupervisorObserver& observer, Log log)
     : options_(options),
@@ -55,6 +79,14 @@ void Supervisor::Start() {
   FollowProcesses();
 }
 
+void Supervisor::Resume() {
+  for (State& state : members_) {
+    ForEachLife(state, [&](Life& life) {
+      if (life.process != nullptr) life.process->Resume(EventsOf(state, life));
+    });
+  }
+}
+
 void Supervisor::SetPhase(Life& life, Phase phase, Instant until) {
   life.phase = phase;
   life.phase_began = clock_.Now();
@@ -69,10 +101,15 @@ void Supervisor::BeginLife(State& state, Life& life, const Member& member) {
   life.incarnation = ++state.incarnations;
   life.incarnation_began = clock_.Now();
   SetPhase(life, Phase::kStarting, After(clock_.Now(), options_.ready));
+  life.process = member.make(life.incarnation);
+  life.process->BeginStart(EventsOf(state, life));
+}
+
+std::shared_ptr<ProcessEvents> Supervisor::EventsOf(const State& state, const Life& life) {
   const auto place = std::find_if(members_.begin(), members_.end(),
                                   [&](const State& each) { return &each == &state; });
-  life.process = member.make(static_cast<size_t>(place - members_.begin()), life.incarnation);
-  life.process->BeginStart();
+  return std::make_shared<Events>(*this, static_cast<size_t>(place - members_.begin()),
+                                  life.incarnation);
 }
 
 Life* Supervisor::Find(size_t member, uint32_t incarnation) {
@@ -375,13 +412,18 @@ Result<bool> Supervisor::SetDraining(const std::string& server, bool draining, c
       if (IsStopping(lifecycle_.stage())) {
         return Fail(Code::kFailedPrecondition, "a shutdown is under way; every server drains");
       }
+      if (state.process != nullptr && state.process->drainable() == nullptr) {
+        return Fail(Code::kUnimplemented, "process " + state.member.name +
+                                              " cannot drain its servers; stop or replace it");
+      }
       const bool changed = draining
                                ? draining_.try_emplace(server, Draining{by, clock_.Now()}).second
                                : draining_.erase(server) > 0;
       if (changed) {
         ForEachLife(state, [&](Life& life) {
           const bool living = life.phase == Phase::kStarting || life.phase == Phase::kRunning;
-          if (living) life.process->SetDraining(server, draining);
+          Drainable* const drainable = living ? life.process->drainable() : nullptr;
+          if (drainable != nullptr) drainable->SetDraining(server, draining);
         });
         log_(LogLevel::kInfo, "server " + server +
                                   (draining ? ": draining, asked by " : ": draining lifted by ") +

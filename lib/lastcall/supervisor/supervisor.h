@@ -1,6 +1,7 @@
 // The supervisor: decides when processes start, are started again, are replaced and stop, and when the
 // daemon as a whole goes from one stage to the next. It has no threads, descriptors or timers: it is
-// told what happened (On…), acts through Process, and reports through SupervisorObserver.
+// told what happened (On…, and each process its ProcessEvents), acts through Process, and reports
+// through SupervisorObserver.
 //
 //   phase     ready     start failed  exited                    stop requested  its instant passed
 //   starting  running   remembered    waiting; first start:     stopping        killed: not ready in time
@@ -69,8 +70,7 @@ class Supervisor {
     std::string name;
     RestartPolicy restart = RestartPolicy::kAlways;
     std::vector<std::string> servers;
-    // Makes one incarnation; `member` is the place that its events are told with.
-    std::function<std::unique_ptr<Process>(size_t member, uint32_t incarnation)> make;
+    std::function<std::unique_ptr<Process>(uint32_t incarnation)> make;
   };
   struct Options {
     Budget shutdown;
@@ -124,23 +124,16 @@ class Supervisor {
     std::deque<State> members;
     std::map<std::string, Draining, std::less<>> draining;
   };
-  // Goes on from there; not to be started.
+  // Goes on from there with Resume, instead of Start.
   Supervisor(Options options, Resumed resumed, const Clock& clock, SupervisorObserver& observer,
              Log log);
 
   void Start();
+  void Resume();
 
   void OnSignal(const ReceivedSignal& signal);
   // True: the plan moved.
   bool OnRequest(Request request);
-  // `member` is its place in the list, here and below. What belongs to a life that is over is
-  // ignored.
-  void OnReady(size_t member, uint32_t incarnation);
-  void OnStartFailed(size_t member, uint32_t incarnation, const Error& error);
-  void OnStage(size_t member, uint32_t incarnation, Stage stage);
-  void OnReceipt(size_t member, uint32_t incarnation, Receipt receipt);
-  // May destroy the Process.
-  void OnExited(size_t member, uint32_t incarnation, const ExitStatus& status);
   // The clock reached next_instant().
   void OnTick();
   Instant next_instant() const;
@@ -157,7 +150,7 @@ class Supervisor {
   void SetMember(Member member);
 
   // True: it was otherwise before. Fails: kNotFound (with the names there are), kFailedPrecondition
-  // while stopping.
+  // while stopping, kUnimplemented where the process cannot.
   Result<bool> SetDraining(const std::string& server, bool draining, const Cause& by);
 
   Stage stage() const { return lifecycle_.stage(); }
@@ -169,6 +162,8 @@ class Supervisor {
   const std::map<std::string, Draining, std::less<>>& draining() const { return draining_; }
 
  private:
+  class Events;  // of one incarnation
+
   struct Job {
     std::vector<Change> changes;
     Cause by;
@@ -176,6 +171,14 @@ class Supervisor {
     std::vector<Outcome> outcomes;  // so far
   };
 
+  // `member` is its place in the list. What belongs to a life that is over is ignored.
+  void OnReady(size_t member, uint32_t incarnation);
+  void OnStartFailed(size_t member, uint32_t incarnation, const Error& error);
+  void OnStage(size_t member, uint32_t incarnation, Stage stage);
+  void OnReceipt(size_t member, uint32_t incarnation, Receipt receipt);
+  void OnExited(size_t member, uint32_t incarnation, const ExitStatus& status);
+
+  std::shared_ptr<ProcessEvents> EventsOf(const State& state, const Life& life);
   void BeginLife(State& state, Life& life, const Member& member);
   void BeginStart(State& state);
   void BeginStop();

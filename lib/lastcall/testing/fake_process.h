@@ -2,7 +2,9 @@
 // comes of it.
 #pragma once
 
+#include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -17,8 +19,14 @@ class FakeProcess {
   // One more incarnation. The FakeProcess must outlive it.
   std::unique_ptr<Process> Make(uint32_t incarnation);
 
+  // Where this incarnation tells what comes of it. Order: once it has begun to start.
+  ProcessEvents& events(uint32_t incarnation) { return *events_.at(incarnation); }
+  ProcessEvents& events() { return events(incarnation_); }
+  bool has_begun(uint32_t incarnation) const { return events_.contains(incarnation); }
+
   // What they were told since the last time somebody asked, in order: "start 2", "accept",
-  // "pause", "drain public", "undrain public", "stop", "retire", "kill". One that is not the latest
+  // "pause", "drain public", "undrain public", "stop", "retire", "kill", "resume 2", "log debug",
+  // "dump", "query". One that is not the latest
   // says who it is: "retire (1)".
   std::vector<std::string> TakeTold() { return std::exchange(told_, {}); }
 
@@ -28,10 +36,17 @@ class FakeProcess {
   const Plan& plan() const { return plan_; }
   const std::vector<Ledger::Entry>& requests() const { return requests_; }
 
+  // What all of them say of themselves.
+  std::vector<ServerView> servers;
+  std::set<std::string> addresses;
+  bool answers = true;  // queries
+  bool drains = true;
+
  private:
   class Incarnation;
 
   std::vector<std::string> told_;
+  std::map<uint32_t, std::shared_ptr<ProcessEvents>> events_;
   uint32_t incarnation_ = 0;
   Plan plan_;
   std::vector<Ledger::Entry> requests_;
