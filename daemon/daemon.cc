@@ -13,6 +13,7 @@
 #include <lastcall/base/spelling.h>
 #include <lastcall/net/acceptor.h>
 
+#include "daemon/admin/reload_reply.h"
 #include "daemon/receipt_file.h"
 #include "wire/convert.h"
 
@@ -39,25 +40,26 @@ std::optional<Duration> Given(bool has, double seconds) {
 }  // namespace
 
 Daemon::Daemon(Prepared prepared, Self self, std::string host_program, Logger& logger)
-    : config_(std::move(prepared.config)),
-      contents_(std::move(prepared.contents)),
-      roles_(std::move(prepared.roles)),
+    : setup_{.config = std::move(prepared.config),
+             .contents = std::move(prepared.contents),
+             .roles = std::move(prepared.roles),
+             .sockets = {}},
       warnings_(std::move(prepared.warnings)),
       self_(std::move(self)),
       host_program_(std::move(host_program)),
       logger_(logger),
       log_(logger.log()),
       started_(clock_.Now()),
-      reading_([this](Callback run) { Post(std::move(run)); }, kReaders, 1),
-      trials_([this](Callback run) { Post(std::move(run)); }, kTrials) {}
+      readings_([this](Callback run) { Post(std::move(run)); }, self_.program, host_program_,
+                clock_, log_) {}
 
 Daemon::~Daemon() = default;
 
 Result<> Daemon::Bind(const HostNames& names) {
   if (auto claimed = ClaimAdminSocket(); !claimed) return claimed;
-  auto sockets = binder_.Bind(config_, {}, names);
+  auto sockets = binder_.Bind(setup_.config, {}, names);
   if (!sockets) return tl::unexpected(sockets.error());
-  sockets_ = std::move(*sockets);
+  setup_.sockets = std::move(*sockets);
   for (const std::string& warning : warnings_) Say(LogLevel::kWarning, warning);
   for (const std::string& name : binder_.passed().Unused()) {
     Say(LogLevel::kWarning, "systemd passed socket \"" + name +
@@ -68,48 +70,42 @@ Result<> Daemon::Bind(const HostNames& names) {
   return {};
 }
 
-Supervisor::Member Daemon::MemberOf(const Config& config, const std::string& process,
-                                    const Sockets& sockets) {
-  auto spec = std::make_shared<HostSpec>();
-  spec->name = process;
-  spec->program = host_program_;
-  spec->shutdown = config.shutdown;
-  spec->quiet = config.quiet;
-  spec->ready = config.ready;
-  Supervisor::Member member{.name = process};
-  for (const ProcessConfig& one : config.processes) {
-    if (one.name == process) member.restart = one.restart;
-  }
-  for (const ServerConfig& server : config.servers) {
-    if (server.process != process) continue;
-    HostSpec::Served& served = spec->servers.emplace_back();
-    served.config = server;
-    for (const Bound& bound : sockets.at(server.name)) served.sockets.push_back(bound.listener);
-    member.servers.push_back(server.name);
-  }
-  member.make = [this,
-                 spec = std::shared_ptr<const HostSpec>(std::move(spec))](uint32_t incarnation) {
+Supervisor::Member Daemon::MemberOf(const Setup& setup, const std::string& process) {
+  Supervisor::Member member = lastcall::MemberOf(setup.config, process);
+  auto spec = std::make_shared<const HostSpec>(HostSpecOf(setup, process, host_program_));
+  member.make = [this, spec = std::move(spec)](uint32_t incarnation) {
     return std::make_unique<HostProcess>(loop_, spec, incarnation, static_cast<HostContext&>(*this),
                                          log_);
   };
   return member;
 }
 
-Supervisor::Options Daemon::SupervisorOptions(const Config& config) const {
-  return {.shutdown = config.shutdown,
-          .ready = config.ready,
-          .settle = config.settle,
-          .retire = config.reload_grace,
-          .keep = config.keep};
-}
-
-void Daemon::MakeSupervisor() {
-  std::vector<Supervisor::Member> members;
-  for (const ProcessConfig& process : config_.processes) {
-    members.push_back(MemberOf(config_, process.name, sockets_));
+// What needs the supervisor, which begins with what runs, or goes on from `resumed`.
+void Daemon::Assemble(Supervisor::Resumed* resumed) {
+  const Supervisor::Options options = SupervisorOptions(setup_.config);
+  SupervisorObserver& observer = *this;
+  if (resumed != nullptr) {
+    supervisor_.emplace(options, std::move(*resumed), clock_, observer, log_);
+  } else {
+    std::vector<Supervisor::Member> members;
+    for (const ProcessConfig& process : setup_.config.processes) {
+      members.push_back(MemberOf(setup_, process.name));
+    }
+    supervisor_.emplace(options, std::move(members), clock_, observer, log_);
   }
-  supervisor_.emplace(SupervisorOptions(config_), std::move(members), clock_,
-                      static_cast<SupervisorObserver&>(*this), log_);
+  const Executor loop = [this](Callback run) { Post(std::move(run)); };
+  reload_.emplace(
+      Reload::Parts{.running = setup_,
+                    .supervisor = *supervisor_,
+                    .binder = binder_,
+                    .readings = readings_,
+                    .member_of = [this](const Setup& setup,
+                                        const std::string& name) { return MemberOf(setup, name); },
+                    .loop = loop,
+                    .clock = clock_,
+                    .log = log_},
+      static_cast<ReloadOwner&>(*this));
+  handover_.emplace(*supervisor_, static_cast<HandoverEffects&>(*this), loop, clock_, log_);
 }
 
 bool Daemon::IsDraining(const std::string& server) const {
@@ -140,7 +136,7 @@ Result<> Daemon::BeginAdmin() {
 
 int Daemon::Run() {
   const bool resumed = supervisor_.has_value();
-  if (!resumed) MakeSupervisor();
+  if (!resumed) Assemble(nullptr);
   if (!BeginAdmin()) return kExitInternal;
   WatchClock();
   if (resumed) supervisor_->Resume();  // before anybody reaps who has no owner
@@ -157,22 +153,22 @@ int Daemon::Run() {
   while (!over_) {
     ArmTimer();
     RunOne();
-    if (LeavesNow()) Reexecute();
   }
   signals_.reset();
   // What has a path is removed first, for gRPC's end has no bound of its own. The supervisor shares
   // the listening sockets.
-  attempt_.reset();
+  handover_.reset();
+  reload_.reset();
   supervisor_.reset();
-  sockets_.clear();
+  setup_.sockets.clear();
   ending_.clear();
   admin_socket_.reset();
   const Instant by = After(clock_.Now(), kAdminGrace);
   end_in_time_.Arm(by, exit_code_);
   admin_ = nullptr;
   // Threads that hang would go on while what they use is destroyed: then nothing is.
-  trials_.WaitIdle(by);
-  if (reading_.running() + trials_.running() > 0) {
+  readings_.WaitForTrials(by);
+  if (readings_.running() > 0) {
     logger_.queue().Flush();
     _exit(exit_code_);
   }
@@ -190,13 +186,11 @@ void Daemon::RunOne() {
 
 void Daemon::Tick() {
   supervisor_->OnTick();
-  reading_.OnTick(clock_.Now());
-  trials_.OnTick(clock_.Now());
+  readings_.OnTick();
 }
 
 void Daemon::ArmTimer() {
-  const Instant next =
-      std::min({supervisor_->next_instant(), reading_.next_instant(), trials_.next_instant()});
+  const Instant next = std::min(supervisor_->next_instant(), readings_.next_instant());
   if (next == armed_) return;
   armed_ = next;
   timer_.cancel();
@@ -226,20 +220,15 @@ void Daemon::StageEntered(Stage stage) {
       PromiseEnd();
       socket_watch_.End();
       if (stage != Stage::kDelay) {
-        BeginEndListening(AllOf(sockets_),
+        BeginEndListening(AllOf(setup_.sockets),
                           stage == Stage::kGrace ? Acceptor::kLastCall : Duration::zero());
       }
-      // A shutdown wins, and waits for nobody's proof.
-      if (handover_ && handover_->check) {
-        HandoverFailed({Code::kFailedPrecondition, "a shutdown is under way"});
-      }
+      handover_->Abort(supervisor_->CheckServing().error());
       break;
     default: break;
   }
   if (IsStopping(stage)) {
-    const Error error{Code::kFailedPrecondition, "a shutdown is under way"};
-    reading_.Cancel(error);
-    trials_.Cancel(error);
+    readings_.Cancel(supervisor_->CheckServing().error());
   }
   if (IsStopping(stage) && stage != Stage::kStopped) {
     BeginRefresh();
@@ -259,10 +248,10 @@ void Daemon::PromiseEnd() {
 }
 
 std::string Daemon::Summary() const {
-  return "serving " + std::to_string(config_.servers.size()) +
-         (config_.servers.size() == 1 ? " server in " : " servers in ") +
-         std::to_string(config_.processes.size()) +
-         (config_.processes.size() == 1 ? " process" : " processes");
+  return "serving " + std::to_string(setup_.config.servers.size()) +
+         (setup_.config.servers.size() == 1 ? " server in " : " servers in ") +
+         std::to_string(setup_.config.processes.size()) +
+         (setup_.config.processes.size() == 1 ? " process" : " processes");
 }
 
 void Daemon::DumpRequested() {
@@ -322,16 +311,16 @@ void Daemon::Finished(const Receipt& receipt) {
   systemd_.Status(receipt.Outcome());
   // Whoever is told the receipt may look for the file, so that one is first; not for longer than a
   // file system has to answer.
-  reading_.Begin<Result<>>(
+  readings_.Begin<Result<>>(
       After(clock_.Now(), kReceiptPatience),
-      [folder = config_.state_dir, text = receipt.ToJson() + "\n"](const std::stop_token&) {
+      [folder = setup_.config.state_dir, text = receipt.ToJson() + "\n"](const std::stop_token&) {
         return WriteReceipt(folder, text);
       },
       [this, receipt](const Result<Result<>>& kept) {
-        Conclude(receipt,
-                 kept ? *kept
-                      : Fail(kept.error().code, "cannot keep the receipt in " + config_.state_dir +
-                                                    "/receipt.json: " + kept.error().message));
+        Conclude(receipt, kept ? *kept
+                               : Fail(kept.error().code,
+                                      "cannot keep the receipt in " + setup_.config.state_dir +
+                                          "/receipt.json: " + kept.error().message));
       });
 }
 
@@ -345,7 +334,7 @@ void Daemon::Conclude(const Receipt& receipt, const Result<>& kept) {
   finished_ = true;
   // On the way to another build there is none, until it comes back.
   Post([this] {
-    if (!handover_) EndAdmin();
+    if (!handover_->active()) EndAdmin();
   });
 }
 
@@ -387,7 +376,7 @@ admin::v1::ShutdownReply Daemon::Shutdown(const admin::v1::ShutdownRequest& aske
 
 Result<bool> Daemon::SetDraining(const admin::v1::SetDrainingRequest& request, const Cause& by) {
   std::vector<std::string> names;
-  for (const ServerConfig& server : config_.servers) names.push_back(server.name);
+  for (const ServerConfig& server : setup_.config.servers) names.push_back(server.name);
   if (std::find(names.begin(), names.end(), request.server()) == names.end()) {
     return Fail(Code::kNotFound,
                 "no server \"" + request.server() + "\"; " + SpellingHint(request.server(), names));
@@ -411,9 +400,9 @@ Result<std::string> Daemon::SetLogLevel(const std::string& name, const Cause& by
 
 admin::v1::GetConfigReply Daemon::EffectiveConfig() {
   admin::v1::GetConfigReply reply;
-  reply.set_toml(ToAnnotatedToml(config_));
-  reply.set_json(ToJson(config_));
-  for (const Origin& origin : OriginsOf(config_)) {
+  reply.set_toml(ToAnnotatedToml(setup_.config));
+  reply.set_json(ToJson(setup_.config));
+  for (const Origin& origin : OriginsOf(setup_.config)) {
     admin::v1::Origin& one = *reply.add_origins();
     one.set_key(origin.key);
     one.set_kind(origin.kind == Origin::Kind::kFile          ? "file"
@@ -423,6 +412,55 @@ admin::v1::GetConfigReply Daemon::EffectiveConfig() {
     one.set_line(origin.place.line);
   }
   return reply;
+}
+
+void Daemon::ReloadRequested(const Cause& by) {
+  // Who sent it reads the log.
+  reload_->Begin(by, true, [](const Result<ReloadReport>&) {});
+}
+
+void Daemon::BeginReload(const admin::v1::ReloadRequest& request, const Cause& by,
+                         std::function<void(Result<admin::v1::ReloadReply>)> answer) {
+  ReloadDone done = [answer = std::move(answer)](const Result<ReloadReport>& report) {
+    answer(report.map(ToReply));
+  };
+  if (request.continues() == 0) {
+    return request.dry_run() ? reload_->BeginDryRun(std::move(done))
+                             : reload_->Begin(by, request.wait(), std::move(done));
+  }
+  if (const auto serving = supervisor_->CheckServing(); !serving) {
+    return done(tl::unexpected(serving.error()));
+  }
+  // Over a connection from before: the other build is not there yet.
+  if (handover_->leaving() && request.continues() == handover_->number()) {
+    return done(ReloadReport{.continues = handover_->number()});
+  }
+  continued_.Ask(request.continues(), std::move(done));
+}
+
+void Daemon::BeginRestart(const admin::v1::RestartRequest& request, const Cause& by,
+                          std::function<void(Result<admin::v1::ReloadReply>)> answer) {
+  reload_->BeginRestart(request.process(), request.wait(), by,
+                        [answer = std::move(answer)](const Result<ReloadReport>& report) {
+                          answer(report.map(ToReply));
+                        });
+}
+
+void Daemon::TookEffect(const Setup& before,
+                        const std::set<std::shared_ptr<const Listener>>& dropped) {
+  const Config& config = setup_.config;
+  if (config.log_level != before.config.log_level) {
+    (void)SetLogLevel(config.log_level, {.kind = Cause::Kind::kProgram, .who = "reload"});
+  }
+  supervisor_->SetOptions(SupervisorOptions(config));
+  for (const ProcessConfig& process : config.processes) {
+    supervisor_->SetMember(MemberOf(setup_, process.name));
+  }
+  ended_calls_.KeepOnly([this](const std::string& name) { return setup_.sockets.contains(name); });
+  admin_->SetRoles(setup_.roles);
+  BeginEndListening(dropped, Acceptor::kLastCall);
+  Post([this] { WatchSockets(); });  // not in the middle of the supervisor's own change
+  if (supervisor_->stage() == Stage::kServing) systemd_.Ready(Summary());
 }
 
 }  // namespace lastcall

@@ -15,18 +15,20 @@
 #include "daemon/admin/service.h"
 #include "daemon/admin/socket.h"
 #include "daemon/admin/watch_hub.h"
-#include "daemon/config/config.h"
+#include "daemon/handover/handover.h"
 #include "daemon/handover/reexec.h"
 #include "daemon/handover/resume_check.h"
 #include "daemon/orphans.h"
 #include "daemon/process/ended_calls.h"
 #include "daemon/process/host_process.h"
 #include "daemon/process/lingering_connections.h"
-#include "daemon/reload/trial.h"
-#include "daemon/setup/fingerprints.h"
+#include "daemon/process/who_serves.h"
+#include "daemon/reload/continued.h"
+#include "daemon/reload/readings.h"
+#include "daemon/reload/reload.h"
 #include "daemon/setup/listening_sockets.h"
-#include "daemon/setup/name_lookup.h"
 #include "daemon/setup/preparation.h"
+#include "daemon/setup/setup.h"
 #include "daemon/setup/socket_watch.h"
 #include "daemon/wall_clock_watch.h"
 #include "wire/logging.h"
@@ -41,10 +43,13 @@
 namespace lastcall {
 
 // Everything runs in the thread of Run, but for the admin's calls and the signals, which post to
-// it. What it tells of itself is in daemon_status.cc, how it reloads in daemon_reload.cc, what it
-// reads before in daemon_prepare.cc, how it executes another build of itself in daemon_reexec.cc,
-// how it keeps its admin socket in daemon_admin.cc, and the others in daemon_sockets.cc.
-class Daemon final : private SupervisorObserver, private AdminBackend, private HostContext {
+// it. What it tells of itself is in daemon_status.cc, how it hands itself to another build of itself
+// in daemon_reexec.cc.
+class Daemon final : private SupervisorObserver,
+                     private AdminBackend,
+                     private HostContext,
+                     private ReloadOwner,
+                     private HandoverEffects {
  public:
   // `host_program`: lastcall-host. `prepared`: without problems.
   Daemon(Prepared prepared, Self self, std::string host_program, Logger& logger);
@@ -61,46 +66,6 @@ class Daemon final : private SupervisorObserver, private AdminBackend, private H
  private:
   // How long admin callers have to read their last answer.
   static constexpr std::chrono::seconds kAdminGrace{1};
-  // Threads that read, those that hang included: that many are needed then alone.
-  static constexpr size_t kReaders = 16;
-  static constexpr size_t kTrials = 4;
-
-  // A configuration that could take the place of the current one.
-  struct Candidate {
-    Prepared prepared;
-    Changes changes;
-    HostNames names;
-    Sockets sockets;
-  };
-  // A reload in progress.
-  struct Attempt {
-    Cause by;
-    std::optional<Candidate> candidate;  // empty: it is being prepared
-  };
-  // A reload that found another lastcalld on disk, on its way to it.
-  struct Handover {
-    explicit Handover(boost::asio::io_context& loop) : admin_patience(loop) {}
-
-    Cause by;
-    uint64_t reload = 0;  // what its callers ask the new build for
-    UniqueFd binary;
-    Stamp stamp;  // of what proves itself
-    std::optional<ResumeCheck> check;
-    bool admin_gone = false;  // nothing stands in the way any more
-    boost::asio::steady_timer admin_patience;
-  };
-  // A reload that began in the build before this one.
-  struct ContinuedReload {
-    uint64_t reload = 0;
-    Cause by;
-    std::optional<Result<admin::v1::ReloadReply>> outcome = {};
-    std::vector<std::function<void(Result<admin::v1::ReloadReply>)>> asking = {};
-  };
-  struct ReloadCaller {
-    Cause by;
-    bool wait;
-    std::function<void(Result<admin::v1::ReloadReply>)> answer;
-  };
 
   void StageEntered(Stage stage) override;
   void ReloadRequested(const Cause& by) override;
@@ -124,16 +89,32 @@ class Daemon final : private SupervisorObserver, private AdminBackend, private H
   LogLevel log_level() const override { return logger_.level(); }
   bool IsDraining(const std::string& server) const override;
   void Reported() override { Changed(); }
-  bool WillBeServed(const std::string& address, const Process& leaving) const override;
+  bool WillBeServed(const std::string& address, const Process& leaving) const override {
+    return lastcall::WillBeServed(address, leaving, *supervisor_, setup_.sockets,
+                                  reload_->candidate());
+  }
   void Ended(const std::vector<ServerView>& last) override { ended_calls_.Add(last); }
   void LeftBehind(std::vector<UniqueFd> connections) override {
     lingering_.Add(std::move(connections));
   }
 
-  Supervisor::Member MemberOf(const Config& config, const std::string& process,
-                              const Sockets& sockets);
-  Supervisor::Options SupervisorOptions(const Config& config) const;
-  void MakeSupervisor();
+  void BeginHandover(UniqueFd binary, const Cause& by) override;
+  void BeforeBind() override { EndListening(); }
+  void Changing() override { systemd_.Reloading("reloading"); }
+  void TookEffect(const Setup& before,
+                  const std::set<std::shared_ptr<const Listener>>& dropped) override;
+  void Noted() override { Changed(); }
+
+  void BeginCheck(int binary, Proved proved) override;
+  void EndCheck() override { check_.reset(); }
+  void BeginLeave(uint64_t number, Callback gone) override;
+  bool HasLeft() override { return readings_.waiting() == 0; }
+  void Quiesce() override;
+  Error Execute(int binary) override;
+  void GoOn(const Error& why, bool left) override;
+
+  Supervisor::Member MemberOf(const Setup& setup, const std::string& process);
+  void Assemble(Supervisor::Resumed* resumed);
   Result<> BeginAdmin();
   template <class F>
   void ForEachProcess(F action);
@@ -152,7 +133,6 @@ class Daemon final : private SupervisorObserver, private AdminBackend, private H
   void AddProcess(const Supervisor::State& state, admin::v1::Status& status) const;
   void AddServer(const ServerConfig& config, admin::v1::Status& status) const;
   void AddOldestCalls(admin::v1::Status& status) const;
-  void NoteReload(const Cause& by, const admin::v1::ReloadReply& reply, const std::string& refusal);
 
   Result<> ClaimAdminSocket();
   Result<> StartAdmin();
@@ -166,8 +146,6 @@ class Daemon final : private SupervisorObserver, private AdminBackend, private H
   Result<bool> Mend(const ServerConfig& server, Bound& bound);
   bool ServeAgain(const std::string& process);
   void LookAgainAtSockets();
-  bool Has(const Supervisor::State& state, const Process* process,
-           const std::string& address) const;
   void BeginEndListening(const std::set<std::shared_ptr<const Listener>>& sockets,
                          Duration last_call);
   void EndListening();
@@ -175,48 +153,11 @@ class Daemon final : private SupervisorObserver, private AdminBackend, private H
   void WatchClock();
   void AwaitClock();
 
-  using AnotherBuild = std::optional<UniqueFd>;
-
-  std::optional<Error> OnTheWayOut() const;
-  template <class T>
-  void BeginReading(std::shared_ptr<Step> step, std::function<T()> read,
-                    std::function<void(Result<T>)> done);
-  void BeginLook(std::function<void(Result<AnotherBuild>)> done);
-  void BeginPrepare(std::function<void(Result<Candidate>)> done);
-  Result<Candidate> Judge(Prepared prepared) const;
-  void BeginContents(std::function<void(Result<Contents>)> done);
-  void BeginNames(std::set<std::string> hosts, std::function<void(const HostNames&)> done);
-  void BeginTrial(const Candidate& candidate, std::function<void(const Result<TrialResult>&)> done);
-  void BeginDryRun(const std::function<void(Result<admin::v1::ReloadReply>)>& answer);
-  void NextReload();
-  void NextReloadIfFree();
-  void BuildKnown(Result<AnotherBuild> another);
-  void BeginChanges();
-  void RefuseReload(const Error& error);
-  void ChangeOver(const TrialResult& trial);
-  void Restart(const admin::v1::RestartRequest& request, const Cause& by, const Contents& contents,
-               const std::function<void(Result<admin::v1::ReloadReply>)>& answer);
-  Error CheckRestart(const std::string& process) const;
-  void ReloadOver(const std::vector<Supervisor::Outcome>& outcomes);
-  void ForgetServers();
-  void TakeEffect(const std::vector<Supervisor::Outcome>& outcomes);
-
   state::v1::State Save(std::vector<int>& descriptors) const;
   void SaveConfig(state::v1::State& state) const;
-  void BeginHandover(UniqueFd binary);
-  void HandoverFailed(const Error& error);
-  void Leave();
-  bool LeavesNow() const;
-  void Reexecute();
-  void Continued(Result<admin::v1::ReloadReply> reply);
-  void BeginContinued(uint64_t reload, std::function<void(Result<admin::v1::ReloadReply>)> answer);
-  void SendOn(const std::function<void(Result<admin::v1::ReloadReply>)>& answer) const;
   void GoOnWithReload();
-  static void AddOwnChange(admin::v1::ReloadReply& reply);
 
-  Config config_;
-  Contents contents_;  // of what runs
-  Roles roles_;
+  Setup setup_;                        // what runs
   std::vector<std::string> warnings_;  // of the start
   const Self self_;
   const std::string host_program_;
@@ -244,7 +185,6 @@ class Daemon final : private SupervisorObserver, private AdminBackend, private H
   boost::asio::posix::stream_descriptor admin_changes_{loop_};  // in its folder
   boost::asio::steady_timer admin_retry_{loop_};
   bool admin_lost_ = false;  // it could not be made again, and that was said
-  Sockets sockets_;
   SocketWatch socket_watch_{loop_, [this] { KeepSockets(); }};
   boost::asio::steady_timer socket_retry_{loop_};
   std::vector<std::shared_ptr<const Listener>> ending_;  // nobody will accept there any more
@@ -257,17 +197,14 @@ class Daemon final : private SupervisorObserver, private AdminBackend, private H
   LingeringConnections lingering_{loop_};
   EndedCalls ended_calls_;
   std::map<std::string, admin::v1::Ended> last_retired_;  // of each process
-  std::optional<admin::v1::Reload> last_reload_;
   std::optional<Supervisor> supervisor_;
-  std::optional<Attempt> attempt_;       // a reload is in progress
-  std::vector<ReloadCaller> reloading_;  // who waits for it
-  std::vector<ReloadCaller> waiting_;    // for the one after it
-  std::optional<Handover> handover_;     // another build takes over
-  ContinuedReload continued_;
-  // What takes time. Trials end children when nobody wants their answer any more, and are waited
-  // for a little; the rest may hang with a file system or a name service, and is left.
-  Offload reading_;
-  Offload trials_;
+  OffloadedReadings readings_;
+  std::optional<Reload> reload_;
+  std::optional<Handover> handover_;
+  std::optional<ResumeCheck> check_;
+  boost::asio::steady_timer leave_patience_{loop_};
+  ContinuedReload continued_;  // from the build before, or to the next
+  Cause resumed_by_;           // who had asked for it
   std::unique_ptr<AdminServer> admin_;
   std::optional<SignalReader> signals_;
   std::optional<OrphanReaper> orphans_;

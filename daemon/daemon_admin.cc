@@ -12,7 +12,7 @@ constexpr auto kAgain = std::chrono::seconds(5);
 }  // namespace
 
 Result<> Daemon::ClaimAdminSocket() {
-  auto claimed = AdminSocket::Claim(config_.admin_socket);
+  auto claimed = AdminSocket::Claim(setup_.config.admin_socket);
   if (!claimed) return Fail(claimed.error().code, "admin socket: " + claimed.error().message);
   admin_socket_.emplace(std::move(*claimed));
   return {};
@@ -22,7 +22,7 @@ Result<> Daemon::StartAdmin() {
   admin_ = nullptr;
   auto socket = admin_socket_->Share();
   if (!socket) return tl::unexpected(socket.error());
-  auto admin = AdminServer::Start(std::move(*socket), roles_, *this, hub_, clock_, log_);
+  auto admin = AdminServer::Start(std::move(*socket), setup_.roles, *this, hub_, clock_, log_);
   if (!admin) return tl::unexpected(admin.error());
   admin_ = std::move(*admin);
   if (admin_changes_.is_open()) return {};
@@ -75,7 +75,7 @@ void Daemon::KeepAdminSocket() {
 
 void Daemon::ListenAgain() {
   // Where another build takes over, that one will.
-  if (handover_ && handover_->reload != 0) return;
+  if (handover_->leaving()) return;
   auto socket = admin_socket_->Share();
   if (!socket) return Say(LogLevel::kError, socket.error().message);
   admin_->Listen(std::move(*socket));

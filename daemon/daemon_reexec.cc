@@ -38,7 +38,7 @@ state::v1::State Daemon::Save(std::vector<int>& descriptors) const {
   *state.mutable_admin() = keep(ToState(admin_socket_->listener()));
   state.set_admin_lock(admin_socket_->lock());
   descriptors.push_back(admin_socket_->lock());
-  for (const auto& [server, all] : sockets_) {
+  for (const auto& [server, all] : setup_.sockets) {
     for (const Bound& bound : all) {
       state::v1::Socket& socket = *state.add_sockets() = keep(ToState(*bound.listener));
       socket.set_server(server);
@@ -76,23 +76,23 @@ state::v1::State Daemon::Save(std::vector<int>& descriptors) const {
     one.set_since_ns(ToNumber(draining.since));
   }
   ended_calls_.Save(state);
-  if (handover_) {
-    state.mutable_reload()->set_id(handover_->reload);
-    *state.mutable_reload()->mutable_by() = ToProto(handover_->by);
+  if (handover_->active()) {
+    state.mutable_reload()->set_id(handover_->number());
+    *state.mutable_reload()->mutable_by() = ToProto(handover_->by());
   }
   return state;
 }
 
 void Daemon::SaveConfig(state::v1::State& state) const {
-  state.set_config_file(config_.file);
-  state.set_config(ToToml(config_));
-  for (const auto& [key, place] : config_.origins) {
+  state.set_config_file(setup_.config.file);
+  state.set_config(ToToml(setup_.config));
+  for (const auto& [key, place] : setup_.config.origins) {
     state::v1::Origin& origin = *state.add_origins();
     origin.set_key(key);
     origin.set_file(place.file);
     origin.set_line(place.line);
   }
-  for (const ServerConfig& server : config_.servers) {
+  for (const ServerConfig& server : setup_.config.servers) {
     if (!server.tls_pem) continue;
     state::v1::Tls& tls = *state.add_tls();
     tls.set_server(server.name);
@@ -109,9 +109,9 @@ void Daemon::SaveConfig(state::v1::State& state) const {
       if (group.gid) one.set_gid(*group.gid);
     }
   };
-  save(roles_.operators(), *state.mutable_roles()->mutable_operators());
-  save(roles_.observers(), *state.mutable_roles()->mutable_observers());
-  for (const auto& [process, parts] : contents_) {
+  save(setup_.roles.operators(), *state.mutable_roles()->mutable_operators());
+  save(setup_.roles.observers(), *state.mutable_roles()->mutable_observers());
+  for (const auto& [process, parts] : setup_.contents) {
     state::v1::Contents& contents = *state.add_contents();
     contents.set_process(process);
     for (const auto& [name, part] : parts) (*contents.mutable_parts())[name] = part;
@@ -145,16 +145,16 @@ Result<Config> ConfigIn(const state::v1::State& state) {
 void Daemon::Resume(const state::v1::State& state) {
   started_ = InstantOf(state.started_ns());
   logger_.queue().AddDropped(state.log_lines_dropped());
-  roles_ = state.has_roles() ? Roles(GroupsIn(state.roles().operators()),
-                                     GroupsIn(state.roles().observers()), geteuid())
-                             : RolesOf(config_);
+  setup_.roles = state.has_roles() ? Roles(GroupsIn(state.roles().operators()),
+                                           GroupsIn(state.roles().observers()), geteuid())
+                                   : RolesOf(setup_.config);
   for (const state::v1::Contents& contents : state.contents()) {
-    contents_[contents.process()] = {contents.parts().begin(), contents.parts().end()};
+    setup_.contents[contents.process()] = {contents.parts().begin(), contents.parts().end()};
   }
   admin_socket_.emplace(UniqueFd(state.admin_lock()), FromState(state.admin()));
-  for (const ServerConfig& server : config_.servers) sockets_[server.name];
+  for (const ServerConfig& server : setup_.config.servers) setup_.sockets[server.name];
   for (const state::v1::Socket& saved : state.sockets()) {
-    sockets_[saved.server()].push_back(
+    setup_.sockets[saved.server()].push_back(
         {saved.text(), std::make_shared<const Listener>(FromState(saved))});
   }
   ActivationSockets::Sockets passed;
@@ -170,7 +170,7 @@ void Daemon::Resume(const state::v1::State& state) {
   resumed.serving_since = InstantOf(state.serving_since_ns());
   for (const state::v1::Member& saved : state.members()) {
     Supervisor::State& member = resumed.members.emplace_back(FromState(saved));
-    if (!member.removed) member.member = MemberOf(config_, saved.name(), sockets_);
+    if (!member.removed) member.member = MemberOf(setup_, saved.name());
     const auto resume = [&](Life& life, const state::v1::Life& one) {
       life = FromState(one);
       if (!one.has_host()) return;
@@ -184,150 +184,85 @@ void Daemon::Resume(const state::v1::State& state) {
   for (const state::v1::Draining& one : state.draining()) {
     resumed.draining[one.server()] = {FromProto(one.by()), InstantOf(one.since_ns())};
   }
-  supervisor_.emplace(SupervisorOptions(config_), std::move(resumed), clock_,
-                      static_cast<SupervisorObserver&>(*this), log_);
+  Assemble(&resumed);
   if (state.has_reload()) {
-    continued_.reload = state.reload().id();
-    continued_.by = FromProto(state.reload().by());
+    continued_.Begin(state.reload().id());
+    resumed_by_ = FromProto(state.reload().by());
   }
 }
 
 // Another lastcalld is there: everything else is for that one to decide.
-void Daemon::BeginHandover(UniqueFd binary) {
-  handover_.emplace(loop_);
-  handover_->by = attempt_->by;
-  handover_->binary = std::move(binary);
-  handover_->stamp = StampOf(handover_->binary.get());
-  attempt_.reset();
+void Daemon::BeginHandover(UniqueFd binary, const Cause& by) {
+  handover_->Begin(std::move(binary), by, self_.program);
+}
+
+void Daemon::BeginCheck(int binary, Proved proved) {
   std::vector<int> descriptors;
   state::v1::State state = Save(descriptors);
-  Say(LogLevel::kInfo, self_.program + " is another build now; it is checked");
-  handover_->check.emplace(loop_, self_, handover_->binary.get(), std::move(state), descriptors,
-                           config_.ready, [this](const Result<>& passed) {
-                             handover_->check.reset();
-                             passed ? Leave() : HandoverFailed(passed.error());
-                           });
+  check_.emplace(loop_, self_, binary, std::move(state), descriptors, setup_.config.ready,
+                 [this, proved = std::move(proved)](const Result<>& passed) {
+                   check_.reset();
+                   proved(passed);
+                 });
 }
 
-// Nothing has changed; who asked for the reload is told.
-void Daemon::HandoverFailed(const Error& error) {
-  NoteReload(handover_->by, {}, error.message);
-  handover_.reset();
-  RefuseReload(error);
-  if (finished_) EndAdmin();
-}
-
-// Sends the admin's callers away, to come again when the new build listens.
-void Daemon::Leave() {
-  const auto again = [this](const std::vector<Supervisor::Outcome>&) {
-    Post([this] {
-      if (handover_) Leave();
-    });
-  };
-  if (supervisor_->stage() != Stage::kServing) {
-    return HandoverFailed({Code::kFailedPrecondition, "a shutdown is under way"});
-  }
-  if (supervisor_->changing()) {
-    // Behind the changes that are under way; it is none itself.
-    (void)supervisor_->BeginChanges({}, handover_->by, again);
-    return;
-  }
-  handover_->reload = static_cast<uint64_t>(ToNumber(clock_.Now()));
-  continued_ = {.reload = handover_->reload, .by = handover_->by};
-  reading_.Cancel(*OnTheWayOut());
-  trials_.Cancel(*OnTheWayOut());
-  // First of all, so that whoever comes again waits for the new build.
-  admin_->BeginRetire(false, [this] {
-    Post([this] {
-      handover_->admin_patience.cancel();
-      handover_->admin_gone = true;
+// The admin's callers first of all, so that whoever comes again waits for the new build.
+void Daemon::BeginLeave(uint64_t number, Callback gone) {
+  continued_.Begin(number);
+  admin_->BeginRetire(false, [this, gone = std::move(gone)] {
+    Post([this, gone] {
+      leave_patience_.cancel();
+      gone();
     });
   });
-  handover_->admin_patience.expires_after(kAdminGrace);
-  handover_->admin_patience.async_wait([this](const boost::system::error_code& error) {
+  leave_patience_.expires_after(kAdminGrace);
+  leave_patience_.async_wait([this](const boost::system::error_code& error) {
     if (!error) admin_->Cancel();
   });
-  for (auto* callers : {&reloading_, &waiting_}) {
-    for (ReloadCaller& caller : std::exchange(*callers, {})) SendOn(caller.answer);
-  }
+  reload_->SendOn(number);
+  readings_.Cancel(reload_->CheckStays().error());
   hub_.HandOver();
 }
 
-// To the build that takes over.
-void Daemon::SendOn(const std::function<void(Result<admin::v1::ReloadReply>)>& answer) const {
-  admin::v1::ReloadReply reply;
-  reply.set_continues(handover_->reload);
-  answer(std::move(reply));
-}
-
-bool Daemon::LeavesNow() const {
-  return handover_ && handover_->admin_gone && reading_.waiting() + trials_.waiting() == 0;
-}
-
-// Returns only when nothing has come of it.
-void Daemon::Reexecute() {
-  // What they have said already is heard here; what comes now waits for the new build.
+void Daemon::Quiesce() {
   signals_.reset();
   loop_.poll();
-  trials_.WaitIdle(After(clock_.Now(), kAdminGrace));  // they reap their children
-  if (supervisor_->stage() == Stage::kServing && !over_) {
-    EndListening();
-    admin_ = nullptr;
-    std::vector<int> descriptors;
-    state::v1::State saved = Save(descriptors);
-    // Whoever reads the log gets a moment; the new build has to say what is lost with this one.
-    logger_.queue().Flush();
-    saved.set_log_lines_dropped(logger_.queue().Suspend());
-    auto state = Pack(saved);
-    // The kernel lets nobody write to a program while it runs, but to one that has ended.
-    const bool same = StampOf(handover_->binary.get()) == handover_->stamp;
-    Error error{Code::kAborted, self_.program +
-                                    " was overwritten after it had proved itself; "
-                                    "install it by rename"};
-    if (!state) error = state.error();
-    if (state && same) {
-      error =
-          Execute(handover_->binary.get(), self_, state->get(), descriptors, systemd_.address());
-    }
-    logger_.queue().Resume();
-    Say(LogLevel::kError, error.message + "; this build goes on");
-    Continued(tl::unexpected(error));
-  } else {
-    Continued(Fail(Code::kFailedPrecondition, "a shutdown is under way"));
+  readings_.WaitForTrials(After(clock_.Now(), kAdminGrace));  // they reap their children
+}
+
+Error Daemon::Execute(int binary) {
+  EndListening();
+  admin_ = nullptr;
+  std::vector<int> descriptors;
+  state::v1::State saved = Save(descriptors);
+  // Whoever reads the log gets a moment; the new build has to say what is lost with this one.
+  logger_.queue().Flush();
+  saved.set_log_lines_dropped(logger_.queue().Suspend());
+  const auto state = Pack(saved);
+  const Error error =
+      state ? lastcall::Execute(binary, self_, state->get(), descriptors, systemd_.address())
+            : state.error();
+  logger_.queue().Resume();
+  return error;
+}
+
+void Daemon::GoOn(const Error& why, bool left) {
+  if (left) {
+    continued_.Settle(tl::unexpected(why));
+    hub_.Reopen();
+    if (!BeginAdmin()) over_ = true;
   }
-  handover_.reset();
-  hub_.Reopen();
-  if (!BeginAdmin()) over_ = true;
+  reload_->HandoverFailed(why);
   if (finished_) EndAdmin();
-}
-
-// What has become of a reload that began in another build, for whoever asks.
-void Daemon::Continued(Result<admin::v1::ReloadReply> reply) {
-  for (const auto& answer : std::exchange(continued_.asking, {})) answer(reply);
-  continued_.outcome = std::move(reply);
-}
-
-void Daemon::BeginContinued(uint64_t reload,
-                            std::function<void(Result<admin::v1::ReloadReply>)> answer) {
-  if (reload != continued_.reload) {
-    return answer(Fail(Code::kNotFound, "nothing is known of that reload; ask for one"));
-  }
-  if (continued_.outcome) return answer(*continued_.outcome);
-  if (handover_) return SendOn(answer);  // it came over a connection from before
-  continued_.asking.push_back(std::move(answer));
 }
 
 void Daemon::GoOnWithReload() {
   Say(LogLevel::kInfo, "lastcalld " LASTCALL_VERSION " goes on in place of the build before");
   systemd_.Ready(Summary());
-  waiting_.push_back({continued_.by, true, [this](const Result<admin::v1::ReloadReply>& reply) {
-                        if (!reply) return Continued(tl::unexpected(reply.error()));
-                        admin::v1::ReloadReply whole;
-                        AddOwnChange(whole);
-                        whole.MergeFrom(*reply);
-                        Continued(std::move(whole));
-                      }});
-  NextReload();
+  reload_->Begin(resumed_by_, true, [this](Result<ReloadReport> report) {
+    if (report) report->another_build = true;
+    continued_.Settle(report);
+  });
 }
 
 }  // namespace lastcall

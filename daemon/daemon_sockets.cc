@@ -12,60 +12,7 @@ namespace {
 // How long until it looks again at what could not be mended now.
 constexpr auto kLookAgain = std::chrono::seconds(5);
 
-// While a stop has not come to its grace.
-bool AcceptsInDelay(const Supervisor::State& state, const Life& life) {
-  const bool taken_over = state.successor && state.successor->took_over;
-  const Life& accepting = taken_over ? *state.successor : static_cast<const Life&>(state);
-  const bool lives = life.phase == Phase::kRunning || life.phase == Phase::kStopping;
-  return &life == &accepting && lives && life.stage < Stage::kGrace;
-}
-
-// One that ends without having been asked to is started again.
-bool GoesOn(const Supervisor::State& state, const Life& life) {
-  switch (life.phase) {
-    case Phase::kStarting:
-    case Phase::kRunning:
-    case Phase::kWaiting: return true;
-    case Phase::kStopping: return &life == &state && !state.removed;
-    case Phase::kDown: return &life == &state && state.stays_down && !state.removed;
-  }
-  return false;
-}
-
 }  // namespace
-
-// Another process may have taken the address over, or be about to, or come back to it. In a stop it is
-// whoever accepts there and has not come to grace itself: by `quiet` one does before the other.
-bool Daemon::WillBeServed(const std::string& address, const Process& leaving) const {
-  const bool stopping = IsStopping(supervisor_->stage());
-  for (const Supervisor::State& state : supervisor_->members()) {
-    bool serves = false;
-    ForEachLife(state, [&](const Life& life) {
-      const bool counts = stopping ? AcceptsInDelay(state, life) : GoesOn(state, life);
-      serves = serves || (counts && life.process.get() != &leaving &&
-                          Has(state, life.process.get(), address));
-    });
-    if (serves) return true;
-  }
-  if (stopping || !attempt_ || !attempt_->candidate) return false;
-  const auto sockets = AllOf(attempt_->candidate->sockets);
-  return std::any_of(sockets.begin(), sockets.end(),
-                     [&](const auto& listener) { return listener->address() == address; });
-}
-
-// One that has no process, as one does that waits to be started again, goes by its servers' sockets.
-bool Daemon::Has(const Supervisor::State& state, const Process* process,
-                 const std::string& address) const {
-  if (process != nullptr) return process->ListensOn(address);
-  for (const std::string& server : state.member.servers) {
-    const auto bound = sockets_.find(server);
-    if (bound == sockets_.end()) continue;
-    for (const Bound& one : bound->second) {
-      if (one.listener->address() == address) return true;
-    }
-  }
-  return false;
-}
 
 // Of those that are the daemon's own. Hosts take in who waits, for as long as a last call; one that
 // hangs does not.
@@ -91,7 +38,7 @@ void Daemon::EndListening() {
 
 void Daemon::WatchSockets() {
   if (supervisor_->stage() != Stage::kServing) return;
-  socket_watch_.Begin(sockets_);
+  socket_watch_.Begin(setup_.sockets);
   KeepSockets();
 }
 
@@ -100,10 +47,10 @@ void Daemon::KeepSockets() {
   if (supervisor_->stage() != Stage::kServing) return;
   socket_retry_.cancel();
   // A reload knows better what is to be there, and has its own copies.
-  const bool may = !attempt_ && !handover_;
+  const bool may = reload_->idle();
   bool whole = may, remade = false;
-  for (const ServerConfig& server : config_.servers) {
-    for (Bound& bound : sockets_[server.name]) {
+  for (const ServerConfig& server : setup_.config.servers) {
+    for (Bound& bound : setup_.sockets[server.name]) {
       if (!may || bound.listener->fault() == Listener::Fault::kNone) continue;
       const auto mended = mending_.TryTake(clock_.Now())
                               ? Mend(server, bound)
@@ -116,7 +63,7 @@ void Daemon::KeepSockets() {
     }
   }
   std::erase_if(unserved_, [&](const auto& one) {
-    return std::none_of(config_.processes.begin(), config_.processes.end(),
+    return std::none_of(setup_.config.processes.begin(), setup_.config.processes.end(),
                         [&](const ProcessConfig& process) { return process.name == one.first; });
   });
   std::vector<std::string> waiting;
@@ -182,7 +129,7 @@ bool Daemon::ServeAgain(const std::string& process) {
                  .reason = "a listening socket was recreated"};
   unserved_[process] = true;
   const auto begun = supervisor_->BeginChanges(
-      {{Supervisor::Change::Kind::kReplace, MemberOf(config_, process, sockets_)}}, by,
+      {{Supervisor::Change::Kind::kReplace, MemberOf(setup_, process)}}, by,
       [this, process](const std::vector<Supervisor::Outcome>& outcomes) {
         const bool failed = std::any_of(outcomes.begin(), outcomes.end(),
                                         [](const auto& one) { return !one.failure.empty(); });

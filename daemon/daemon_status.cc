@@ -7,6 +7,7 @@
 
 #include <lastcall/base/safe_text.h>
 
+#include "daemon/admin/reload_reply.h"
 #include "daemon/daemon.h"
 #include "wire/convert.h"
 
@@ -93,16 +94,16 @@ admin::v1::Status Daemon::MakeStatus() {
   status.set_pid(getpid());
   status.set_version(LASTCALL_VERSION);
   status.set_uptime_s(ToSeconds(now - started_));
-  status.set_config_file(config_.file);
+  status.set_config_file(setup_.config.file);
   status.set_log_level(std::string(Name(logger_.level())));
   const Ledger& ledger = supervisor_->lifecycle().ledger();
   if (!ledger.empty()) *status.mutable_plan() = ToAdmin(ledger, now);
   for (const Supervisor::State& state : supervisor_->members()) {
     if (!state.removed || !state.retired.empty()) AddProcess(state, status);
   }
-  for (const ServerConfig& server : config_.servers) AddServer(server, status);
+  for (const ServerConfig& server : setup_.config.servers) AddServer(server, status);
   AddOldestCalls(status);
-  if (last_reload_) *status.mutable_last_reload() = *last_reload_;
+  if (reload_->last()) *status.mutable_last_reload() = ToProto(*reload_->last());
   return status;
 }
 
@@ -179,7 +180,8 @@ void Daemon::AddServer(const ServerConfig& config, admin::v1::Status& status) co
   admin::v1::Server& server = *status.add_servers();
   server.set_name(config.name);
   server.set_process(config.process);
-  for (const Bound& bound : sockets_.at(config.name)) server.add_listen(bound.listener->address());
+  for (const Bound& bound : setup_.sockets.at(config.name))
+    server.add_listen(bound.listener->address());
   for (const PluginSpec& plugin : config.plugins) server.add_plugins(plugin.name);
   if (config.tls_pem) {
     admin::v1::Certificate& certificate = *server.mutable_certificate();

@@ -12,31 +12,15 @@
 #include <string>
 #include <vector>
 
-#include "daemon/config/config.h"
+#include "daemon/process/host_spec.h"
 #include "lastcall/state/v1/state.pb.h"
 #include "lastcall/worker/v1/worker.pb.h"
 #include "wire/channel.h"
 #include "wire/host_allowance.h"
 
-#include <lastcall/net/listener.h>
 #include <lastcall/supervisor/process.h>
 
 namespace lastcall {
-
-// What a process is to run. Shared by its incarnations, until it is changed.
-struct HostSpec {
-  // A server with its listening sockets, bound; shared with other incarnations.
-  struct Served {
-    ServerConfig config;
-    std::vector<std::shared_ptr<const Listener>> sockets;
-  };
-  std::string name;
-  std::vector<Served> servers;
-  std::string program;  // lastcall-host
-  Budget shutdown;
-  std::optional<Duration> quiet;
-  Duration ready = kForever;  // how long a start may take
-};
 
 // What a process needs of the daemon.
 class HostContext {
@@ -46,7 +30,7 @@ class HostContext {
   virtual bool IsDraining(const std::string& server) const = 0;
   // There is a report that nobody asked for.
   virtual void Reported() = 0;
-  // Whether anybody will accept at this address, as bound, when `leaving` does not any more.
+  // See who_serves.h; `address` is as bound.
   virtual bool WillBeServed(const std::string& address, const Process& leaving) const = 0;
   // It has ended, or these of its servers have: this was the last that it said of them.
   virtual void Ended(const std::vector<ServerView>& last) = 0;

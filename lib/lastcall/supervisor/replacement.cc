@@ -31,12 +31,14 @@ void Supervisor::SetMember(Member member) {
   if (state != nullptr && !state->successor) state->member = std::move(member);
 }
 
+Result<> Supervisor::CheckServing() const {
+  if (lifecycle_.stage() == Stage::kServing) return {};
+  return Fail(Code::kFailedPrecondition, IsStopping(lifecycle_.stage()) ? "a shutdown is under way"
+                                                                        : "the daemon is starting");
+}
+
 Result<> Supervisor::BeginChanges(std::vector<Change> changes, const Cause& by, Changed changed) {
-  if (lifecycle_.stage() != Stage::kServing) {
-    return Fail(Code::kFailedPrecondition, IsStopping(lifecycle_.stage())
-                                               ? "a shutdown is under way"
-                                               : "the daemon is starting");
-  }
+  if (auto serving = CheckServing(); !serving) return serving;
   for (const Change& change : changes) {
     if (change.kind != Change::Kind::kAdd && Named(change.member.name) == nullptr) {
       return Fail(Code::kNotFound, "no process \"" + change.member.name + "\"");

@@ -154,6 +154,8 @@ class Supervisor {
   Result<bool> SetDraining(const std::string& server, bool draining, const Cause& by);
 
   Stage stage() const { return lifecycle_.stage(); }
+  // Fails: kFailedPrecondition, with what is in progress instead.
+  Result<> CheckServing() const;
   const Lifecycle& lifecycle() const { return lifecycle_; }
   const Options& options() const { return options_; }
   // Some may be removed.

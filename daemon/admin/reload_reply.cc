@@ -1,0 +1,54 @@
+#include "daemon/admin/reload_reply.h"
+
+#include <string>
+
+namespace lastcall {
+namespace {
+
+template <class Reply>
+void AddChanges(const ReloadReport& report, Reply& reply) {
+  if (report.another_build) {
+    admin::v1::ConfigChange& own = *reply.add_changes();
+    own.set_sign("~");
+    own.set_what("lastcalld");
+    own.set_detail("another build");
+  }
+  for (const ConfigChange& change : report.changes) {
+    admin::v1::ConfigChange& one = *reply.add_changes();
+    one.set_sign(std::string(1, change.sign));
+    one.set_what(change.what);
+    one.set_detail(change.detail);
+    for (const ValueChange& value : change.values) {
+      admin::v1::ValueChange& changed = *one.add_values();
+      changed.set_setting(value.setting);
+      changed.set_before(value.before);
+      changed.set_after(value.after);
+    }
+  }
+  for (const Supervisor::Outcome& outcome : report.processes) {
+    admin::v1::ProcessOutcome& one = *reply.add_processes();
+    one.set_process(outcome.process);
+    one.set_failure(outcome.failure);
+    one.set_incarnation(outcome.incarnation);
+  }
+}
+
+}  // namespace
+
+admin::v1::ReloadReply ToReply(const ReloadReport& report) {
+  admin::v1::ReloadReply reply;
+  AddChanges(report, reply);
+  reply.set_continues(report.continues);
+  return reply;
+}
+
+admin::v1::Reload ToProto(const ReloadNote& note) {
+  admin::v1::Reload message;
+  message.set_at(FormatWallTime(note.at));
+  message.set_by(Describe(note.by));
+  message.set_refusal(note.refusal);
+  AddChanges(note.report, message);
+  return message;
+}
+
+}  // namespace lastcall

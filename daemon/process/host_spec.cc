@@ -1,0 +1,36 @@
+#include "daemon/process/host_spec.h"
+
+namespace lastcall {
+
+HostSpec HostSpecOf(const Setup& setup, const std::string& process,
+                    const std::string& host_program) {
+  const Config& config = setup.config;
+  HostSpec spec{.name = process,
+                .servers = {},
+                .program = host_program,
+                .shutdown = config.shutdown,
+                .quiet = config.quiet,
+                .ready = config.ready};
+  for (const ServerConfig& server : config.servers) {
+    if (server.process != process) continue;
+    HostSpec::Served& served = spec.servers.emplace_back();
+    served.config = server;
+    for (const Bound& bound : setup.sockets.at(server.name)) {
+      served.sockets.push_back(bound.listener);
+    }
+  }
+  return spec;
+}
+
+Supervisor::Member MemberOf(const Config& config, const std::string& process) {
+  Supervisor::Member member{.name = process};
+  for (const ProcessConfig& one : config.processes) {
+    if (one.name == process) member.restart = one.restart;
+  }
+  for (const ServerConfig& server : config.servers) {
+    if (server.process == process) member.servers.push_back(server.name);
+  }
+  return member;
+}
+
+}  // namespace lastcall
