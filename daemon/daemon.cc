@@ -50,6 +50,15 @@ Daemon::Daemon(Prepared prepared, Self self, std::string host_program, Logger& l
       logger_(logger),
       log_(logger.log()),
       started_(clock_.Now()),
+      socket_keeper_(
+          loop_, clock_, log_, setup_,
+          {.may_change = [this] { return supervisor_->CheckServing() && reload_->idle(); },
+           .begin_replace =
+               [this](const std::string& process, const Cause& by,
+                      SocketKeeper::Replaced replaced) {
+                 return BeginReplace(process, by, std::move(replaced));
+               }},
+          {}),
       readings_([this](Callback run) { Post(std::move(run)); }, self_.program, host_program_,
                 clock_, log_) {}
 
@@ -78,6 +87,16 @@ Supervisor::Member Daemon::MemberOf(const Setup& setup, const std::string& proce
                                          log_);
   };
   return member;
+}
+
+// By one that has the sockets of now.
+Result<> Daemon::BeginReplace(const std::string& process, const Cause& by,
+                              SocketKeeper::Replaced replaced) {
+  return supervisor_->BeginChanges(
+      {{Supervisor::Change::Kind::kReplace, MemberOf(setup_, process)}}, by,
+      [replaced = std::move(replaced)](const std::vector<Supervisor::Outcome>& outcomes) {
+        replaced(outcomes.empty() ? "" : outcomes.back().failure);
+      });
 }
 
 // What needs the supervisor, which begins with what runs, or goes on from `resumed`.
@@ -144,7 +163,7 @@ int Daemon::Run() {
   const auto work = boost::asio::make_work_guard(loop_);
   if (resumed) {
     GoOnWithReload();
-    WatchSockets();  // what happened when nobody watched
+    socket_keeper_.Begin();  // what happened when nobody watched
   } else {
     Say(LogLevel::kInfo, "lastcalld " LASTCALL_VERSION " starts, pid " + std::to_string(getpid()) +
                              ", unix:" + admin_socket_->path());
@@ -210,7 +229,7 @@ void Daemon::StageEntered(Stage stage) {
   switch (stage) {
     case Stage::kServing:
       systemd_.Ready(Summary());
-      Post([this] { WatchSockets(); });
+      Post([this] { socket_keeper_.Begin(); });
       break;
     case Stage::kDelay:
     case Stage::kGrace:
@@ -218,7 +237,7 @@ void Daemon::StageEntered(Stage stage) {
       // From the first request on there is no way back.
       systemd_.Stopping("stopping: " + std::string(Name(stage)));
       PromiseEnd();
-      socket_watch_.End();
+      socket_keeper_.End();
       if (stage != Stage::kDelay) {
         BeginEndListening(AllOf(setup_.sockets),
                           stage == Stage::kGrace ? Acceptor::kLastCall : Duration::zero());
@@ -459,7 +478,7 @@ void Daemon::TookEffect(const Setup& before,
   ended_calls_.KeepOnly([this](const std::string& name) { return setup_.sockets.contains(name); });
   admin_->SetRoles(setup_.roles);
   BeginEndListening(dropped, Acceptor::kLastCall);
-  Post([this] { WatchSockets(); });  // not in the middle of the supervisor's own change
+  Post([this] { socket_keeper_.Begin(); });  // not in the middle of the supervisor's own change
   if (supervisor_->stage() == Stage::kServing) systemd_.Ready(Summary());
 }
 

@@ -29,11 +29,10 @@
 #include "daemon/setup/listening_sockets.h"
 #include "daemon/setup/preparation.h"
 #include "daemon/setup/setup.h"
-#include "daemon/setup/socket_watch.h"
+#include "daemon/setup/socket_keeper.h"
 #include "daemon/wall_clock_watch.h"
 #include "wire/logging.h"
 
-#include <lastcall/base/token_bucket.h>
 #include <lastcall/event/end_in_time.h>
 #include <lastcall/event/offload.h>
 #include <lastcall/signals/signals.h>
@@ -114,6 +113,8 @@ class Daemon final : private SupervisorObserver,
   void GoOn(const Error& why, bool left) override;
 
   Supervisor::Member MemberOf(const Setup& setup, const std::string& process);
+  Result<> BeginReplace(const std::string& process, const Cause& by,
+                        SocketKeeper::Replaced replaced);
   void Assemble(Supervisor::Resumed* resumed);
   Result<> BeginAdmin();
   template <class F>
@@ -141,11 +142,6 @@ class Daemon final : private SupervisorObserver,
   void ListenAgain();
   void LeaveAdminSocket();
 
-  void WatchSockets();
-  void KeepSockets();
-  Result<bool> Mend(const ServerConfig& server, Bound& bound);
-  bool ServeAgain(const std::string& process);
-  void LookAgainAtSockets();
   void BeginEndListening(const std::set<std::shared_ptr<const Listener>>& sockets,
                          Duration last_call);
   void EndListening();
@@ -185,15 +181,9 @@ class Daemon final : private SupervisorObserver,
   boost::asio::posix::stream_descriptor admin_changes_{loop_};  // in its folder
   boost::asio::steady_timer admin_retry_{loop_};
   bool admin_lost_ = false;  // it could not be made again, and that was said
-  SocketWatch socket_watch_{loop_, [this] { KeepSockets(); }};
-  boost::asio::steady_timer socket_retry_{loop_};
+  SocketKeeper socket_keeper_;
   std::vector<std::shared_ptr<const Listener>> ending_;  // nobody will accept there any more
   boost::asio::steady_timer last_call_{loop_};           // for those
-  // A socket that is taken away as fast as it is mended must not keep the daemon busy.
-  TokenBucket mending_{{.burst = 10, .per_second = 0.5}};
-  std::set<std::string> lost_sockets_;  // that they could not be recreated was said
-  // Processes that lack a recreated socket; whether their replacement has begun.
-  std::map<std::string, bool> unserved_;
   LingeringConnections lingering_{loop_};
   EndedCalls ended_calls_;
   std::map<std::string, admin::v1::Ended> last_retired_;  // of each process
