@@ -180,7 +180,7 @@ int Daemon::Run() {
   reload_.reset();
   supervisor_.reset();
   setup_.sockets.clear();
-  ending_.clear();
+  ending_.End();
   admin_socket_.reset();
   const Instant by = After(clock_.Now(), kAdminGrace);
   end_in_time_.Arm(by, exit_code_);
@@ -239,8 +239,8 @@ void Daemon::StageEntered(Stage stage) {
       PromiseEnd();
       socket_keeper_.End();
       if (stage != Stage::kDelay) {
-        BeginEndListening(AllOf(setup_.sockets),
-                          stage == Stage::kGrace ? Acceptor::kLastCall : Duration::zero());
+        ending_.Begin(AllOf(setup_.sockets),
+                      stage == Stage::kGrace ? Acceptor::kLastCall : Duration::zero());
       }
       handover_->Abort(supervisor_->CheckServing().error());
       break;
@@ -477,7 +477,12 @@ void Daemon::TookEffect(const Setup& before,
   }
   ended_calls_.KeepOnly([this](const std::string& name) { return setup_.sockets.contains(name); });
   admin_->SetRoles(setup_.roles);
-  BeginEndListening(dropped, Acceptor::kLastCall);
+  // A stop may have begun meanwhile: in its delay they are still served.
+  if (supervisor_->stage() == Stage::kDelay) {
+    ending_.Defer(dropped);
+  } else {
+    ending_.Begin(dropped, Acceptor::kLastCall);
+  }
   Post([this] { socket_keeper_.Begin(); });  // not in the middle of the supervisor's own change
   if (supervisor_->stage() == Stage::kServing) systemd_.Ready(Summary());
 }

@@ -26,6 +26,7 @@
 #include "daemon/reload/continued.h"
 #include "daemon/reload/readings.h"
 #include "daemon/reload/reload.h"
+#include "daemon/setup/end_of_listening.h"
 #include "daemon/setup/listening_sockets.h"
 #include "daemon/setup/preparation.h"
 #include "daemon/setup/setup.h"
@@ -98,7 +99,7 @@ class Daemon final : private SupervisorObserver,
   }
 
   void BeginHandover(UniqueFd binary, const Cause& by) override;
-  void BeforeBind() override { EndListening(); }
+  void BeforeBind() override { ending_.End(); }
   void Changing() override { systemd_.Reloading("reloading"); }
   void TookEffect(const Setup& before,
                   const std::set<std::shared_ptr<const Listener>>& dropped) override;
@@ -142,10 +143,6 @@ class Daemon final : private SupervisorObserver,
   void ListenAgain();
   void LeaveAdminSocket();
 
-  void BeginEndListening(const std::set<std::shared_ptr<const Listener>>& sockets,
-                         Duration last_call);
-  void EndListening();
-
   void WatchClock();
   void AwaitClock();
 
@@ -182,8 +179,7 @@ class Daemon final : private SupervisorObserver,
   boost::asio::steady_timer admin_retry_{loop_};
   bool admin_lost_ = false;  // it could not be made again, and that was said
   SocketKeeper socket_keeper_;
-  std::vector<std::shared_ptr<const Listener>> ending_;  // nobody will accept there any more
-  boost::asio::steady_timer last_call_{loop_};           // for those
+  EndOfListening ending_{loop_};
   LingeringConnections lingering_{loop_};
   EndedCalls ended_calls_;
   std::map<std::string, admin::v1::Ended> last_retired_;  // of each process

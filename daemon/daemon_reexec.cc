@@ -231,7 +231,7 @@ void Daemon::Quiesce() {
 }
 
 Error Daemon::Execute(int binary) {
-  EndListening();
+  ending_.End();
   admin_ = nullptr;
   std::vector<int> descriptors;
   state::v1::State saved = Save(descriptors);
