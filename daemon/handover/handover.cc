@@ -22,9 +22,8 @@ void Handover::Begin(UniqueFd binary, const Cause& by, const std::string& progra
   binary_ = std::move(binary);
   stamp_ = stamp_of_(binary_.get());
   log_(LogLevel::kInfo, program_ + " is another build now; it is checked");
-  effects_.BeginCheck(binary_.get(), [this](const Result<>& passed) {
-    passed ? Leave() : End(passed.error());
-  });
+  effects_.BeginCheck(binary_.get(),
+                      [this](const Result<>& passed) { passed ? Leave() : End(passed.error()); });
 }
 
 void Handover::Abort(const Error& why) {

@@ -44,16 +44,14 @@ Result<> Reload::CheckRestart(const std::string& process) const {
   std::vector<std::string> names;
   for (const ProcessConfig& one : parts_.running.config.processes) names.push_back(one.name);
   if (std::find(names.begin(), names.end(), process) == names.end()) {
-    return Fail(Code::kNotFound,
-                "no process \"" + process + "\"; " + SpellingHint(process, names));
+    return Fail(Code::kNotFound, "no process \"" + process + "\"; " + SpellingHint(process, names));
   }
   if (attempt_ && attempt_->handover != Handover::kNone) return tl::unexpected(BeingReplaced());
   return CheckStays();
 }
 
 // What is in the files is read first: what comes there later is a change that a reload must find.
-void Reload::BeginRestart(const std::string& process, bool wait, const Cause& by,
-                          ReloadDone done) {
+void Reload::BeginRestart(const std::string& process, bool wait, const Cause& by, ReloadDone done) {
   if (const auto can = CheckRestart(process); !can) return done(tl::unexpected(can.error()));
   parts_.readings.BeginContents(
       parts_.running.config,

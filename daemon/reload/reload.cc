@@ -108,8 +108,8 @@ Result<Reload::Candidate> Reload::Judge(Prepared prepared) const {
                       .changes = {},
                       .warnings = std::move(prepared.warnings),
                       .names = {}};
-  candidate.changes = Compare(running.config, running.contents, candidate.setup.config,
-                              candidate.setup.contents);
+  candidate.changes =
+      Compare(running.config, running.contents, candidate.setup.config, candidate.setup.contents);
   return candidate;
 }
 
@@ -220,8 +220,8 @@ void Reload::TakeEffect(Candidate candidate, const std::vector<Supervisor::Outco
   dropped.merge(AllOf(candidate.setup.sockets));
   const bool whole = AllDone(outcomes, candidate.changes);
   if (!whole) SayFailures(outcomes);
-  const Setup before = std::exchange(
-      running, whole ? candidate.setup : Merge(running, candidate.setup, outcomes));
+  const Setup before =
+      std::exchange(running, whole ? candidate.setup : Merge(running, candidate.setup, outcomes));
   // Of those that have not changed: what the others were before is not in the configuration any more.
   const auto set = whole ? Result<>() : RestoreRights(running.config, candidate.setup.sockets);
   if (!set) Say(LogLevel::kError, "reload: " + set.error().message);
