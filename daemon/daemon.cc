@@ -33,10 +33,6 @@ constexpr auto kLastWords = std::chrono::seconds(6);
 // What comes after the last instant: killing what is left, keeping the receipt, and the last answers.
 constexpr auto kAfterwards = std::chrono::seconds(5);
 
-std::optional<Duration> Given(bool has, double seconds) {
-  return has ? std::optional(FromSeconds(seconds)) : std::nullopt;
-}
-
 }  // namespace
 
 Daemon::Daemon(Prepared prepared, Self self, std::string host_program, Logger& logger)
@@ -125,20 +121,31 @@ void Daemon::Assemble(Supervisor::Resumed* resumed) {
                     .log = log_},
       static_cast<ReloadOwner&>(*this));
   handover_.emplace(*supervisor_, static_cast<HandoverEffects&>(*this), loop, clock_, log_);
+  backend_.emplace(Backend::Parts{.loop = loop_,
+                                  .setup = setup_,
+                                  .supervisor = *supervisor_,
+                                  .reload = *reload_,
+                                  .handover = *handover_,
+                                  .continued = continued_,
+                                  .logger = logger_,
+                                  .clock = clock_,
+                                  .status = [this] { return Status(); }});
+}
+
+admin::v1::Status Daemon::Status() {
+  return StatusOf({.supervisor = *supervisor_,
+                   .setup = setup_,
+                   .ended_calls = ended_calls_,
+                   .last_retired = last_retired_,
+                   .last_reload = reload_->last(),
+                   .log_level = logger_.level(),
+                   .started = started_,
+                   .now = clock_.Now(),
+                   .wall = clock_.Wall()});
 }
 
 bool Daemon::IsDraining(const std::string& server) const {
   return supervisor_->draining().contains(server);
-}
-
-// Those that live: current ones, successors, retired ones.
-template <class F>
-void Daemon::ForEachProcess(F action) {
-  for (const Supervisor::State& state : supervisor_->members()) {
-    ForEachLife(state, [&](const Life& life) {
-      if (life.process != nullptr) action(*life.process);
-    });
-  }
 }
 
 // The signals, too: without an admin there is nobody to tell what came of them.
@@ -223,7 +230,7 @@ void Daemon::ArmTimer() {
   });
 }
 
-void Daemon::Post(std::function<void()> question) { boost::asio::post(loop_, std::move(question)); }
+void Daemon::Post(Callback run) { boost::asio::post(loop_, std::move(run)); }
 
 void Daemon::StageEntered(Stage stage) {
   switch (stage) {
@@ -282,7 +289,7 @@ void Daemon::DumpRequested() {
                                   std::string(Name(life.stage)));
     });
   }
-  ForEachProcess([](Process& process) { process.Dump(); });
+  ForEachProcess(*supervisor_, [](Process& process) { process.Dump(); });
 }
 
 void Daemon::Changed() {
@@ -293,7 +300,7 @@ void Daemon::Changed() {
 
 void Daemon::Publish() {
   publish_pending_ = false;
-  hub_.Publish(MakeStatus());
+  hub_.Publish(Status());
 }
 
 // While stopping, watchers see the calls in flight go down, and systemd that it goes on.
@@ -303,7 +310,8 @@ void Daemon::BeginRefresh() {
     if (error || finished_) return;
     PromiseEnd();
     if (hub_.HasWatchers()) {
-      ForEachProcess([this](Process& process) { process.BeginQuery([this] { Changed(); }); });
+      ForEachProcess(*supervisor_,
+                     [this](Process& process) { process.BeginQuery([this] { Changed(); }); });
       Changed();
     }
     BeginRefresh();
@@ -312,9 +320,7 @@ void Daemon::BeginRefresh() {
 
 void Daemon::Retired(const Receipt& receipt) {
   const bool clean = receipt.exit_code == 0 && receipt.failure.empty();
-  admin::v1::Ended& ended = last_retired_[receipt.subject];
-  ended.set_incarnation(receipt.incarnation);
-  ended.set_outcome(receipt.Outcome());
+  last_retired_.Add(receipt);
   Say(clean ? LogLevel::kInfo : LogLevel::kWarning,
       "process " + receipt.subject + ": incarnation " + std::to_string(receipt.incarnation) +
           " retired: " + receipt.Outcome());
@@ -375,101 +381,16 @@ void Daemon::EndAdmin() {
   });
 }
 
-admin::v1::ShutdownReply Daemon::Shutdown(const admin::v1::ShutdownRequest& asked,
-                                          const Cause& by) {
-  Request request = RequestNow(by, clock_);
-  request.delay = Given(asked.has_delay_s(), asked.delay_s());
-  request.grace = Given(asked.has_grace_s(), asked.grace_s());
-  request.cancel = Given(asked.has_cancel_s(), asked.cancel_s());
-  admin::v1::ShutdownReply reply;
-  if (asked.dry_run()) {
-    Ledger trial = supervisor_->lifecycle().ledger();
-    reply.set_moved(trial.Add(request, supervisor_->stage()));
-    *reply.mutable_plan() = ToAdmin(trial, clock_.Now());
-    return reply;
-  }
-  reply.set_moved(supervisor_->OnRequest(std::move(request)));
-  *reply.mutable_plan() = ToAdmin(supervisor_->lifecycle().ledger(), clock_.Now());
-  return reply;
-}
-
-Result<bool> Daemon::SetDraining(const admin::v1::SetDrainingRequest& request, const Cause& by) {
-  std::vector<std::string> names;
-  for (const ServerConfig& server : setup_.config.servers) names.push_back(server.name);
-  if (std::find(names.begin(), names.end(), request.server()) == names.end()) {
-    return Fail(Code::kNotFound,
-                "no server \"" + request.server() + "\"; " + SpellingHint(request.server(), names));
-  }
-  return supervisor_->SetDraining(request.server(), request.draining(), by);
-}
-
-Result<std::string> Daemon::SetLogLevel(const std::string& name, const Cause& by) {
-  const auto level = LogLevelNamed(name);
-  if (!level) {
-    const std::vector<std::string> known{"trace", "debug", "info", "warning", "error"};
-    return Fail(Code::kInvalidArgument,
-                "no log level \"" + name + "\"; " + SpellingHint(name, known));
-  }
-  const std::string previous(Name(logger_.level()));
-  logger_.SetLevel(*level);
-  ForEachProcess([&](Process& process) { process.SetLogLevel(*level); });
-  Say(LogLevel::kInfo, "log level " + previous + " -> " + name + ", asked by " + Describe(by));
-  return previous;
-}
-
-admin::v1::GetConfigReply Daemon::EffectiveConfig() {
-  admin::v1::GetConfigReply reply;
-  reply.set_toml(ToAnnotatedToml(setup_.config));
-  reply.set_json(ToJson(setup_.config));
-  for (const Origin& origin : OriginsOf(setup_.config)) {
-    admin::v1::Origin& one = *reply.add_origins();
-    one.set_key(origin.key);
-    one.set_kind(origin.kind == Origin::Kind::kFile          ? "file"
-                 : origin.kind == Origin::Kind::kCommandLine ? "command line"
-                                                             : "default");
-    one.set_file(origin.place.file);
-    one.set_line(origin.place.line);
-  }
-  return reply;
-}
-
 void Daemon::ReloadRequested(const Cause& by) {
   // Who sent it reads the log.
   reload_->Begin(by, true, [](const Result<ReloadReport>&) {});
-}
-
-void Daemon::BeginReload(const admin::v1::ReloadRequest& request, const Cause& by,
-                         std::function<void(Result<admin::v1::ReloadReply>)> answer) {
-  ReloadDone done = [answer = std::move(answer)](const Result<ReloadReport>& report) {
-    answer(report.map(ToReply));
-  };
-  if (request.continues() == 0) {
-    return request.dry_run() ? reload_->BeginDryRun(std::move(done))
-                             : reload_->Begin(by, request.wait(), std::move(done));
-  }
-  if (const auto serving = supervisor_->CheckServing(); !serving) {
-    return done(tl::unexpected(serving.error()));
-  }
-  // Over a connection from before: the other build is not there yet.
-  if (handover_->leaving() && request.continues() == handover_->number()) {
-    return done(ReloadReport{.continues = handover_->number()});
-  }
-  continued_.Ask(request.continues(), std::move(done));
-}
-
-void Daemon::BeginRestart(const admin::v1::RestartRequest& request, const Cause& by,
-                          std::function<void(Result<admin::v1::ReloadReply>)> answer) {
-  reload_->BeginRestart(request.process(), request.wait(), by,
-                        [answer = std::move(answer)](const Result<ReloadReport>& report) {
-                          answer(report.map(ToReply));
-                        });
 }
 
 void Daemon::TookEffect(const Setup& before,
                         const std::set<std::shared_ptr<const Listener>>& dropped) {
   const Config& config = setup_.config;
   if (config.log_level != before.config.log_level) {
-    (void)SetLogLevel(config.log_level, {.kind = Cause::Kind::kProgram, .who = "reload"});
+    (void)backend_->SetLogLevel(config.log_level, {.kind = Cause::Kind::kProgram, .who = "reload"});
   }
   supervisor_->SetOptions(SupervisorOptions(config));
   for (const ProcessConfig& process : config.processes) {

@@ -15,6 +15,7 @@
 #include "daemon/admin/service.h"
 #include "daemon/admin/socket.h"
 #include "daemon/admin/watch_hub.h"
+#include "daemon/backend.h"
 #include "daemon/handover/handover.h"
 #include "daemon/handover/reexec.h"
 #include "daemon/handover/resume_check.h"
@@ -31,6 +32,7 @@
 #include "daemon/setup/preparation.h"
 #include "daemon/setup/setup.h"
 #include "daemon/setup/socket_keeper.h"
+#include "daemon/status.h"
 #include "daemon/wall_clock_watch.h"
 #include "wire/logging.h"
 
@@ -43,10 +45,8 @@
 namespace lastcall {
 
 // Everything runs in the thread of Run, but for the admin's calls and the signals, which post to
-// it. What it tells of itself is in daemon_status.cc, how it hands itself to another build of itself
-// in daemon_reexec.cc.
+// it. How it hands itself to another build of itself is in daemon_reexec.cc.
 class Daemon final : private SupervisorObserver,
-                     private AdminBackend,
                      private HostContext,
                      private ReloadOwner,
                      private HandoverEffects {
@@ -73,18 +73,6 @@ class Daemon final : private SupervisorObserver,
   void Changed() override;
   void Retired(const Receipt& receipt) override;
   void Finished(const Receipt& receipt) override;
-
-  void Post(std::function<void()> question) override;
-  void BeginStatus(std::function<void(admin::v1::Status)> answer) override;
-  admin::v1::ShutdownReply Shutdown(const admin::v1::ShutdownRequest& request,
-                                    const Cause& by) override;
-  void BeginReload(const admin::v1::ReloadRequest& request, const Cause& by,
-                   std::function<void(Result<admin::v1::ReloadReply>)> answer) override;
-  void BeginRestart(const admin::v1::RestartRequest& request, const Cause& by,
-                    std::function<void(Result<admin::v1::ReloadReply>)> answer) override;
-  Result<bool> SetDraining(const admin::v1::SetDrainingRequest& request, const Cause& by) override;
-  Result<std::string> SetLogLevel(const std::string& level, const Cause& by) override;
-  admin::v1::GetConfigReply EffectiveConfig() override;
 
   LogLevel log_level() const override { return logger_.level(); }
   bool IsDraining(const std::string& server) const override;
@@ -118,8 +106,6 @@ class Daemon final : private SupervisorObserver,
                         SocketKeeper::Replaced replaced);
   void Assemble(Supervisor::Resumed* resumed);
   Result<> BeginAdmin();
-  template <class F>
-  void ForEachProcess(F action);
   void RunOne();
   void ArmTimer();
   void BeginRefresh();
@@ -131,10 +117,8 @@ class Daemon final : private SupervisorObserver,
   std::string Summary() const;
   void Say(LogLevel level, const std::string& message) { log_(level, message); }
 
-  admin::v1::Status MakeStatus();
-  void AddProcess(const Supervisor::State& state, admin::v1::Status& status) const;
-  void AddServer(const ServerConfig& config, admin::v1::Status& status) const;
-  void AddOldestCalls(admin::v1::Status& status) const;
+  admin::v1::Status Status();
+  void Post(Callback run);
 
   Result<> ClaimAdminSocket();
   Result<> StartAdmin();
@@ -182,11 +166,12 @@ class Daemon final : private SupervisorObserver,
   EndOfListening ending_{loop_};
   LingeringConnections lingering_{loop_};
   EndedCalls ended_calls_;
-  std::map<std::string, admin::v1::Ended> last_retired_;  // of each process
+  LastRetired last_retired_;
   std::optional<Supervisor> supervisor_;
   OffloadedReadings readings_;
   std::optional<Reload> reload_;
   std::optional<Handover> handover_;
+  std::optional<Backend> backend_;
   std::optional<ResumeCheck> check_;
   boost::asio::steady_timer leave_patience_{loop_};
   ContinuedReload continued_;  // from the build before, or to the next

@@ -22,7 +22,7 @@ Result<> Daemon::StartAdmin() {
   admin_ = nullptr;
   auto socket = admin_socket_->Share();
   if (!socket) return tl::unexpected(socket.error());
-  auto admin = AdminServer::Start(std::move(*socket), setup_.roles, *this, hub_, clock_, log_);
+  auto admin = AdminServer::Start(std::move(*socket), setup_.roles, *backend_, hub_, clock_, log_);
   if (!admin) return tl::unexpected(admin.error());
   admin_ = std::move(*admin);
   if (admin_changes_.is_open()) return {};

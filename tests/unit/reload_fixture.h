@@ -108,15 +108,16 @@ class ReloadTest : public testing::Test, protected ReloadOwner {
     supervisor_ = std::make_unique<Supervisor>(SupervisorOptions(setup_.config), members, clock_,
                                                observer_, log_.log());
     reload_ = std::make_unique<Reload>(
-        Reload::Parts{.running = setup_,
-                      .supervisor = *supervisor_,
-                      .binder = binder_,
-                      .readings = readings_,
-                      .member_of = [this](const DaemonSetup& setup,
-                                          const std::string& name) { return MemberOf(setup, name); },
-                      .loop = [this](Callback run) { loop_.push_back(std::move(run)); },
-                      .clock = clock_,
-                      .log = log_.log()},
+        Reload::Parts{
+            .running = setup_,
+            .supervisor = *supervisor_,
+            .binder = binder_,
+            .readings = readings_,
+            .member_of = [this](const DaemonSetup& setup,
+                                const std::string& name) { return MemberOf(setup, name); },
+            .loop = [this](Callback run) { loop_.push_back(std::move(run)); },
+            .clock = clock_,
+            .log = log_.log()},
         static_cast<ReloadOwner&>(*this));
     supervisor_->Start();
     for (const std::string& name : names) process(name).events().Ready();
@@ -236,7 +237,8 @@ class ReloadTest : public testing::Test, protected ReloadOwner {
   void BeginHandover(UniqueFd, const Cause&) override { ++handovers_; }
   void BeforeBind() override {}
   void Changing() override { ++changing_; }
-  void TookEffect(const DaemonSetup&, const std::set<std::shared_ptr<const Listener>>& dropped) override {
+  void TookEffect(const DaemonSetup&,
+                  const std::set<std::shared_ptr<const Listener>>& dropped) override {
     ++effects_;
     dropped_ = dropped;
   }

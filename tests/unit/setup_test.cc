@@ -35,8 +35,8 @@ class MergeTest : public ReloadTest {
 };
 
 TEST_F(MergeTest, WhatFailedIsAsItWas) {
-  const DaemonSetup merged = Merge(Of({"a", "b"}, "v1"), Of({"a", "b"}, "v2"),
-                             {{"a", "", 2}, {"b", "it crashed", 1}});
+  const DaemonSetup merged =
+      Merge(Of({"a", "b"}, "v1"), Of({"a", "b"}, "v2"), {{"a", "", 2}, {"b", "it crashed", 1}});
   EXPECT_EQ(merged.contents.at("a").at("plugin"), "v2");
   EXPECT_EQ(merged.contents.at("b").at("plugin"), "v1");
   EXPECT_EQ(SocketOf(merged, "a-server"), "v2");
@@ -49,7 +49,8 @@ TEST_F(MergeTest, WhatWasNotBegunIsAsItWas) {
 }
 
 TEST_F(MergeTest, WhatWasRemovedIsGoneWithItsSockets) {
-  const DaemonSetup merged = Merge(Of({"a", "b"}, "v1"), Of({"a"}, "v2"), {{"b", "", 0}, {"a", "no", 1}});
+  const DaemonSetup merged =
+      Merge(Of({"a", "b"}, "v1"), Of({"a"}, "v2"), {{"b", "", 0}, {"a", "no", 1}});
   EXPECT_THAT(Servers(merged), ElementsAre("a-server of a"));
   EXPECT_FALSE(merged.sockets.contains("b-server"));
   EXPECT_FALSE(merged.contents.contains("b"));

@@ -235,4 +235,14 @@ void ForEachLife(State& state, F action) {
   if (state.successor) action(*state.successor);
 }
 
+// The processes of all of them.
+template <class F>
+void ForEachProcess(const Supervisor& supervisor, F action) {
+  for (const Supervisor::State& state : supervisor.members()) {
+    ForEachLife(state, [&](const Life& life) {
+      if (life.process != nullptr) action(*life.process);
+    });
+  }
+}
+
 }  // namespace lastcall

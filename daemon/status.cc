@@ -1,21 +1,19 @@
-// What the daemon tells of itself.
+#include "daemon/status.h"
+
 #include <unistd.h>
 
 #include <algorithm>
 #include <map>
+#include <string_view>
+#include <unordered_map>
 #include <utility>
-
-#include <lastcall/base/safe_text.h>
+#include <vector>
 
 #include "daemon/admin/reload_reply.h"
-#include "daemon/daemon.h"
 #include "wire/convert.h"
 
 namespace lastcall {
 namespace {
-
-// How long a status waits for processes that do not answer.
-constexpr auto kQueryPatience = std::chrono::milliseconds(500);
 
 uint32_t InFlight(const Process& process) {
   uint32_t calls = 0;
@@ -56,59 +54,31 @@ void AddEnded(const EndedCalls::OfServer& ended, admin::v1::Server& server, Meth
   }
 }
 
-}  // namespace
+// What was said of each server, and by whom: there may be thousands of servers.
+struct Said {
+  const ServerView* view;
+  bool retired;
+};
+using ByServer = std::unordered_map<std::string_view, std::vector<Said>>;
 
-void Daemon::BeginStatus(std::function<void(admin::v1::Status)> answer) {
-  // Answers when every process did, or when the patience is over, whichever is first.
-  struct Query {
-    std::function<void(admin::v1::Status)> answer;
-    size_t open;
-    boost::asio::steady_timer timer;
+ByServer SaidOf(const Supervisor& supervisor) {
+  ByServer said;
+  const auto add = [&](const Life& life, bool retired) {
+    if (life.process == nullptr) return;
+    for (const ServerView& view : life.process->servers()) {
+      said[view.name].push_back({&view, retired});
+    }
   };
-  auto query =
-      std::make_shared<Query>(Query{std::move(answer), 0, boost::asio::steady_timer(loop_)});
-  const auto finish = [this, query] {
-    if (query->answer == nullptr) return;
-    std::exchange(query->answer, nullptr)(MakeStatus());
-    query->timer.cancel();
-  };
-  query->timer.expires_after(kQueryPatience);
-  query->timer.async_wait([finish](const boost::system::error_code&) { finish(); });
-  // Answers come later, from the loop: none before all were asked.
-  for (const Supervisor::State& state : supervisor_->members()) {
-    ForEachLife(state, [&](const Life& life) {
-      if (life.process == nullptr) return;
-      ++query->open;
-      life.process->BeginQuery([query, finish] {
-        if (--query->open == 0) finish();
-      });
-    });
+  for (const Supervisor::State& state : supervisor.members()) {
+    for (const Life& life : state.retired) add(life, true);
+    add(state, false);
+    if (state.successor) add(*state.successor, false);
   }
-  if (query->open == 0) Post(finish);
+  return said;
 }
 
-admin::v1::Status Daemon::MakeStatus() {
-  const Instant now = clock_.Now();
-  admin::v1::Status status;
-  status.set_stage(std::string(Name(supervisor_->stage())));
-  status.set_pid(getpid());
-  status.set_version(LASTCALL_VERSION);
-  status.set_uptime_s(ToSeconds(now - started_));
-  status.set_config_file(setup_.config.file);
-  status.set_log_level(std::string(Name(logger_.level())));
-  const Ledger& ledger = supervisor_->lifecycle().ledger();
-  if (!ledger.empty()) *status.mutable_plan() = ToAdmin(ledger, now);
-  for (const Supervisor::State& state : supervisor_->members()) {
-    if (!state.removed || !state.retired.empty()) AddProcess(state, status);
-  }
-  for (const ServerConfig& server : setup_.config.servers) AddServer(server, status);
-  AddOldestCalls(status);
-  if (reload_->last()) *status.mutable_last_reload() = ToProto(*reload_->last());
-  return status;
-}
-
-void Daemon::AddProcess(const Supervisor::State& state, admin::v1::Status& status) const {
-  const Instant now = clock_.Now();
+void AddProcess(const StatusView& view, const Supervisor::State& state, admin::v1::Status& status) {
+  const Instant now = view.now;
   admin::v1::Process& process = *status.add_processes();
   process.set_name(state.member.name);
   process.set_stage(std::string(state.phase == Phase::kWaiting ? "waiting"
@@ -123,8 +93,8 @@ void Daemon::AddProcess(const Supervisor::State& state, admin::v1::Status& statu
   process.set_restarts(state.restarts);
   process.set_last_exit(state.last_failure);
   process.set_last_exit_incarnation(state.last_failed);
-  const auto ended = last_retired_.find(state.member.name);
-  if (ended != last_retired_.end()) *process.mutable_last_retired() = ended->second;
+  const admin::v1::Ended* const ended = view.last_retired.of(state.member.name);
+  if (ended != nullptr) *process.mutable_last_retired() = *ended;
   if (state.phase == Phase::kWaiting) {
     process.set_next_start_in_s(std::max(0.0, ToSeconds(state.until - now)));
   }
@@ -148,11 +118,10 @@ void Daemon::AddProcess(const Supervisor::State& state, admin::v1::Status& statu
 }
 
 // Of all servers and incarnations.
-void Daemon::AddOldestCalls(admin::v1::Status& status) const {
+void AddOldestCalls(const StatusView& view, admin::v1::Status& status) {
   constexpr size_t kMost = 10;
-  const Instant now = clock_.Now();
   std::vector<admin::v1::Call> calls;
-  for (const Supervisor::State& state : supervisor_->members()) {
+  for (const Supervisor::State& state : view.supervisor.members()) {
     ForEachLife(state, [&](const Life& life) {
       if (life.process == nullptr) return;
       for (const ServerView& server : life.process->servers()) {
@@ -161,7 +130,7 @@ void Daemon::AddOldestCalls(admin::v1::Status& status) const {
           call.set_server(server.name);
           call.set_method(oldest.method);
           call.set_peer(oldest.peer);
-          call.set_age_s(ToSeconds(now - oldest.began));
+          call.set_age_s(ToSeconds(view.now - oldest.began));
           call.set_told(oldest.told);
           call.set_incarnation(life.incarnation);
         }
@@ -176,44 +145,75 @@ void Daemon::AddOldestCalls(admin::v1::Status& status) const {
 }
 
 // The figures of all incarnations together.
-void Daemon::AddServer(const ServerConfig& config, admin::v1::Status& status) const {
+void AddServer(const StatusView& view, const ServerConfig& config, const ByServer& said,
+               admin::v1::Status& status) {
   admin::v1::Server& server = *status.add_servers();
   server.set_name(config.name);
   server.set_process(config.process);
-  for (const Bound& bound : setup_.sockets.at(config.name))
+  for (const Bound& bound : view.setup.sockets.at(config.name))
     server.add_listen(bound.listener->address());
   for (const PluginSpec& plugin : config.plugins) server.add_plugins(plugin.name);
   if (config.tls_pem) {
     admin::v1::Certificate& certificate = *server.mutable_certificate();
     certificate.set_expires(FormatWallTime(config.tls_pem->expires));
-    certificate.set_valid(!IsExpired(*config.tls_pem, clock_.Wall()));
+    certificate.set_valid(!IsExpired(*config.tls_pem, view.wall));
     certificate.set_client_ca(!config.tls_pem->client_ca.empty());
   }
   server.set_health("NOT_SERVING");
-  const auto drained = supervisor_->draining().find(config.name);
-  if (drained != supervisor_->draining().end()) {
+  const auto drained = view.supervisor.draining().find(config.name);
+  if (drained != view.supervisor.draining().end()) {
     admin::v1::Draining& draining = *server.mutable_draining();
     Cause by = drained->second.by;
     by.reason.clear();  // told apart
     draining.set_by(Describe(by));
-    draining.set_since_s(ToSeconds(clock_.Now() - drained->second.since));
+    draining.set_since_s(ToSeconds(view.now - drained->second.since));
     draining.set_reason(drained->second.by.reason);
   }
   Methods methods;
-  AddEnded(ended_calls_.of(config.name), server, methods);
-  for (const Supervisor::State& state : supervisor_->members()) {
-    ForEachLife(state, [&](const Life& life) {
-      if (life.process == nullptr) return;
-      const bool retired = std::any_of(state.retired.begin(), state.retired.end(),
-                                       [&](const Life& each) { return &each == &life; });
-      for (const ServerView& view : life.process->servers()) {
-        if (view.name != config.name) continue;
-        if (!retired) AddHealth(view, server);
-        AddFigures(view, server, methods);
-      }
-    });
+  AddEnded(view.ended_calls.of(config.name), server, methods);
+  const auto found = said.find(config.name);
+  if (found != said.end()) {
+    for (const Said& one : found->second) {
+      if (!one.retired) AddHealth(*one.view, server);
+      AddFigures(*one.view, server, methods);
+    }
   }
   for (auto& [name, method] : methods) *server.add_methods() = std::move(method);
+}
+
+}  // namespace
+
+void LastRetired::Add(const Receipt& receipt) {
+  admin::v1::Ended& ended = ended_[receipt.subject];
+  ended.set_incarnation(receipt.incarnation);
+  ended.set_outcome(receipt.Outcome());
+}
+
+const admin::v1::Ended* LastRetired::of(const std::string& process) const {
+  const auto found = ended_.find(process);
+  return found == ended_.end() ? nullptr : &found->second;
+}
+
+admin::v1::Status StatusOf(const StatusView& view) {
+  admin::v1::Status status;
+  status.set_stage(std::string(Name(view.supervisor.stage())));
+  status.set_pid(getpid());
+  status.set_version(LASTCALL_VERSION);
+  status.set_uptime_s(ToSeconds(view.now - view.started));
+  status.set_config_file(view.setup.config.file);
+  status.set_log_level(std::string(Name(view.log_level)));
+  const Ledger& ledger = view.supervisor.lifecycle().ledger();
+  if (!ledger.empty()) *status.mutable_plan() = ToAdmin(ledger, view.now);
+  for (const Supervisor::State& state : view.supervisor.members()) {
+    if (!state.removed || !state.retired.empty()) AddProcess(view, state, status);
+  }
+  const ByServer said = SaidOf(view.supervisor);
+  for (const ServerConfig& server : view.setup.config.servers) {
+    AddServer(view, server, said, status);
+  }
+  AddOldestCalls(view, status);
+  if (view.last_reload) *status.mutable_last_reload() = ToProto(*view.last_reload);
+  return status;
 }
 
 }  // namespace lastcall

@@ -1,0 +1,119 @@
+#include "daemon/backend.h"
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include <boost/asio/post.hpp>
+
+#include "daemon/admin/reload_reply.h"
+#include "daemon/status_query.h"
+#include "wire/convert.h"
+
+#include <lastcall/base/spelling.h>
+
+namespace lastcall {
+namespace {
+
+std::optional<Duration> Given(bool has, double seconds) {
+  return has ? std::optional(FromSeconds(seconds)) : std::nullopt;
+}
+
+}  // namespace
+
+void Backend::Post(std::function<void()> question) {
+  boost::asio::post(parts_.loop, std::move(question));
+}
+
+void Backend::BeginStatus(std::function<void(admin::v1::Status)> answer) {
+  BeginQuery(parts_.loop, parts_.supervisor,
+             [this, answer = std::move(answer)] { answer(parts_.status()); });
+}
+
+admin::v1::ShutdownReply Backend::Shutdown(const admin::v1::ShutdownRequest& asked,
+                                          const Cause& by) {
+  Request request = RequestNow(by, parts_.clock);
+  request.delay = Given(asked.has_delay_s(), asked.delay_s());
+  request.grace = Given(asked.has_grace_s(), asked.grace_s());
+  request.cancel = Given(asked.has_cancel_s(), asked.cancel_s());
+  admin::v1::ShutdownReply reply;
+  if (asked.dry_run()) {
+    Ledger trial = parts_.supervisor.lifecycle().ledger();
+    reply.set_moved(trial.Add(request, parts_.supervisor.stage()));
+    *reply.mutable_plan() = ToAdmin(trial, parts_.clock.Now());
+    return reply;
+  }
+  reply.set_moved(parts_.supervisor.OnRequest(std::move(request)));
+  *reply.mutable_plan() = ToAdmin(parts_.supervisor.lifecycle().ledger(), parts_.clock.Now());
+  return reply;
+}
+
+Result<bool> Backend::SetDraining(const admin::v1::SetDrainingRequest& request, const Cause& by) {
+  std::vector<std::string> names;
+  for (const ServerConfig& server : parts_.setup.config.servers) names.push_back(server.name);
+  if (std::find(names.begin(), names.end(), request.server()) == names.end()) {
+    return Fail(Code::kNotFound,
+                "no server \"" + request.server() + "\"; " + SpellingHint(request.server(), names));
+  }
+  return parts_.supervisor.SetDraining(request.server(), request.draining(), by);
+}
+
+Result<std::string> Backend::SetLogLevel(const std::string& name, const Cause& by) {
+  const auto level = LogLevelNamed(name);
+  if (!level) {
+    const std::vector<std::string> known{"trace", "debug", "info", "warning", "error"};
+    return Fail(Code::kInvalidArgument,
+                "no log level \"" + name + "\"; " + SpellingHint(name, known));
+  }
+  const std::string previous(Name(parts_.logger.level()));
+  parts_.logger.SetLevel(*level);
+  ForEachProcess(parts_.supervisor, [&](Process& process) { process.SetLogLevel(*level); });
+  parts_.logger.log()(LogLevel::kInfo, "log level " + previous + " -> " + name + ", asked by " + Describe(by));
+  return previous;
+}
+
+admin::v1::GetConfigReply Backend::EffectiveConfig() {
+  admin::v1::GetConfigReply reply;
+  reply.set_toml(ToAnnotatedToml(parts_.setup.config));
+  reply.set_json(ToJson(parts_.setup.config));
+  for (const Origin& origin : OriginsOf(parts_.setup.config)) {
+    admin::v1::Origin& one = *reply.add_origins();
+    one.set_key(origin.key);
+    one.set_kind(origin.kind == Origin::Kind::kFile          ? "file"
+                 : origin.kind == Origin::Kind::kCommandLine ? "command line"
+                                                             : "default");
+    one.set_file(origin.place.file);
+    one.set_line(origin.place.line);
+  }
+  return reply;
+}
+
+void Backend::BeginReload(const admin::v1::ReloadRequest& request, const Cause& by,
+                         std::function<void(Result<admin::v1::ReloadReply>)> answer) {
+  ReloadDone done = [answer = std::move(answer)](const Result<ReloadReport>& report) {
+    answer(report.map(ToReply));
+  };
+  if (request.continues() == 0) {
+    return request.dry_run() ? parts_.reload.BeginDryRun(std::move(done))
+                             : parts_.reload.Begin(by, request.wait(), std::move(done));
+  }
+  if (const auto serving = parts_.supervisor.CheckServing(); !serving) {
+    return done(tl::unexpected(serving.error()));
+  }
+  // Over a connection from before: the other build is not there yet.
+  if (parts_.handover.leaving() && request.continues() == parts_.handover.number()) {
+    return done(ReloadReport{.continues = parts_.handover.number()});
+  }
+  parts_.continued.Ask(request.continues(), std::move(done));
+}
+
+void Backend::BeginRestart(const admin::v1::RestartRequest& request, const Cause& by,
+                          std::function<void(Result<admin::v1::ReloadReply>)> answer) {
+  parts_.reload.BeginRestart(request.process(), request.wait(), by,
+                        [answer = std::move(answer)](const Result<ReloadReport>& report) {
+                          answer(report.map(ToReply));
+                        });
+}
+
+}  // namespace lastcall
