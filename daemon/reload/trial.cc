@@ -1,13 +1,10 @@
 #include "daemon/reload/trial.h"
 
-#include <fcntl.h>
 #include <poll.h>
 #include <sys/eventfd.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
-#include <csignal>
 #include <optional>
 #include <thread>
 #include <utility>
@@ -17,9 +14,9 @@
 #include "wire/configuration_message.h"
 
 #include <lastcall/base/safe_text.h>
-#include <lastcall/child/last_words.h>
-#include <lastcall/child/spawn.h>
-#include <lastcall/supervisor/supervisor.h>
+#include <lastcall/base/signal_name.h>
+#include <lastcall/base/unique_fd.h>
+#include <lastcall/child/child_process.h>
 
 namespace lastcall {
 namespace {
@@ -27,7 +24,7 @@ namespace {
 using worker::v1::FromHost;
 using worker::v1::ToHost;
 
-constexpr int kReadsAtATime = 16;  // a full pipe
+constexpr size_t kMostOutput = 4096;  // of what it writes, to be quoted
 
 // About one plugin: both steps, and the result.
 constexpr int kMostMessages = 3;
@@ -60,10 +57,9 @@ class TrialChild {
   // False: it has ended, or has to be ended.
   bool Await();
   void ReadMessages();
-  void ReadWords();
   void Handle(const FromHost& message);
   void End();
-  void Blame(const std::string& why);
+  void Blame(const std::string& why, const std::string& said);
 
   const std::vector<Subject>& subjects_;
   const size_t first_;
@@ -72,9 +68,7 @@ class TrialChild {
   const int stop_fd_;
 
   std::optional<Channel> channel_;
-  UniqueFd words_fd_;
-  Child child_;
-  LastWords words_;
+  std::optional<ChildProcess> child_;
   std::string step_;  // of next_; empty: it is not being tried
   Instant due_ = kNever;
   int said_ = 0;         // of the plugin that is tried: a flood would put off the end for ever
@@ -89,16 +83,10 @@ class TrialChild {
 Result<> TrialChild::Start(const std::string& program) {
   auto pair = Channel::Pair();
   if (!pair) return tl::unexpected(pair.error());
-  int ends[2];
-  if (pipe2(ends, O_CLOEXEC) != 0) return FailErrno("cannot make a pipe", errno);
-  words_fd_.Reset(ends[0]);
-  const UniqueFd their_end(ends[1]);
-  fcntl(words_fd_.get(), F_SETFL, O_NONBLOCK);
-  auto child = Spawn({.program = program,
-                      .arguments = {program, "--try"},
-                      .descriptors = {{pair->second.fd(), kControlFd},
-                                      {their_end.get(), STDOUT_FILENO},
-                                      {their_end.get(), STDERR_FILENO}}});
+  auto child = ChildProcess::Start({.program = program,
+                                    .arguments = {program, "--try"},
+                                    .descriptors = {{pair->second.fd(), kControlFd}}},
+                                   {.keep_output = kMostOutput});
   if (!child) return tl::unexpected(child.error());
   child_ = std::move(*child);
   channel_.emplace(std::move(pair->first));
@@ -125,27 +113,16 @@ Result<> TrialChild::Run(const std::string& program) {
 
 bool TrialChild::Await() {
   std::array<pollfd, 4> events{{{silent_ ? -1 : channel_->fd(), POLLIN, 0},
-                                {words_fd_.get(), POLLIN, 0},
-                                {child_.pidfd.get(), POLLIN, 0},
+                                {child_->output_fd(), POLLIN, 0},
+                                {child_->exited_fd(), POLLIN, 0},
                                 {stop_fd_, POLLIN, 0}}};
   poll(events.data(), events.size(), Deadline(due_).PollTimeout(std::chrono::steady_clock::now()));
   const bool exited = events[2].revents != 0;
   stopped_ = events[3].revents != 0;
-  ReadWords();
+  child_->ReadOutput();
   ReadMessages();  // which put its time off: what it said counts, however late it is read
   hangs_ = Deadline(due_).Passed(std::chrono::steady_clock::now());
   return !exited && !stopped_ && !hangs_ && !broken_ && next_ < subjects_.size();
-}
-
-void TrialChild::ReadWords() {
-  std::array<char, 4096> buffer;
-  // One that never ends to speak hangs like another.
-  for (int left = kReadsAtATime; left > 0; --left) {
-    const ssize_t size = read(words_fd_.get(), buffer.data(), buffer.size());
-    if (size == 0) words_fd_.Reset();
-    if (size <= 0) return;
-    words_.Add({buffer.data(), static_cast<size_t>(size)});
-  }
 }
 
 void TrialChild::ReadMessages() {
@@ -195,28 +172,26 @@ void TrialChild::Handle(const FromHost& message) {
 }
 
 void TrialChild::End() {
-  // With whatever the plugins have started; before its number is free for others.
-  kill(-child_.pid, SIGKILL);
-  const siginfo_t info = WaitForExit(child_.pid);
+  const ChildEnd end = child_->Finish();  // with whatever the plugins have started
   if (stopped_ || next_ >= subjects_.size()) return;
-  const std::string how = info.si_code == CLD_EXITED
-                              ? "with exit code " + std::to_string(info.si_status)
-                              : "by " + SignalName(info.si_status);
+  const std::string how = end.status.signal != 0
+                              ? "by " + SignalName(end.status.signal)
+                              : "with exit code " + std::to_string(end.status.code);
+  const std::string said = end.output.Line();
   if (!spoke_ && !hangs_) {
-    const std::string said = words_.Line();
     result_.failures.push_back("lastcall-host --try ended " + how +
                                (said.empty() ? "" : ": " + said));
-    return;
+  } else if (hangs_) {
+    Blame("has not returned after " + FormatDuration(limit_) + " ([reload] ready)", said);
+  } else if (broken_) {
+    Blame("writes into descriptor 3, which belongs to lastcall-host", said);
+  } else {
+    Blame("ended the process " + how, said);
   }
-  if (hangs_)
-    return Blame("has not returned after " + FormatDuration(limit_) + " ([reload] ready)");
-  if (broken_) return Blame("writes into descriptor 3, which belongs to lastcall-host");
-  Blame("ended the process " + how);
 }
 
-void TrialChild::Blame(const std::string& why) {
+void TrialChild::Blame(const std::string& why, const std::string& said) {
   const Subject& subject = subjects_[next_++];
-  const std::string said = words_.Line();
   result_.problems.push_back(
       {subject.plugin->place,
        subject.name() + (step_.empty() ? "trying it" : step_) + " " + why +

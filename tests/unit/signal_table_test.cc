@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include <lastcall/base/signal_name.h>
 #include <lastcall/signals/table.h>
 
 namespace lastcall {

@@ -133,6 +133,14 @@ void Adopt(pid_t child) {
   Owned().pids.insert(child);
 }
 
+void Disown(pid_t child) {
+  {
+    const std::lock_guard lock(Owned().mutex);
+    Owned().pids.erase(child);
+  }
+  LookAgain();
+}
+
 siginfo_t WaitForExit(pid_t child) {
   const auto id = static_cast<id_t>(child);
   siginfo_t info{};

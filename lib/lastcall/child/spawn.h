@@ -39,6 +39,8 @@ Result<Child> Spawn(const Command& command);
 
 // The same for a child that the build before this one has spawned.
 void Adopt(pid_t child);
+// From now on nobody here is to hear of its end: ReapOrphan waits for it.
+void Disown(pid_t child);
 // How a child that was spawned or adopted has ended. Blocks: until it has. Order: once, after which
 // its number may be another's.
 siginfo_t WaitForExit(pid_t child);

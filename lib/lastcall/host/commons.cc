@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "lastcall/base/signal_name.h"
 #include "lastcall/host/symbols.h"
 #include "lastcall/lifecycle/cause.h"
 #include "lastcall/signals/signals.h"

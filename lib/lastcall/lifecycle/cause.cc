@@ -1,11 +1,10 @@
 #include "lastcall/lifecycle/cause.h"
 
-#include <csignal>
-#include <cstring>
 #include <fstream>
 #include <utility>
 
 #include "lastcall/base/safe_text.h"
+#include "lastcall/base/signal_name.h"
 
 namespace lastcall {
 
@@ -25,11 +24,6 @@ Cause MadeSafe(Cause cause) {
   cause.who = SafeText(std::move(cause.who), kMaxSafeName);
   cause.reason = SafeText(std::move(cause.reason));
   return cause;
-}
-
-std::string SignalName(int signal) {
-  const char* name = sigabbrev_np(signal);
-  return name != nullptr ? std::string("SIG") + name : "signal " + std::to_string(signal);
 }
 
 std::string CommandOf(pid_t pid) {

@@ -35,9 +35,6 @@ Cause MadeSafe(Cause cause);
 // For people: "SIGTERM from kill (pid 812, uid 0)", "plugin prices: out of licences".
 std::string Describe(const Cause& cause);
 
-// "SIGTERM".
-std::string SignalName(int signal);
-
 // The command of a living process, or the name of a thread of this one, from /proc; empty when it
 // is gone.
 std::string CommandOf(pid_t pid);

@@ -1,6 +1,7 @@
 #include "lastcall/lifecycle/receipt.h"
 
 #include "lastcall/base/json.h"
+#include "lastcall/base/signal_name.h"
 
 namespace lastcall {
 namespace {

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include <lastcall/base/exit_status.h>
 #include <lastcall/base/log.h>
 #include <lastcall/base/result.h>
 #include <lastcall/lifecycle/plan.h>
@@ -18,18 +19,6 @@
 #include <lastcall/lifecycle/stage.h>
 
 namespace lastcall {
-
-// How a process ended.
-struct ExitStatus {
-  int code = 0;                 // when it ended by itself
-  int signal = 0;               // when a signal ended it; 0: none did
-  std::string misconduct = {};  // what it was killed for
-
-  bool clean() const { return signal == 0 && code == 0; }
-};
-
-// "exit code 1", "killed by SIGSEGV", "killed by lastcalld: it sent a malformed message".
-std::string Describe(const ExitStatus& status);
 
 // What an incarnation tells, through a sink that is bound to it: it cannot speak for another. Once
 // its life is over nobody listens. Threads: the loop's. Order: never inside a call of Process.

@@ -11,12 +11,6 @@ constexpr Duration kPatience = std::chrono::seconds(1);
 
 }  // namespace
 
-std::string Describe(const ExitStatus& status) {
-  if (!status.misconduct.empty()) return "killed by lastcalld: " + status.misconduct;
-  return status.signal != 0 ? "killed by " + SignalName(status.signal)
-                            : "exit code " + std::to_string(status.code);
-}
-
 std::string_view Name(Phase phase) {
   switch (phase) {
     case Phase::kStarting: return "starting";
