@@ -199,11 +199,12 @@ void Daemon::BeginHandover(UniqueFd binary, const Cause& by) {
 void Daemon::BeginCheck(int binary, Proved proved) {
   std::vector<int> descriptors;
   state::v1::State state = Save(descriptors);
-  check_.emplace(loop_, self_, binary, std::move(state), descriptors, setup_.config.ready,
-                 [this, proved = std::move(proved)](const Result<>& passed) {
-                   check_.reset();
-                   proved(passed);
-                 });
+  check_.emplace(loop_, self_, setup_.config.ready);
+  check_->Begin(binary, std::move(state), descriptors,
+                [this, proved = std::move(proved)](const Result<>& passed) {
+                  check_.reset();
+                  proved(passed);
+                });
 }
 
 // The admin's callers first of all, so that whoever comes again waits for the new build.

@@ -8,20 +8,21 @@
 #pragma once
 
 #include <boost/asio/io_context.hpp>
-#include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/steady_timer.hpp>
 
-#include <array>
 #include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "daemon/handover/reexec.h"
+#include "daemon/process/child_watch.h"
+#include "lastcall/state/v1/state.pb.h"
 
 #include <lastcall/base/clock.h>
-#include <lastcall/base/exit_code.h>
-#include <lastcall/child/spawn.h>
+#include <lastcall/base/result.h>
+#include <lastcall/base/unique_fd.h>
+#include <lastcall/child/child_process.h>
 
 namespace lastcall {
 
@@ -32,15 +33,33 @@ class ResumeCheck {
   // cannot go on from here, with how it ended and its last words, or it said the wrong one.
   using Done = std::function<void(Result<>)>;
 
-  // `descriptors`: the numbers that stand in `state`.
-  // `done` comes later, from the loop, within `limit`; not once this is destroyed.
-  ResumeCheck(boost::asio::io_context& loop, const Self& self, int binary, state::v1::State state,
-              const std::vector<int>& descriptors, Duration limit, Done done);
+  // `limit`: how long the new build may take.
+  ResumeCheck(boost::asio::io_context& loop, const Self& self, Duration limit);
+  // The new build is killed.
   ~ResumeCheck();
 
+  // `binary`: the new build; `descriptors`: the numbers that stand in `state`.
+  // `done` comes later, from the loop, and may destroy this; not once this is destroyed.
+  // Order: once.
+  void Begin(int binary, state::v1::State state, const std::vector<int>& descriptors, Done done);
+
  private:
-  struct Run;
-  std::shared_ptr<Run> run_;
+  Result<ChildProcess> Start(int binary, state::v1::State state,
+                             const std::vector<int>& descriptors);
+  void BeginTimer();
+  std::string Word() const;
+  Result<> Judge(const ChildEnd& end) const;
+
+  boost::asio::io_context& loop_;
+  const Self self_;
+  const Duration limit_;
+  ChildWatch child_;
+  boost::asio::steady_timer timer_;
+  std::string expected_;  // its word
+  UniqueFd proof_;        // where it says it
+  UniqueFd stand_in_;     // open as long as the child may write into its other end
+  bool late_ = false;
+  std::shared_ptr<const Done> done_;  // gone: nothing is answered any more
 };
 
 }  // namespace lastcall
