@@ -32,7 +32,7 @@ void Backend::BeginStatus(std::function<void(admin::v1::Status)> answer) {
 }
 
 admin::v1::ShutdownReply Backend::Shutdown(const admin::v1::ShutdownRequest& asked,
-                                          const Cause& by) {
+                                           const Cause& by) {
   Request request = RequestNow(by, parts_.clock);
   request.delay = Given(asked.has_delay_s(), asked.delay_s());
   request.grace = Given(asked.has_grace_s(), asked.grace_s());
@@ -69,7 +69,8 @@ Result<std::string> Backend::SetLogLevel(const std::string& name, const Cause& b
   const std::string previous(Name(parts_.logger.level()));
   parts_.logger.SetLevel(*level);
   ForEachProcess(parts_.supervisor, [&](Process& process) { process.SetLogLevel(*level); });
-  parts_.logger.log()(LogLevel::kInfo, "log level " + previous + " -> " + name + ", asked by " + Describe(by));
+  parts_.logger.log()(LogLevel::kInfo,
+                      "log level " + previous + " -> " + name + ", asked by " + Describe(by));
   return previous;
 }
 
@@ -90,7 +91,7 @@ admin::v1::GetConfigReply Backend::EffectiveConfig() {
 }
 
 void Backend::BeginReload(const admin::v1::ReloadRequest& request, const Cause& by,
-                         std::function<void(Result<admin::v1::ReloadReply>)> answer) {
+                          std::function<void(Result<admin::v1::ReloadReply>)> answer) {
   ReloadDone done = [answer = std::move(answer)](const Result<ReloadReport>& report) {
     answer(report.map(ToReply));
   };
@@ -109,11 +110,11 @@ void Backend::BeginReload(const admin::v1::ReloadRequest& request, const Cause& 
 }
 
 void Backend::BeginRestart(const admin::v1::RestartRequest& request, const Cause& by,
-                          std::function<void(Result<admin::v1::ReloadReply>)> answer) {
+                           std::function<void(Result<admin::v1::ReloadReply>)> answer) {
   parts_.reload.BeginRestart(request.process(), request.wait(), by,
-                        [answer = std::move(answer)](const Result<ReloadReport>& report) {
-                          answer(report.map(ToReply));
-                        });
+                             [answer = std::move(answer)](const Result<ReloadReport>& report) {
+                               answer(report.map(ToReply));
+                             });
 }
 
 }  // namespace lastcall

@@ -35,12 +35,8 @@ constexpr auto kAfterwards = std::chrono::seconds(5);
 
 }  // namespace
 
-Daemon::Daemon(Prepared prepared, Self self, std::string host_program, Logger& logger)
-    : setup_{.config = std::move(prepared.config),
-             .contents = std::move(prepared.contents),
-             .roles = std::move(prepared.roles),
-             .sockets = {}},
-      warnings_(std::move(prepared.warnings)),
+Daemon::Daemon(Setup setup, Self self, std::string host_program, Logger& logger)
+    : setup_(std::move(setup)),
       self_(std::move(self)),
       host_program_(std::move(host_program)),
       logger_(logger),
@@ -65,7 +61,6 @@ Result<> Daemon::Bind(const HostNames& names) {
   auto sockets = binder_.Bind(setup_.config, {}, names);
   if (!sockets) return tl::unexpected(sockets.error());
   setup_.sockets = std::move(*sockets);
-  for (const std::string& warning : warnings_) Say(LogLevel::kWarning, warning);
   for (const std::string& name : binder_.passed().Unused()) {
     Say(LogLevel::kWarning, "systemd passed socket \"" + name +
                                 "\", which no server listens on; "

@@ -19,6 +19,7 @@
 #include "daemon/handover/handover.h"
 #include "daemon/handover/reexec.h"
 #include "daemon/handover/resume_check.h"
+#include "daemon/handover/saved_state.h"
 #include "daemon/orphans.h"
 #include "daemon/process/ended_calls.h"
 #include "daemon/process/host_process.h"
@@ -51,14 +52,14 @@ class Daemon final : private SupervisorObserver,
                      private ReloadOwner,
                      private HandoverEffects {
  public:
-  // `host_program`: lastcall-host. `prepared`: without problems.
-  Daemon(Prepared prepared, Self self, std::string host_program, Logger& logger);
+  // `setup`: what is to run. `host_program`: lastcall-host.
+  Daemon(Setup setup, Self self, std::string host_program, Logger& logger);
   ~Daemon() override;
 
   // Binds every socket, the admin's first: a second daemon is refused there. `names`: every host
   // that SocketBinder::Unknown has. Fails: as Listener::Bind, with the server's name.
   Result<> Bind(const HostNames& names);
-  // Instead: goes on where another build of it was. Order: the configuration is ConfigIn(state).
+  // Instead: goes on where another build of it was. Order: the setup is SetupIn(state).
   void Resume(const state::v1::State& state);
   // Blocks: until stopped. Returns the exit code.
   int Run();
@@ -130,12 +131,10 @@ class Daemon final : private SupervisorObserver,
   void WatchClock();
   void AwaitClock();
 
-  state::v1::State Save(std::vector<int>& descriptors) const;
-  void SaveConfig(state::v1::State& state) const;
+  StateWriter Save() const;
   void GoOnWithReload();
 
-  Setup setup_;                        // what runs
-  std::vector<std::string> warnings_;  // of the start
+  Setup setup_;  // what runs
   const Self self_;
   const std::string host_program_;
   Logger& logger_;
@@ -181,9 +180,5 @@ class Daemon final : private SupervisorObserver,
   std::optional<OrphanReaper> orphans_;
   int exit_code_ = 0;
 };
-
-// The configuration that ran when the state was saved. Fails: kFailedPrecondition, this build does
-// not understand it.
-Result<Config> ConfigIn(const state::v1::State& state);
 
 }  // namespace lastcall

@@ -86,16 +86,14 @@ Prepared PrepareStart(const Options& options) {
 int Resume(const Options& options, Self self, const Taken& taken, bool check) {
   const state::v1::State& state = taken.state;
   prctl(PR_SET_NAME, "lastcalld");  // it was executed by the number of a descriptor
-  auto config = ConfigIn(state);
-  if (!config) {
-    std::cerr << config.error().message << "\n";
+  auto setup = SetupIn(state);
+  if (!setup) {
+    std::cerr << setup.error().message << "\n";
     return kExitInternal;
   }
-  Prepared running;
-  running.config = std::move(*config);
   Logger logger("lastcalld", LogLevelNamed(state.log_level()).value_or(LogLevel::kInfo));
   const GrpcLog grpc_log(logger.log());
-  Daemon daemon(std::move(running), std::move(self), HostProgram(), logger);
+  Daemon daemon(std::move(*setup), std::move(self), HostProgram(), logger);
   daemon.Resume(state);
   if (!check) return daemon.Run();
   const auto problems = PrepareStart(options).problems;
@@ -163,14 +161,16 @@ int Start(const Options& options, Self self) {
       preliminaries->Await<HostNames>([hosts = SocketBinder::Unknown(prepared->config, {})](
                                           const std::stop_token&) { return LookUp(hosts); });
   if (!names) preliminaries->Stop();
+  const std::vector<std::string> warnings = std::move(prepared->warnings);
   preliminaries.reset();  // what it has heard, and what comes now, waits for the daemon
   Logger logger("lastcalld", LogLevelNamed(prepared->config.log_level).value_or(LogLevel::kInfo));
   const GrpcLog grpc_log(logger.log());
-  Daemon daemon(std::move(*prepared), std::move(self), HostProgram(), logger);
+  Daemon daemon(SetupOf(std::move(*prepared)), std::move(self), HostProgram(), logger);
   if (const auto bound = daemon.Bind(*names); !bound) {
     logger.log()(LogLevel::kError, bound.error().message);
     return kExitCannotBind;
   }
+  for (const std::string& warning : warnings) logger.log()(LogLevel::kWarning, warning);
   return daemon.Run();
 }
 

@@ -28,7 +28,8 @@ struct Query {
 
 void BeginQuery(boost::asio::io_context& loop, const Supervisor& supervisor,
                 std::function<void()> done) {
-  const auto query = std::make_shared<Query>(Query{std::move(done), 0, boost::asio::steady_timer(loop)});
+  const auto query =
+      std::make_shared<Query>(Query{std::move(done), 0, boost::asio::steady_timer(loop)});
   query->timer.expires_after(kQueryPatience);
   query->timer.async_wait([query](const boost::system::error_code&) { query->Finish(); });
   // Answers come later, from the loop: none before all were asked.

@@ -1,8 +1,11 @@
 #include "daemon/handover/saved_state.h"
 
+#include <unistd.h>
+
 #include <array>
 #include <utility>
 
+#include "daemon/admin/roles_of.h"
 #include "wire/convert.h"
 
 namespace lastcall {
@@ -19,7 +22,17 @@ Phase PhaseNamed(const std::string& name) {
   return Phase::kDown;
 }
 
-}  // namespace
+int64_t ToUnix(WallTime time) { return time.time_since_epoch().count(); }
+WallTime FromUnix(int64_t nanoseconds) { return WallTime(Duration(nanoseconds)); }
+
+template <class Saved>
+std::vector<Roles::Group> GroupsIn(const Saved& saved) {
+  std::vector<Roles::Group> groups;
+  for (const state::v1::Group& one : saved) {
+    groups.push_back({one.name(), one.has_gid() ? std::optional<gid_t>(one.gid()) : std::nullopt});
+  }
+  return groups;
+}
 
 state::v1::Life ToState(const Life& life) {
   state::v1::Life saved;
@@ -83,10 +96,74 @@ Supervisor::State FromState(const state::v1::Member& saved) {
   return state;
 }
 
-state::v1::Socket ToState(const Listener& listener) {
+Result<Config> ConfigIn(const state::v1::State& state) {
+  auto config = ConfigFromText(state.config(), "the configuration that runs");
+  if (!config) {
+    return Fail(Code::kFailedPrecondition,
+                "this build does not understand the configuration that runs; restart the daemon "
+                "instead of reloading it: " +
+                    Format(config.error()));
+  }
+  config->file = state.config_file();
+  config->origins.clear();
+  for (const state::v1::Origin& origin : state.origins()) {
+    config->origins[origin.key()] = {origin.file(), origin.line()};
+  }
+  for (const state::v1::Tls& tls : state.tls()) {
+    for (ServerConfig& server : config->servers) {
+      if (server.name != tls.server()) continue;
+      server.tls_pem = {tls.certificate(), tls.key(), tls.client_ca(),
+                        FromUnix(tls.begins_unix_ns()), FromUnix(tls.expires_unix_ns())};
+    }
+  }
+  return std::move(*config);
+}
+
+void SaveConfig(const Setup& setup, state::v1::State& state) {
+  state.set_config_file(setup.config.file);
+  state.set_config(ToToml(setup.config));
+  for (const auto& [key, place] : setup.config.origins) {
+    state::v1::Origin& origin = *state.add_origins();
+    origin.set_key(key);
+    origin.set_file(place.file);
+    origin.set_line(place.line);
+  }
+  for (const ServerConfig& server : setup.config.servers) {
+    if (!server.tls_pem) continue;
+    state::v1::Tls& tls = *state.add_tls();
+    tls.set_server(server.name);
+    tls.set_certificate(server.tls_pem->certificate);
+    tls.set_key(server.tls_pem->key);
+    tls.set_client_ca(server.tls_pem->client_ca);
+    tls.set_begins_unix_ns(ToUnix(server.tls_pem->begins));
+    tls.set_expires_unix_ns(ToUnix(server.tls_pem->expires));
+  }
+}
+
+void SaveGroups(const std::vector<Roles::Group>& groups,
+                google::protobuf::RepeatedPtrField<state::v1::Group>& saved) {
+  for (const Roles::Group& group : groups) {
+    state::v1::Group& one = *saved.Add();
+    one.set_name(group.name);
+    if (group.gid) one.set_gid(*group.gid);
+  }
+}
+
+state::v1::Life SaveLife(const Life& life, StateWriter& writer) {
+  state::v1::Life saved = ToState(life);
+  const auto process = life.process == nullptr ? std::nullopt : life.process->Save();
+  if (!process) return saved;
+  saved.mutable_host()->ParseFromString(process->state);
+  for (const int fd : process->descriptors) writer.Keep(fd);
+  return saved;
+}
+
+}  // namespace
+
+state::v1::Socket ToState(const Listener& listener, StateWriter& writer) {
   state::v1::Socket saved;
   saved.set_address(listener.address());
-  saved.set_fd(listener.fd());
+  saved.set_fd(writer.Keep(listener.fd()));
   saved.set_path(listener.path().name);
   saved.set_device(listener.path().device);
   saved.set_inode(listener.path().inode);
@@ -97,6 +174,98 @@ Listener FromState(const state::v1::Socket& saved) {
   if (saved.text().starts_with("systemd:")) return Listener(UniqueFd(saved.fd()), saved.address());
   return Listener(UniqueFd(saved.fd()), saved.address(),
                   {saved.path(), saved.device(), saved.inode()});
+}
+
+void Save(const Setup& setup, StateWriter& writer) {
+  state::v1::State& state = writer.state;
+  SaveConfig(setup, state);
+  SaveGroups(setup.roles.operators(), *state.mutable_roles()->mutable_operators());
+  SaveGroups(setup.roles.observers(), *state.mutable_roles()->mutable_observers());
+  for (const auto& [process, parts] : setup.contents) {
+    state::v1::Contents& contents = *state.add_contents();
+    contents.set_process(process);
+    for (const auto& [name, part] : parts) (*contents.mutable_parts())[name] = part;
+  }
+  for (const auto& [server, all] : setup.sockets) {
+    for (const Bound& bound : all) {
+      state::v1::Socket& socket = *state.add_sockets() = ToState(*bound.listener, writer);
+      socket.set_server(server);
+      socket.set_text(bound.text);
+    }
+  }
+}
+
+Result<Setup> SetupIn(const state::v1::State& state) {
+  auto config = ConfigIn(state);
+  if (!config) return tl::unexpected(config.error());
+  Setup setup;
+  setup.config = std::move(*config);
+  setup.roles = state.has_roles() ? Roles(GroupsIn(state.roles().operators()),
+                                          GroupsIn(state.roles().observers()), geteuid())
+                                  : RolesOf(setup.config);
+  for (const state::v1::Contents& contents : state.contents()) {
+    setup.contents[contents.process()] = {contents.parts().begin(), contents.parts().end()};
+  }
+  for (const ServerConfig& server : setup.config.servers) setup.sockets[server.name];
+  for (const state::v1::Socket& saved : state.sockets()) {
+    setup.sockets[saved.server()].push_back(
+        {saved.text(), std::make_shared<const Listener>(FromState(saved))});
+  }
+  return setup;
+}
+
+void Save(const ActivationSockets& passed, StateWriter& writer) {
+  for (const auto& [name, fd] : passed.all()) {
+    state::v1::PassedSocket& saved = *writer.state.add_passed();
+    saved.set_name(name);
+    saved.set_fd(writer.Keep(fd.get()));
+  }
+}
+
+ActivationSockets PassedIn(const state::v1::State& state) {
+  ActivationSockets::Sockets passed;
+  for (const state::v1::PassedSocket& one : state.passed()) {
+    passed.emplace(one.name(), UniqueFd(one.fd()));
+  }
+  return ActivationSockets(std::move(passed));
+}
+
+void Save(const Supervisor& supervisor, StateWriter& writer) {
+  state::v1::State& state = writer.state;
+  state.set_serving_since_ns(ToNumber(supervisor.lifecycle().stage_began()));
+  for (const Supervisor::State& member : supervisor.members()) {
+    if (member.removed && member.retired.empty()) continue;
+    state::v1::Member& saved = *state.add_members() = ToState(member);
+    *saved.mutable_life() = SaveLife(member, writer);
+    for (const Life& life : member.retired) *saved.add_retired() = SaveLife(life, writer);
+  }
+  for (const auto& [server, draining] : supervisor.draining()) {
+    state::v1::Draining& one = *state.add_draining();
+    one.set_server(server);
+    *one.mutable_by() = ToProto(draining.by);
+    one.set_since_ns(ToNumber(draining.since));
+  }
+}
+
+Supervisor::Resumed ResumedFrom(const state::v1::State& state, const MemberNamed& member_named,
+                                const HostFrom& host_from) {
+  Supervisor::Resumed resumed;
+  resumed.started = InstantOf(state.started_ns());
+  resumed.serving_since = InstantOf(state.serving_since_ns());
+  for (const state::v1::Member& saved : state.members()) {
+    Supervisor::State& member = resumed.members.emplace_back(FromState(saved));
+    if (!member.removed) member.member = member_named(saved.name());
+    const auto resume = [&](Life& life, const state::v1::Life& one) {
+      life = FromState(one);
+      if (one.has_host()) life.process = host_from(saved.name(), life.incarnation, one.host());
+    };
+    resume(member, saved.life());
+    for (const state::v1::Life& one : saved.retired()) resume(member.retired.emplace_back(), one);
+  }
+  for (const state::v1::Draining& one : state.draining()) {
+    resumed.draining[one.server()] = {FromProto(one.by()), InstantOf(one.since_ns())};
+  }
+  return resumed;
 }
 
 }  // namespace lastcall

@@ -1,24 +1,47 @@
-// Between what the supervisor knows of its processes and the state that is handed to a new build.
+// Between what the daemon is and the state that is handed to a new build: each part writes itself, and
+// reads itself back.
 #pragma once
 
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "daemon/setup/setup.h"
 #include "lastcall/state/v1/state.pb.h"
 
 #include <lastcall/net/listener.h>
 #include <lastcall/supervisor/supervisor.h>
+#include <lastcall/systemd/listen_fds.h>
 
 namespace lastcall {
 
-// All but the process itself.
-state::v1::Life ToState(const Life& life);
-Life FromState(const state::v1::Life& saved);
+struct StateWriter {
+  state::v1::State state;
+  std::vector<int> descriptors;  // whose numbers are in it, to be kept open
 
-// All but the lives.
-state::v1::Member ToState(const Supervisor::State& member);
-// `member.make` is left empty.
-Supervisor::State FromState(const state::v1::Member& saved);
+  int Keep(int fd) {
+    descriptors.push_back(fd);
+    return fd;
+  }
+};
 
-state::v1::Socket ToState(const Listener& listener);
-// Takes the descriptor.
+state::v1::Socket ToState(const Listener& listener, StateWriter& writer);
+// Takes the descriptor; so do all below.
 Listener FromState(const state::v1::Socket& saved);
+
+void Save(const Setup& setup, StateWriter& writer);
+// Fails: kFailedPrecondition, this build does not understand the configuration.
+Result<Setup> SetupIn(const state::v1::State& state);
+
+void Save(const ActivationSockets& passed, StateWriter& writer);
+ActivationSockets PassedIn(const state::v1::State& state);
+
+void Save(const Supervisor& supervisor, StateWriter& writer);
+using MemberNamed = std::function<Supervisor::Member(const std::string& process)>;
+using HostFrom = std::function<std::unique_ptr<Process>(
+    const std::string& process, uint32_t incarnation, const state::v1::Host& host)>;
+Supervisor::Resumed ResumedFrom(const state::v1::State& state, const MemberNamed& member_named,
+                                const HostFrom& host_from);
 
 }  // namespace lastcall

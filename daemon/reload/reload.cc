@@ -101,13 +101,9 @@ Result<Reload::Candidate> Reload::Judge(Prepared prepared) const {
     }
   }
   if (!prepared.problems.empty()) return tl::unexpected(AsError(prepared.problems));
-  Candidate candidate{.setup = {.config = std::move(prepared.config),
-                                .contents = std::move(prepared.contents),
-                                .roles = std::move(prepared.roles),
-                                .sockets = {}},
-                      .changes = {},
-                      .warnings = std::move(prepared.warnings),
-                      .names = {}};
+  Candidate candidate{
+      .setup = {}, .changes = {}, .warnings = std::move(prepared.warnings), .names = {}};
+  candidate.setup = SetupOf(std::move(prepared));
   candidate.changes =
       Compare(running.config, running.contents, candidate.setup.config, candidate.setup.contents);
   return candidate;

@@ -28,6 +28,13 @@ void TakeOver(Setup& setup, const Setup& after, const std::string& process) {
 
 }  // namespace
 
+Setup SetupOf(Prepared prepared) {
+  return {.config = std::move(prepared.config),
+          .contents = std::move(prepared.contents),
+          .roles = std::move(prepared.roles),
+          .sockets = {}};
+}
+
 bool AllDone(const std::vector<Supervisor::Outcome>& outcomes, const Changes& changes) {
   return outcomes.size() ==
              changes.added.size() + changes.replaced.size() + changes.removed.size() &&

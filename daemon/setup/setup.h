@@ -11,6 +11,7 @@
 #include "daemon/config/config.h"
 #include "daemon/setup/fingerprints.h"
 #include "daemon/setup/listening_sockets.h"
+#include "daemon/setup/preparation.h"
 
 #include <lastcall/supervisor/supervisor.h>
 
@@ -22,6 +23,9 @@ struct Setup {
   Roles roles{{}, {}, geteuid()};
   Sockets sockets;  // of every server of `config`, once they are bound
 };
+
+// Its sockets are yet to be bound.
+Setup SetupOf(Prepared prepared);
 
 // Whether every change was made.
 bool AllDone(const std::vector<Supervisor::Outcome>& outcomes, const Changes& changes);

@@ -1,0 +1,85 @@
+// A host that goes on in another build of the daemon: what it was to be told is told once.
+#include "daemon/process/host_process.h"
+
+#include <gtest/gtest.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <boost/asio/io_context.hpp>
+
+#include <lastcall/testing/fake_process.h>
+
+namespace lastcall {
+namespace {
+
+class NoContext final : public HostContext {
+ public:
+  LogLevel log_level() const override { return LogLevel::kInfo; }
+  bool IsDraining(const std::string&) const override { return false; }
+  void Reported() override {}
+  bool WillBeServed(const std::string&, const Process&) const override { return false; }
+  void Ended(const std::vector<ServerView>&) override {}
+  void LeftBehind(std::vector<UniqueFd>) override {}
+};
+
+class Silent final : public ProcessEvents {
+ public:
+  void Ready() override {}
+  void StartFailed(const Error&) override {}
+  void StageReached(Stage) override {}
+  void Requested(Request) override {}
+  void Reported(Receipt) override {}
+  void Exited(const ExitStatus&) override {}
+};
+
+// One that is saved with a word in its outbox; the test is the host at the other end.
+class ResumedHostTest : public testing::Test {
+ protected:
+  ResumedHostTest() : ends_(std::move(*Channel::Pair())) {
+    saved_.set_pid(getpid());  // somebody who lives
+    saved_.set_pidfd(static_cast<int>(syscall(SYS_pidfd_open, getpid(), 0)));
+    saved_.set_channel(ends_.first.Release().Release());
+    saved_.add_addresses("127.0.0.1:7");
+    saved_.add_outbox()->mutable_accept()->set_accept(true);
+    saved_.mutable_report()->add_servers()->set_name("public");
+  }
+  std::unique_ptr<HostProcess> Make() {
+    return std::make_unique<HostProcess>(loop_, "main", saved_, 3, context_,
+                                         [](LogLevel, std::string_view) {});
+  }
+  // What the host is told now.
+  Channel::Received Heard() {
+    loop_.poll();
+    worker::v1::ToHost message;
+    return ends_.second.TryReceive(message, nullptr);
+  }
+
+  boost::asio::io_context loop_{1};
+  NoContext context_;
+  std::pair<Channel, Channel> ends_;
+  state::v1::Host saved_;
+};
+
+// A child that only proves itself is made from the state too, beside the daemon that it would replace.
+TEST_F(ResumedHostTest, MakingOneTellsItNothing) {
+  const auto host = Make();
+  EXPECT_EQ(Heard(), Channel::Received::kNothingYet);
+  host->Resume(std::make_shared<Silent>());
+  EXPECT_EQ(Heard(), Channel::Received::kYes);
+  EXPECT_EQ(Heard(), Channel::Received::kNothingYet);
+}
+
+TEST_F(ResumedHostTest, ItIsSavedAsItWas) {
+  const auto host = Make();
+  EXPECT_TRUE(host->ListensOn("127.0.0.1:7"));
+  EXPECT_EQ(host->servers().at(0).name, "public");
+  const auto again = host->Save();
+  ASSERT_TRUE(again);
+  state::v1::Host read;
+  ASSERT_TRUE(read.ParseFromString(again->state));
+  EXPECT_EQ(read.SerializeAsString(), saved_.SerializeAsString());
+  EXPECT_EQ(again->descriptors, (std::vector<int>{saved_.pidfd(), saved_.channel()}));
+}
+
+}  // namespace
+}  // namespace lastcall
