@@ -117,9 +117,10 @@ class LateClient {
     ASSERT_EQ(send(fd_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL),
               static_cast<ssize_t>(bytes.size()));
   }
-  // Until gRPC has read what was sent.
+  // What was sent and nobody has read yet.
+  int unread() const { return BytesOf(server_, FIONREAD); }
   void AwaitRead() const {
-    while (BytesOf(server_, FIONREAD) > 0) std::this_thread::yield();
+    while (unread() > 0) std::this_thread::yield();
   }
 
   // The first frame that is asked for, of those that have not been looked at. Empty: none came in
@@ -182,34 +183,39 @@ class EmptyEcho final : public example::Echo::Service {
 
 class LateTest : public testing::Test {
  protected:
-  LateTest() {
+  std::unique_ptr<Server> StartServer() {
     ServerOptions options;
     options.name = "test";
     options.services = {&echo_};
     options.reflection = true;
     options.warn = [](const std::string& what) { ADD_FAILURE() << what; };
-    server_ = std::move(*Server::Start(std::move(options), clock_, Termination()));
+    return std::move(*Server::Start(std::move(options), clock_, Termination()));
   }
 
-  void BeginRetire() {
-    server_->BeginRetire({.heir =
-                              [this](std::vector<UniqueFd> left) {
-                                std::move(left.begin(), left.end(), std::back_inserter(left_));
-                              }},
-                         [this] { retired_.Set(); });
+  // Keeps what is left behind.
+  void BeginRetire(Server& server, Latch& retired) {
+    server.BeginRetire({.heir =
+                            [this](std::vector<UniqueFd> left) {
+                              std::move(left.begin(), left.end(), std::back_inserter(left_));
+                            }},
+                       [&retired] { retired.Set(); });
   }
+  void BeginRetire() { BeginRetire(*server_, retired_); }
 
   const SteadyClock clock_;
   EmptyEcho echo_;
   Latch retired_;
   std::vector<UniqueFd> left_;
-  std::unique_ptr<Server> server_;
+  std::unique_ptr<Server> server_ = StartServer();
 };
 
 class LateClientTest : public LateTest, public testing::WithParamInterface<int> {};
 
-// More than anybody is waited for who does not answer.
-constexpr auto kLate = 1s;
+// More than anybody is waited for who does not answer, and less than what is in doubt.
+constexpr auto kLate = 3s;
+
+// When so many single messages have been read, the reader has done all else that it does in between.
+constexpr int kMoreThanAreReadAtOnce = 20;
 
 // The rest of a request may be late by what a lost segment takes to be sent again, or by what a client
 // must wait for its turn. gRPC has seen the call, though nobody else has.
@@ -234,6 +240,62 @@ TEST_P(LateClientTest, ARequestThatHasBegunToArriveIsAnswered) {
   ASSERT_TRUE(last);
   EXPECT_EQ(NumberAt(last->payload, 0, 4), 1u) << "it was seen";
   retired_.Wait();
+}
+
+// It is alive, but its machine is busy. The GOAWAY of a dismissal has an error code, and Node and Java
+// lose what they have begun before they read it.
+TEST_P(LateClientTest, ASilentOneIsStillServedWhenThoseWhomNobodySucceedsAreGone) {
+  LateClient client(GetParam(), *server_);
+  BeginRetire();
+  const auto ping = client.Await(IsPing);
+  ASSERT_TRUE(ping) << "it is asked to leave";
+  for (int i = 0; i < 3; ++i) {
+    Latch retired;
+    const auto unsucceeded = StartServer();
+    LateClient silent(GetParam(), *unsucceeded);
+    unsucceeded->BeginRetire({}, [&] { retired.Set(); });
+    EXPECT_TRUE(silent.Await(IsLastWord));
+    retired.Wait();
+  }
+  client.Send(RequestHeaders(1) + RequestBody(1));
+  const auto answer = client.Await([](const Frame& each) {
+    return each.kind == kData || IsEndOfCall(each) || IsLastWord(each);
+  });
+  ASSERT_TRUE(answer);
+  ASSERT_EQ(int{answer->kind}, kData);
+  const auto end = client.Await(IsEndOfCall);
+  ASSERT_TRUE(end);
+  EXPECT_EQ(int{end->kind}, kHeaders);
+  client.Send(Wire({kPing, kAck, 0, ping->payload}));
+  const auto last = client.Await(IsLastWord);
+  ASSERT_TRUE(last);
+  EXPECT_EQ(NumberAt(last->payload, 0, 4), 1u) << "it was seen";
+  EXPECT_EQ(NumberAt(last->payload, 4, 4), 0u) << "and nothing is wrong";
+  retired_.Wait();
+}
+
+// nginx, which answers each PING, takes a whole response for broken where the end comes first.
+TEST_P(LateClientTest, WhoIsSentAwayMayAnswerBeforeTheEnd) {
+  for (int tries = 0; tries < 100; ++tries) {  // on a busy machine it may be late for one
+    Latch retired;
+    const auto server = StartServer();
+    LateClient client(GetParam(), *server);
+    BeginRetire(*server, retired);
+    const auto ping = client.Await(IsPing);
+    ASSERT_TRUE(ping);
+    const std::string answer = Wire({kPing, kAck, 0, ping->payload});
+    client.Send(answer);
+    ASSERT_TRUE(client.Await(IsLastWord));
+    while (server->CountConnections() > 0) std::this_thread::yield();
+    for (int i = 0; i < kMoreThanAreReadAtOnce && !client.AwaitEnd(0ms); ++i) {
+      client.Send(answer);
+      while (client.unread() > 0 && !client.AwaitEnd(0ms)) std::this_thread::yield();
+    }
+    const bool ended = client.AwaitEnd(0ms);
+    retired.Wait();
+    if (!ended) return;
+  }
+  FAIL() << "whatever it says, the end comes before";
 }
 
 // Over unix sockets the writer knows what the reader has taken, so that the room can be used up.
