@@ -2,7 +2,8 @@
 """Calls lost while servers are replaced under busy callers with default settings.
 
     PYTHONPATH=build/release/python:tests/process LASTCALL_BUILD=build/release \\
-        bench/loss.py [--changes 100] [--callers 16] [--json] [--shared] [--starve] [SUBJECT…]
+        bench/loss.py [--changes 100] [--callers 16] [--json] [--shared] [--starve | --starve-threads] \\
+        [SUBJECT…]
 
 Subjects, each under unary calls of 0 and 3 ms, streams of 20 messages, an open loop, and sparse
 calls of twice as many callers, who do not look at their connections in between:
@@ -20,6 +21,10 @@ With --shared all callers are on one connection, with unary calls and with strea
 With --starve (lastcalld's subjects only) six processes compute on one core, where the clients, the
 hosts and the supervisor have to live by turns, a change each; at every tenth change the clients are
 stopped for 2 s in the middle of it, and the next changes come meanwhile.
+
+With --starve-threads (as root) the hosts' threads fare differently: ten times a second each is thrown
+a coin for, to live on the idle time of that core or on the other one. So one may be held up for long
+with a call in hand, while the next decides that nobody has one.
 
 A connection drain is one connection that meets one change. When none of n is lost, 3/n bounds the
 loss of one drain with a confidence of 95 %.
@@ -146,7 +151,7 @@ class Aging(Bare):
 
 
 class Starved:
-    """Who has to share one core with six others who never wait."""
+    """Who has to share one core with six others who never wait: by turns."""
 
     def __init__(self, client, daemon):
         self.client, self.daemon, self.turns = client, daemon, 0
@@ -179,7 +184,38 @@ class Starved:
         self.client.send_signal(signal.SIGCONT)
 
 
-def run(subject, load, call_ms, callers, changes, shared, starve=False):
+class StarvedThreads(Starved):
+    """Some threads of a host, and others are not."""
+
+    def __enter__(self):
+        self.over = threading.Event()
+        self.thread = threading.Thread(target=self.starve)
+        self.thread.start()
+        return super().__enter__()
+
+    def __exit__(self, *args):
+        self.over.set()
+        self.thread.join()
+        super().__exit__(*args)
+
+    def turn(self):
+        """They come often enough by themselves."""
+
+    def starve(self):
+        while not self.over.wait(0.1):
+            for tasks in (pathlib.Path(f"/proc/{pid}/task") for pid in self.daemon.hosts()):
+                with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it goes meanwhile
+                    for task in tasks.iterdir():
+                        self.place(int(task.name), random.random() < 0.5)
+
+    def place(self, task, starved):
+        with contextlib.suppress(ProcessLookupError):
+            os.sched_setscheduler(task, os.SCHED_IDLE if starved else os.SCHED_OTHER,
+                                  os.sched_param(0))
+            os.sched_setaffinity(task, self.all[-1:] if starved else self.all[:1])
+
+
+def run(subject, load, call_ms, callers, changes, shared, starve=None):
     """One row of the table."""
     callers *= SPARSE if load == "sparse" else 1
     connections = 1 if shared else callers
@@ -191,7 +227,7 @@ def run(subject, load, call_ms, callers, changes, shared, starve=False):
         client.stdout.readline()  # all are connected
         time.sleep(1)  # of calls that meet no change
         took = []
-        with Starved(client, subject.daemon) if starve else contextlib.nullcontext() as starved:
+        with starve(client, subject.daemon) if starve else contextlib.nullcontext() as starved:
             for _ in range(changes):
                 if starved:
                     starved.turn()
@@ -206,13 +242,19 @@ def run(subject, load, call_ms, callers, changes, shared, starve=False):
     return result
 
 
+def add_starve(parser):
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument("--starve", action="store_const", const=Starved)
+    group.add_argument("--starve-threads", action="store_const", const=StarvedThreads, dest="starve")
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--changes", type=int, default=100)
     parser.add_argument("--callers", type=int, default=16)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--shared", action="store_true")
-    parser.add_argument("--starve", action="store_true")
+    add_starve(parser)
     parser.add_argument("subjects", nargs="*", default=["restart", "plugin", "itself", "bare", "python"])
     args = parser.parse_args()
     here = pathlib.Path(__file__).parent

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	_ "google.golang.org/grpc/health" // without it a service config's healthCheckConfig does nothing
 	"google.golang.org/grpc/status"
 )
@@ -36,9 +37,50 @@ func number(text string) int {
 	return value
 }
 
+const messages = 20 // of one stream
+
+func unary(channel *grpc.ClientConn) error {
+	var request, reply []byte
+	return channel.Invoke(context.Background(), "/lastcall.example.Echo/Unary", &request, &reply,
+		grpc.CallCustomCodec(bytes{}))
+}
+
+func stream(channel *grpc.ClientConn) error {
+	both := &grpc.StreamDesc{ClientStreams: true, ServerStreams: true}
+	context, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	stream, err := channel.NewStream(context, both, "/lastcall.example.Echo/Bidi",
+		grpc.CallCustomCodec(bytes{}))
+	if err != nil {
+		return err
+	}
+	var request, reply []byte
+	for i := 0; i < messages; i++ {
+		// The end of file stands for a status, which reading tells.
+		if err := stream.SendMsg(&request); err != nil && err != io.EOF {
+			return err
+		}
+		if err := stream.RecvMsg(&reply); err == io.EOF {
+			return status.Error(codes.DataLoss, "answers are missing")
+		} else if err != nil {
+			return err
+		}
+		time.Sleep(time.Millisecond)
+	}
+	stream.CloseSend()
+	if err := stream.RecvMsg(&reply); err != io.EOF {
+		return err
+	}
+	return nil
+}
+
 func main() {
 	target, callers, connections := os.Args[1], number(os.Args[2]), number(os.Args[3])
 	pause, serviceConfig := number(os.Args[4]), os.Args[5]
+	call := unary
+	if len(os.Args) > 6 {
+		call = stream
+	}
 	options := []grpc.DialOption{grpc.WithInsecure(), grpc.WithBlock()}
 	if serviceConfig != "" {
 		options = append(options, grpc.WithDefaultServiceConfig(serviceConfig))
@@ -63,9 +105,7 @@ func main() {
 				if pause > 0 {
 					time.Sleep(time.Duration(rand.Float64() * float64(pause) * float64(time.Millisecond)))
 				}
-				var request, reply []byte
-				err := channel.Invoke(context.Background(), "/lastcall.example.Echo/Unary", &request, &reply,
-					grpc.CallCustomCodec(bytes{}))
+				err := call(channel)
 				atomic.AddInt32(&calls, 1)
 				if err == nil {
 					continue

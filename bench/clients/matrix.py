@@ -6,16 +6,19 @@ them, directly and behind proxies.
 
 A row is one client, of 16 callers on one connection or on 16 of their own, with or without gRPC's
 client-side health checking where its library has it, by one path, and one kind of change, so many
-times. "sparse": each caller pauses for up to 400 ms between its calls, otherwise it does not.
+times. "sparse": each caller pauses for up to 400 ms between its calls, otherwise it does not. "stream":
+its calls are streams of 20 messages, each answered by one, of the clients that have them.
 
   restart  lastcallctl restart: a new incarnation of an unchanged process
   plugin   lastcallctl reload after the plugin's file was replaced
   itself   lastcallctl reload after lastcalld's own file was replaced, which it executes in place
   term     SIGTERM of one of two daemons behind a proxy and its start anew, by turns
 
-A client is a program: CLIENT TARGET CALLERS CONNECTIONS PAUSE_MS SERVICE_CONFIG. It prints "connected"
-when all its connections are, calls Echo.Unary until its standard input ends, and prints the calls and
-the lost ones by status, as JSON.
+With --starve or --starve-threads, of one daemon and no proxy, as loss.py has them.
+
+A client is a program: CLIENT TARGET CALLERS CONNECTIONS PAUSE_MS SERVICE_CONFIG [stream]. It prints
+"connected" when all its connections are, calls Echo.Unary, or Echo.Bidi, until its standard input ends,
+and prints the calls and the lost ones by status, as JSON.
 """
 
 import argparse
@@ -35,7 +38,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path += [str(HERE.parent)]
 
 from harness import BIN, BUILD, Daemon  # noqa: E402
-from loss import Lastcall  # noqa: E402
+from loss import Lastcall, add_starve  # noqa: E402
 from proxies import Direct, HAProxy, Nginx, NginxKeepalive, free_port  # noqa: E402
 
 CALLERS = 16
@@ -47,10 +50,11 @@ JARS = ":".join(jar for name in ("grpc-*", "guava", "netty-*", "perfmark-api")
 BUILT = BUILD.parent / "clients"  # by ./dev clients
 
 
-def cpp(target, callers, connections, pause_ms, service_config):
+def cpp(target, callers, connections, pause_ms, service_config, kind="unary"):
     more = ["--service-config", service_config] if service_config else []
-    kind = "sparse" if pause_ms else "unary"
-    return [BIN / "loss_client", target, callers, kind, 0, "--connections", connections, *more]
+    kind = "sparse" if pause_ms else kind
+    call_ms = 1 if kind == "stream" else 0
+    return [BIN / "loss_client", target, callers, kind, call_ms, "--connections", connections, *more]
 
 
 def program(*command):
@@ -68,6 +72,7 @@ CLIENTS = {
 }
 # The library of Java has it in a part that Debian leaves out; that of Node has none.
 CHECK_HEALTH = {"cpp", "python", "asyncio", "ruby", "go"}
+HAS_STREAMS = {"cpp", "node", "go"}
 PATHS = {"direct": Direct, "haproxy": HAProxy, "nginx": Nginx, "nginx-keepalive": NginxKeepalive}
 
 
@@ -86,6 +91,9 @@ class One:
 
     def addresses(self):
         return [self.lastcall.address()]
+
+    def daemon(self):
+        return self.lastcall.daemon
 
     def change(self, _):
         self.lastcall.replace()
@@ -121,22 +129,27 @@ class Two:
         self.daemons.rotate(1)
 
 
-def run(row, count):
+def run(row, count, starve=None):
     """What the client of the row says of its calls."""
     subject = Two() if row.change == "term" else One(row.change)
     with subject, PATHS[row.path](subject.addresses()) as path:
         command = CLIENTS[row.client](path.address, CALLERS, row.connections,
                                       SPARSE_MS if row.load == "sparse" else 0,
-                                      HEALTH if row.health else "")
+                                      HEALTH if row.health else "",
+                                      *(["stream"] if row.load == "stream" else []))
         client = subprocess.Popen(list(map(str, command)), stdin=subprocess.PIPE,
                                   stdout=subprocess.PIPE, text=True,
                                   env={**os.environ, "GRPC_VERBOSITY": "NONE"})
         try:
             if client.stdout.readline() != "connected\n":
                 return {"calls": 0, "lost": {"the client does not connect": 1}}
-            for _ in range(count):
-                time.sleep(0.3)  # of calls that meet no change
-                subject.change(path)
+            with (starve(client, subject.daemon()) if starve
+                  else contextlib.nullcontext()) as starved:
+                for _ in range(count):
+                    time.sleep(0.3)  # of calls that meet no change
+                    if starved:
+                        starved.turn()
+                    subject.change(path)
             time.sleep(0.3)
             return json.loads(client.communicate(timeout=60)[0])
         except subprocess.TimeoutExpired:
@@ -156,6 +169,10 @@ def rows(args):
             continue  # nobody else is there
         if row.health and (row.client not in CHECK_HEALTH or row.path != "direct"):
             continue  # a proxy answers for all of its servers
+        if row.load == "stream" and row.client not in HAS_STREAMS:
+            continue
+        if args.starve and (row.change == "term" or row.path != "direct"):
+            continue
         yield row
 
 
@@ -170,9 +187,10 @@ def main():
     choice("--paths", list(PATHS), list(PATHS))
     choice("--clients", list(CLIENTS), list(CLIENTS))
     choice("--connections", [1, CALLERS], [1, CALLERS])
-    choice("--loads", ["busy", "sparse"], ["busy"])
+    choice("--loads", ["busy", "sparse", "stream"], ["busy"])
     choice("--health", [0, 1], [0, 1])
     parser.add_argument("--count", type=int, default=5, help="changes of a row")
+    add_starve(parser)
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     total = collections.Counter()
@@ -180,7 +198,7 @@ def main():
         print(f"{'change':8} {'path':15} {'load':6} {'client':8} {'conn.':>5} {'health':6} {'calls':>7} "
               f"{'changes':>7} {'lost':>5}")
     for row in rows(args):
-        result = run(row, args.count)
+        result = run(row, args.count, args.starve)
         lost = sum(result["lost"].values())
         total[row.change, row.path, "changes"] += args.count
         total[row.change, row.path, "calls"] += result["calls"]

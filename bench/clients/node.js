@@ -1,7 +1,8 @@
 // A client of matrix.py, which says what it is given: @grpc/grpc-js.
 const grpc = require('@grpc/grpc-js');
 
-const [target, callers, connections, pauseMs] = process.argv.slice(2);
+const [target, callers, connections, pauseMs, , kind] = process.argv.slice(2);
+const MESSAGES = 20; // of one stream
 const bytes = (message) => message;
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 let over = false;
@@ -14,9 +15,28 @@ const connect = () => new Promise((resolve, reject) => {
   client.waitForReady(Date.now() + 10_000, (error) => (error ? reject(error) : resolve(client)));
 });
 
-const call = (client) => new Promise((resolve) => {
+const unary = (client) => new Promise((resolve) => {
   client.makeUnaryRequest('/lastcall.example.Echo/Unary', bytes, bytes, Buffer.alloc(0), resolve);
 });
+
+const stream = (client) => new Promise((resolve) => {
+  const messages = client.makeBidiStreamRequest('/lastcall.example.Echo/Bidi', bytes, bytes);
+  let answered = 0;
+  messages.on('data', async () => {
+    ++answered;
+    await sleep(1);
+    if (answered < MESSAGES) messages.write(Buffer.alloc(0));
+    else messages.end();
+  });
+  messages.on('error', () => {}); // its status says the same
+  messages.on('status', (status) => {
+    if (status.code !== grpc.status.OK) resolve(status);
+    else resolve(answered === MESSAGES ? null : { code: 'DATA_LOSS', details: 'answers are missing' });
+  });
+  messages.write(Buffer.alloc(0));
+});
+
+const call = kind === 'stream' ? stream : unary;
 
 async function callOnAndOn(client) {
   while (!over) {
