@@ -7,7 +7,7 @@
 
 #include <boost/asio/post.hpp>
 
-#include "daemon/admin/reload_reply.h"
+#include "daemon/reload_reply.h"
 #include "daemon/status_query.h"
 #include "wire/convert.h"
 

@@ -13,7 +13,7 @@
 #include <lastcall/base/spelling.h>
 #include <lastcall/net/acceptor.h>
 
-#include "daemon/admin/reload_reply.h"
+#include "daemon/reload_reply.h"
 #include "daemon/receipt_file.h"
 #include "wire/convert.h"
 

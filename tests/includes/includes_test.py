@@ -26,6 +26,13 @@ def room_of(path):
     parts = path.parts
     if parts[:2] == ("lib", "lastcall"):
         return parts[2] if len(parts) > 3 else "plugin"  # <lastcall/plugin.h>
+    return room_at(parts)
+
+
+def room_at(parts):
+    """Of a file of a program, whose directories are rooms of their own in lastcalld alone."""
+    if parts[0] == "daemon" and len(parts) > 2:
+        return "/".join(parts[:2])
     return PROGRAMS.get(parts[0], parts[0])
 
 
@@ -37,7 +44,7 @@ def target_of(include, rooms):
             return parts[1]
         return "plugin" if include == "lastcall/plugin.h" else "proto"
     if parts[0] in ("daemon", "host", "wire", "ctl", "python"):
-        return PROGRAMS.get(parts[0], parts[0])
+        return room_at(parts)
     if include.startswith("grpc/health/"):
         return "proto"
     if parts[0] in ("grpc", "grpcpp"):

@@ -1,4 +1,4 @@
-#include "daemon/admin/reload_reply.h"
+#include "daemon/reload_reply.h"
 
 #include <string>
 
