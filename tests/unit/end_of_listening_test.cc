@@ -126,6 +126,24 @@ TEST_F(EndOfListeningTest, ALastCallThatIsOverDoesNotCutTheNextShort) {
   EXPECT_EQ(second->fault(), Fault::kNone);
 }
 
+TEST_F(EndOfListeningTest, ALastCallThatWasEndedEndsNothingLater) {
+  const Shared first = Tcp(), second = Tcp();
+  ending_->Begin({first}, Duration::zero());
+  boost::asio::post(loop_, [&] {
+    ending_->End();
+    ending_->Defer({second});
+  });
+  Turn();
+  EXPECT_EQ(first->fault(), Fault::kShutDown);
+  EXPECT_EQ(second->fault(), Fault::kNone);
+}
+
+TEST_F(EndOfListeningTest, WhereNothingIsToEndNothingIsWaitedFor) {
+  ending_->Begin({}, hours(1));
+  Turn();
+  EXPECT_TRUE(loop_.stopped());
+}
+
 TEST_F(EndOfListeningTest, EndDoesNotWait) {
   const Shared begun = Tcp(), deferred = Unix();
   ending_->Begin({begun}, hours(1));
