@@ -159,7 +159,7 @@ int Daemon::Run() {
   const bool resumed = supervisor_.has_value();
   if (!resumed) Assemble(nullptr);
   if (!BeginAdmin()) return kExitInternal;
-  WatchClock();
+  clock_watch_.Begin();
   if (resumed) supervisor_->Resume();  // before anybody reaps who has no owner
   orphans_.emplace(loop_, log_);
   const auto work = boost::asio::make_work_guard(loop_);

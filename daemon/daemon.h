@@ -128,9 +128,6 @@ class Daemon final : private SupervisorObserver,
   void ListenAgain();
   void LeaveAdminSocket();
 
-  void WatchClock();
-  void AwaitClock();
-
   StateWriter Save() const;
   void GoOnWithReload();
 
@@ -150,8 +147,8 @@ class Daemon final : private SupervisorObserver,
   boost::asio::steady_timer refresh_{loop_};  // of the watchers' view while stopping
   Instant armed_ = kNever;
   Instant promised_{};  // to systemd: when the stop is over
-  WallClockWatch clock_watch_{clock_};
-  boost::asio::posix::stream_descriptor clock_changes_{loop_};
+  WallClockWatch clock_watch_{
+      loop_, clock_, [this](Duration jump) { Say(LogLevel::kWarning, DescribeJump(jump)); }};
   bool publish_pending_ = false;
   bool finished_ = false;  // nothing is left but to say so
   bool over_ = false;

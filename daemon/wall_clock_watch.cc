@@ -8,11 +8,17 @@
 
 namespace lastcall {
 
-WallClockWatch::WallClockWatch(const Clock& clock)
-    : clock_(clock),
-      offset_(Offset()),
-      timer_(timerfd_create(CLOCK_REALTIME, TFD_NONBLOCK | TFD_CLOEXEC)) {
+WallClockWatch::WallClockWatch(boost::asio::io_context& loop, const Clock& clock,
+                               std::function<void(Duration)> on_jump)
+    : clock_(clock), on_jump_(std::move(on_jump)), timer_(loop) {}
+
+void WallClockWatch::Begin() {
+  const int timer = timerfd_create(CLOCK_REALTIME, TFD_NONBLOCK | TFD_CLOEXEC);
+  if (timer < 0) return;
+  timer_.assign(timer);
   Arm();
+  offset_ = Offset();
+  Await();
 }
 
 Duration WallClockWatch::Offset() const {
@@ -23,16 +29,25 @@ Duration WallClockWatch::Offset() const {
 void WallClockWatch::Arm() {
   constexpr time_t kNotInOurTime = 10'000'000'000;
   const itimerspec when{.it_interval = {}, .it_value = {.tv_sec = kNotInOurTime, .tv_nsec = 0}};
-  timerfd_settime(timer_.get(), TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, &when, nullptr);
+  timerfd_settime(fd(), TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, &when, nullptr);
 }
 
-Duration WallClockWatch::Take() {
+void WallClockWatch::Await() {
+  timer_.async_wait(boost::asio::posix::stream_descriptor::wait_read,
+                    [this](const boost::system::error_code& error) {
+                      if (error) return;
+                      Look();
+                      Await();
+                    });
+}
+
+void WallClockWatch::Look() {
   uint64_t ignored = 0;
-  while (read(timer_.get(), &ignored, sizeof(ignored)) >= 0) continue;
+  while (read(fd(), &ignored, sizeof(ignored)) >= 0) continue;
   Arm();
   const Duration jump = Offset() - std::exchange(offset_, Offset());
-  const bool small = jump < std::chrono::seconds(1) && jump > -std::chrono::seconds(1);
-  return small ? Duration::zero() : jump;
+  if (jump < std::chrono::seconds(1) && jump > -std::chrono::seconds(1)) return;
+  on_jump_(jump);
 }
 
 std::string DescribeJump(Duration jump) {
