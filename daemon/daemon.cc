@@ -23,15 +23,9 @@ namespace {
 // How long a file system may take to take the receipt.
 constexpr auto kReceiptPatience = std::chrono::seconds(2);
 
-// How often watchers see the calls in flight while stopping.
-constexpr auto kRefresh = std::chrono::milliseconds(200);
-// How far a stop without end is promised to systemd at a time.
-constexpr auto kPromise = std::chrono::seconds(30);
 // How long everything may take that comes after the receipt is known: its file, the last answers of
 // the admin socket, and closing that.
 constexpr auto kLastWords = std::chrono::seconds(6);
-// What comes after the last instant: killing what is left, keeping the receipt, and the last answers.
-constexpr auto kAfterwards = std::chrono::seconds(5);
 
 }  // namespace
 
@@ -238,7 +232,7 @@ void Daemon::StageEntered(Stage stage) {
     case Stage::kCancel:
       // From the first request on there is no way back.
       systemd_.Stopping("stopping: " + std::string(Name(stage)));
-      PromiseEnd();
+      stop_progress_.Begin();
       socket_keeper_.End();
       if (stage != Stage::kDelay) {
         ending_.Begin(AllOf(setup_.sockets),
@@ -251,21 +245,8 @@ void Daemon::StageEntered(Stage stage) {
   if (IsStopping(stage)) {
     readings_.Cancel(supervisor_->CheckServing().error());
   }
-  if (IsStopping(stage) && stage != Stage::kStopped) {
-    BeginRefresh();
-    if (hub_.HasWatchers()) Publish();  // now: the end may be a moment away
-  }
-}
-
-// systemd kills what is not over when it was promised. A stop without end is promised bit by bit: as
-// long as this loop runs, it does not hang.
-void Daemon::PromiseEnd() {
-  const Instant now = clock_.Now();
-  const Instant end = supervisor_->lifecycle().plan().end;
-  const Instant until = After(end == kNever ? now : end, end == kNever ? kPromise : kAfterwards);
-  if (end == kNever ? promised_ - now > kPromise / 2 : until <= promised_) return;
-  promised_ = until;
-  systemd_.ExtendTimeout(until - now);
+  // Now: the end may be a moment away.
+  if (IsStopping(stage) && stage != Stage::kStopped && hub_.HasWatchers()) Publish();
 }
 
 std::string Daemon::Summary() const {
@@ -298,19 +279,12 @@ void Daemon::Publish() {
   hub_.Publish(Status());
 }
 
-// While stopping, watchers see the calls in flight go down, and systemd that it goes on.
-void Daemon::BeginRefresh() {
-  refresh_.expires_after(kRefresh);
-  refresh_.async_wait([this](const boost::system::error_code& error) {
-    if (error || finished_) return;
-    PromiseEnd();
-    if (hub_.HasWatchers()) {
-      ForEachProcess(*supervisor_,
-                     [this](Process& process) { process.BeginQuery([this] { Changed(); }); });
-      Changed();
-    }
-    BeginRefresh();
-  });
+// While stopping, watchers see the calls in flight go down.
+void Daemon::Refresh() {
+  if (!hub_.HasWatchers()) return;
+  ForEachProcess(*supervisor_,
+                 [this](Process& process) { process.BeginQuery([this] { Changed(); }); });
+  Changed();
 }
 
 void Daemon::Retired(const Receipt& receipt) {
@@ -346,7 +320,7 @@ void Daemon::Finished(const Receipt& receipt) {
 
 void Daemon::Conclude(const Receipt& receipt, const Result<>& kept) {
   if (!kept) Say(LogLevel::kWarning, kept.error().message + "; it is in the log");
-  refresh_.cancel();
+  stop_progress_.End();
   admin::v1::ReceiptEvent event;
   *event.mutable_receipt() = ToProto(receipt);
   event.set_json(receipt.ToJson());
@@ -363,12 +337,12 @@ void Daemon::EndAdmin() {
   LeaveAdminSocket();
   admin_->BeginRetire(true, [this] { Post([this] { over_ = true; }); });
   admin_socket_->Close();
-  refresh_.expires_after(kAdminGrace);
-  refresh_.async_wait([this](const boost::system::error_code& error) {
+  admin_patience_.expires_after(kAdminGrace);
+  admin_patience_.async_wait([this](const boost::system::error_code& error) {
     if (error) return;
     admin_->Cancel();
-    refresh_.expires_after(kAdminGrace);
-    refresh_.async_wait([this](const boost::system::error_code& gone) {
+    admin_patience_.expires_after(kAdminGrace);
+    admin_patience_.async_wait([this](const boost::system::error_code& gone) {
       if (gone) return;
       Say(LogLevel::kWarning, "the admin socket's connections have not ended; they are left");
       over_ = true;

@@ -34,6 +34,7 @@
 #include "daemon/setup/setup.h"
 #include "daemon/setup/socket_keeper.h"
 #include "daemon/status.h"
+#include "daemon/stop_progress.h"
 #include "daemon/wall_clock_watch.h"
 #include "wire/logging.h"
 
@@ -109,9 +110,8 @@ class Daemon final : private SupervisorObserver,
   Result<> BeginAdmin();
   void RunOne();
   void ArmTimer();
-  void BeginRefresh();
+  void Refresh();
   void Tick();
-  void PromiseEnd();
   void Publish();
   void Conclude(const Receipt& receipt, const Result<>& kept);
   void EndAdmin();
@@ -143,10 +143,14 @@ class Daemon final : private SupervisorObserver,
   SocketBinder binder_{ActivationSockets()};
 
   boost::asio::io_context loop_{1};
-  boost::asio::steady_timer timer_{loop_};    // the supervisor's next instant
-  boost::asio::steady_timer refresh_{loop_};  // of the watchers' view while stopping
+  boost::asio::steady_timer timer_{loop_};  // the supervisor's next instant
   Instant armed_ = kNever;
-  Instant promised_{};  // to systemd: when the stop is over
+  StopProgress stop_progress_{
+      loop_,
+      clock_,
+      {.end = [this] { return supervisor_->lifecycle().plan().end; },
+       .promise = [this](Duration length) { systemd_.ExtendTimeout(length); },
+       .refresh = [this] { Refresh(); }}};
   WallClockWatch clock_watch_{
       loop_, clock_, [this](Duration jump) { Say(LogLevel::kWarning, DescribeJump(jump)); }};
   bool publish_pending_ = false;
@@ -157,6 +161,7 @@ class Daemon final : private SupervisorObserver,
   std::optional<AdminSocket> admin_socket_;
   boost::asio::posix::stream_descriptor admin_changes_{loop_};  // in its folder
   boost::asio::steady_timer admin_retry_{loop_};
+  boost::asio::steady_timer admin_patience_{loop_};
   bool admin_lost_ = false;  // it could not be made again, and that was said
   SocketKeeper socket_keeper_;
   EndOfListening ending_{loop_};
