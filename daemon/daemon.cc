@@ -13,8 +13,8 @@
 #include <lastcall/base/spelling.h>
 #include <lastcall/net/acceptor.h>
 
-#include "daemon/reload_reply.h"
 #include "daemon/receipt_file.h"
+#include "daemon/reload_reply.h"
 #include "wire/convert.h"
 
 namespace lastcall {
@@ -48,10 +48,11 @@ Daemon::Daemon(Setup setup, Self self, std::string host_program, Logger& logger)
       readings_([this](Callback run) { Post(std::move(run)); }, self_.program, host_program_,
                 clock_, log_) {}
 
-Daemon::~Daemon() = default;
+// Callers ask what is destroyed here.
+Daemon::~Daemon() { door_.End(); }
 
 Result<> Daemon::Bind(const HostNames& names) {
-  if (auto claimed = ClaimAdminSocket(); !claimed) return claimed;
+  if (auto claimed = door_.Claim(setup_.config.admin_socket); !claimed) return claimed;
   auto sockets = binder_.Bind(setup_.config, {}, names);
   if (!sockets) return tl::unexpected(sockets.error());
   setup_.sockets = std::move(*sockets);
@@ -139,7 +140,7 @@ bool Daemon::IsDraining(const std::string& server) const {
 
 // The signals, too: without an admin there is nobody to tell what came of them.
 Result<> Daemon::BeginAdmin() {
-  if (const auto admin = StartAdmin(); !admin) {
+  if (const auto admin = door_.Open(*backend_, setup_.roles); !admin) {
     Say(LogLevel::kError, admin.error().message);
     return admin;
   }
@@ -162,7 +163,7 @@ int Daemon::Run() {
     socket_keeper_.Begin();  // what happened when nobody watched
   } else {
     Say(LogLevel::kInfo, "lastcalld " LASTCALL_VERSION " starts, pid " + std::to_string(getpid()) +
-                             ", unix:" + admin_socket_->path());
+                             ", unix:" + door_.socket().path());
     supervisor_->Start();
   }
   while (!over_) {
@@ -177,10 +178,9 @@ int Daemon::Run() {
   supervisor_.reset();
   setup_.sockets.clear();
   ending_.End();
-  admin_socket_.reset();
-  const Instant by = After(clock_.Now(), kAdminGrace);
+  const Instant by = After(clock_.Now(), kLastMoment);
   end_in_time_.Arm(by, exit_code_);
-  admin_ = nullptr;
+  door_.End();
   // Threads that hang would go on while what they use is destroyed: then nothing is.
   readings_.WaitForTrials(by);
   if (readings_.running() > 0) {
@@ -246,7 +246,7 @@ void Daemon::StageEntered(Stage stage) {
     readings_.Cancel(supervisor_->CheckServing().error());
   }
   // Now: the end may be a moment away.
-  if (IsStopping(stage) && stage != Stage::kStopped && hub_.HasWatchers()) Publish();
+  if (IsStopping(stage) && stage != Stage::kStopped && door_.hub().HasWatchers()) Publish();
 }
 
 std::string Daemon::Summary() const {
@@ -269,19 +269,19 @@ void Daemon::DumpRequested() {
 }
 
 void Daemon::Changed() {
-  if (publish_pending_ || !hub_.HasWatchers()) return;
+  if (publish_pending_ || !door_.hub().HasWatchers()) return;
   publish_pending_ = true;
   Post([this] { Publish(); });
 }
 
 void Daemon::Publish() {
   publish_pending_ = false;
-  hub_.Publish(Status());
+  door_.hub().Publish(Status());
 }
 
 // While stopping, watchers see the calls in flight go down.
 void Daemon::Refresh() {
-  if (!hub_.HasWatchers()) return;
+  if (!door_.hub().HasWatchers()) return;
   ForEachProcess(*supervisor_,
                  [this](Process& process) { process.BeginQuery([this] { Changed(); }); });
   Changed();
@@ -324,30 +324,17 @@ void Daemon::Conclude(const Receipt& receipt, const Result<>& kept) {
   admin::v1::ReceiptEvent event;
   *event.mutable_receipt() = ToProto(receipt);
   event.set_json(receipt.ToJson());
-  hub_.Close(std::move(event));
+  door_.hub().Close(std::move(event));
   finished_ = true;
   // On the way to another build there is none, until it comes back.
   Post([this] {
-    if (!handover_->active()) EndAdmin();
+    if (!handover_->active()) CloseAdmin();
   });
 }
 
 // Lets watchers read the receipt, and whoever asked his answer; bounded.
-void Daemon::EndAdmin() {
-  LeaveAdminSocket();
-  admin_->BeginRetire(true, [this] { Post([this] { over_ = true; }); });
-  admin_socket_->Close();
-  admin_patience_.expires_after(kAdminGrace);
-  admin_patience_.async_wait([this](const boost::system::error_code& error) {
-    if (error) return;
-    admin_->Cancel();
-    admin_patience_.expires_after(kAdminGrace);
-    admin_patience_.async_wait([this](const boost::system::error_code& gone) {
-      if (gone) return;
-      Say(LogLevel::kWarning, "the admin socket's connections have not ended; they are left");
-      over_ = true;
-    });
-  });
+void Daemon::CloseAdmin() {
+  door_.BeginClose([this] { over_ = true; });
 }
 
 void Daemon::ReloadRequested(const Cause& by) {
@@ -366,7 +353,7 @@ void Daemon::TookEffect(const Setup& before,
     supervisor_->SetMember(MemberOf(setup_, process.name));
   }
   ended_calls_.KeepOnly([this](const std::string& name) { return setup_.sockets.contains(name); });
-  admin_->SetRoles(setup_.roles);
+  door_.SetRoles(setup_.roles);
   // A stop may have begun meanwhile: in its delay they are still served.
   if (supervisor_->stage() == Stage::kDelay) {
     ending_.Defer(dropped);

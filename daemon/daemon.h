@@ -2,7 +2,6 @@
 #pragma once
 
 #include <boost/asio/io_context.hpp>
-#include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/steady_timer.hpp>
 
 #include <map>
@@ -12,9 +11,8 @@
 #include <string>
 #include <vector>
 
+#include "daemon/admin/door.h"
 #include "daemon/admin/service.h"
-#include "daemon/admin/socket.h"
-#include "daemon/admin/watch_hub.h"
 #include "daemon/backend.h"
 #include "daemon/handover/handover.h"
 #include "daemon/handover/reexec.h"
@@ -66,8 +64,8 @@ class Daemon final : private SupervisorObserver,
   int Run();
 
  private:
-  // How long admin callers have to read their last answer.
-  static constexpr std::chrono::seconds kAdminGrace{1};
+  // How long it waits for what ends by itself, before it goes or becomes another build.
+  static constexpr std::chrono::seconds kLastMoment{1};
 
   void StageEntered(Stage stage) override;
   void ReloadRequested(const Cause& by) override;
@@ -114,19 +112,12 @@ class Daemon final : private SupervisorObserver,
   void Tick();
   void Publish();
   void Conclude(const Receipt& receipt, const Result<>& kept);
-  void EndAdmin();
+  void CloseAdmin();
   std::string Summary() const;
   void Say(LogLevel level, const std::string& message) { log_(level, message); }
 
   admin::v1::Status Status();
   void Post(Callback run);
-
-  Result<> ClaimAdminSocket();
-  Result<> StartAdmin();
-  void AwaitAdminChanges();
-  void KeepAdminSocket();
-  void ListenAgain();
-  void LeaveAdminSocket();
 
   StateWriter Save() const;
   void GoOnWithReload();
@@ -157,12 +148,7 @@ class Daemon final : private SupervisorObserver,
   bool finished_ = false;  // nothing is left but to say so
   bool over_ = false;
 
-  WatchHub hub_;
-  std::optional<AdminSocket> admin_socket_;
-  boost::asio::posix::stream_descriptor admin_changes_{loop_};  // in its folder
-  boost::asio::steady_timer admin_retry_{loop_};
-  boost::asio::steady_timer admin_patience_{loop_};
-  bool admin_lost_ = false;  // it could not be made again, and that was said
+  AdminDoor door_{loop_, clock_, log_};
   SocketKeeper socket_keeper_;
   EndOfListening ending_{loop_};
   LingeringConnections lingering_{loop_};
@@ -174,10 +160,8 @@ class Daemon final : private SupervisorObserver,
   std::optional<Handover> handover_;
   std::optional<Backend> backend_;
   std::optional<ResumeCheck> check_;
-  boost::asio::steady_timer leave_patience_{loop_};
   ContinuedReload continued_;  // from the build before, or to the next
   Cause resumed_by_;           // who had asked for it
-  std::unique_ptr<AdminServer> admin_;
   std::optional<SignalReader> signals_;
   std::optional<OrphanReaper> orphans_;
   int exit_code_ = 0;

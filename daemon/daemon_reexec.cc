@@ -11,8 +11,8 @@ StateWriter Daemon::Save() const {
   state::v1::State& state = writer.state;
   state.set_started_ns(ToNumber(started_));
   state.set_log_level(std::string(Name(logger_.level())));
-  *state.mutable_admin() = ToState(admin_socket_->listener(), writer);
-  state.set_admin_lock(writer.Keep(admin_socket_->lock()));
+  *state.mutable_admin() = ToState(door_.socket().listener(), writer);
+  state.set_admin_lock(writer.Keep(door_.socket().lock()));
   lastcall::Save(setup_, writer);
   lastcall::Save(binder_.passed(), writer);
   lastcall::Save(*supervisor_, writer);
@@ -29,7 +29,7 @@ StateWriter Daemon::Save() const {
 void Daemon::Resume(const state::v1::State& state) {
   started_ = InstantOf(state.started_ns());
   logger_.queue().AddDropped(state.log_lines_dropped());
-  admin_socket_.emplace(UniqueFd(state.admin_lock()), FromState(state.admin()));
+  door_.TakeOver(UniqueFd(state.admin_lock()), FromState(state.admin()));
   ended_calls_.Load(state);
   lingering_.Add({state.lingering().begin(), state.lingering().end()});
   binder_ = SocketBinder(PassedIn(state));
@@ -64,30 +64,19 @@ void Daemon::BeginCheck(int binary, Proved proved) {
 // The admin's callers first of all, so that whoever comes again waits for the new build.
 void Daemon::BeginLeave(uint64_t number, Callback gone) {
   continued_.Begin(number);
-  admin_->BeginRetire(false, [this, gone = std::move(gone)] {
-    Post([this, gone] {
-      leave_patience_.cancel();
-      gone();
-    });
-  });
-  leave_patience_.expires_after(kAdminGrace);
-  leave_patience_.async_wait([this](const boost::system::error_code& error) {
-    if (!error) admin_->Cancel();
-  });
+  door_.BeginLeave(std::move(gone));
   reload_->SendOn(number);
   readings_.Cancel(reload_->CheckStays().error());
-  hub_.HandOver();
 }
 
 void Daemon::Quiesce() {
   signals_.reset();
   loop_.poll();
-  readings_.WaitForTrials(After(clock_.Now(), kAdminGrace));  // they reap their children
+  readings_.WaitForTrials(After(clock_.Now(), kLastMoment));  // they reap their children
 }
 
 Error Daemon::Execute(int binary) {
   ending_.End();
-  admin_ = nullptr;
   StateWriter saved = Save();
   // Whoever reads the log gets a moment; the new build has to say what is lost with this one.
   logger_.queue().Flush();
@@ -103,11 +92,10 @@ Error Daemon::Execute(int binary) {
 void Daemon::GoOn(const Error& why, bool left) {
   if (left) {
     continued_.Settle(tl::unexpected(why));
-    hub_.Reopen();
     if (!BeginAdmin()) over_ = true;
   }
   reload_->HandoverFailed(why);
-  if (finished_) EndAdmin();
+  if (finished_) CloseAdmin();
 }
 
 void Daemon::GoOnWithReload() {
