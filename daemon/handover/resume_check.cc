@@ -53,9 +53,11 @@ std::string MakeNonce() {
 }  // namespace
 
 ResumeCheck::ResumeCheck(boost::asio::io_context& loop, const Self& self, Duration limit)
-    : loop_(loop), self_(self), limit_(limit), child_(loop), timer_(loop) {}
+    : loop_(loop), self_(self), limit_(limit), timer_(loop) {}
 
-ResumeCheck::~ResumeCheck() { child_.Kill(); }
+ResumeCheck::~ResumeCheck() {
+  if (child_) child_->Kill();
+}
 
 void ResumeCheck::Begin(int binary, state::v1::State state, const std::vector<int>& descriptors,
                         Done done) {
@@ -69,8 +71,8 @@ void ResumeCheck::Begin(int binary, state::v1::State state, const std::vector<in
       if (const auto tell = wanted.lock()) (*tell)(tl::unexpected(error));
     });
   }
-  child_.Begin(std::move(*child), [this](const ChildEnd& end) {
-    timer_.cancel();
+  child_.emplace(loop_, std::move(*child));
+  child_->Begin([this](const ChildEnd& end) {
     const auto tell = std::exchange(done_, nullptr);
     (*tell)(Judge(end));
   });
@@ -105,7 +107,7 @@ void ResumeCheck::BeginTimer() {
   timer_.async_wait([this, wanted = std::weak_ptr(done_)](const boost::system::error_code& error) {
     if (error || wanted.expired()) return;
     late_ = true;
-    child_.Kill();
+    child_->Kill();
   });
 }
 

@@ -12,6 +12,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -53,7 +54,7 @@ class ResumeCheck {
   boost::asio::io_context& loop_;
   const Self self_;
   const Duration limit_;
-  ChildWatch child_;
+  std::optional<ChildWatch> child_;
   boost::asio::steady_timer timer_;
   std::string expected_;  // its word
   UniqueFd proof_;        // where it says it

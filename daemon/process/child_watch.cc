@@ -11,8 +11,8 @@ namespace lastcall {
 struct ChildWatch::Run : std::enable_shared_from_this<Run> {
   using Descriptor = boost::asio::posix::stream_descriptor;
 
-  Run(boost::asio::io_context& loop, ChildProcess its, std::function<void(ChildEnd)> then)
-      : ended(std::move(then)), child(std::move(its)), exited(loop), output(loop) {}
+  Run(boost::asio::io_context& loop, ChildProcess its)
+      : child(std::move(its)), exited(loop), output(loop) {}
   ~Run() { End(); }
 
   void Begin() {
@@ -53,27 +53,28 @@ struct ChildWatch::Run : std::enable_shared_from_this<Run> {
     child.reset();
   }
 
-  std::function<void(ChildEnd)> ended;
   std::optional<ChildProcess> child;  // empty: this is over
+  std::function<void(ChildEnd)> ended;
   Descriptor exited;
   Descriptor output;
 };
 
-ChildWatch::~ChildWatch() {
-  if (run_) run_->End();
-}
+ChildWatch::ChildWatch(boost::asio::io_context& loop, ChildProcess child)
+    : run_(std::make_shared<Run>(loop, std::move(child))) {}
 
-void ChildWatch::Begin(ChildProcess child, std::function<void(ChildEnd)> ended) {
-  run_ = std::make_shared<Run>(loop_, std::move(child), std::move(ended));
+ChildWatch::~ChildWatch() { run_->End(); }
+
+void ChildWatch::Begin(std::function<void(ChildEnd)> ended) {
+  run_->ended = std::move(ended);
   run_->Begin();
 }
 
-pid_t ChildWatch::pid() const { return run_ && run_->child ? run_->child->pid() : 0; }
+pid_t ChildWatch::pid() const { return run_->child ? run_->child->pid() : 0; }
 
-int ChildWatch::exited_fd() const { return run_ && run_->child ? run_->child->exited_fd() : -1; }
+int ChildWatch::exited_fd() const { return run_->child ? run_->child->exited_fd() : -1; }
 
 void ChildWatch::Kill() {
-  if (run_ && run_->child) run_->child->Kill();
+  if (run_->child) run_->child->Kill();
 }
 
 }  // namespace lastcall

@@ -15,26 +15,25 @@ namespace lastcall {
 // Threads: the loop's.
 class ChildWatch {
  public:
-  explicit ChildWatch(boost::asio::io_context& loop) : loop_(loop) {}
+  ChildWatch(boost::asio::io_context& loop, ChildProcess child);
   // A child that has not ended goes on; see ~ChildProcess.
   ~ChildWatch();
 
   // `ended` comes later, from the loop, and may destroy this; not once this is destroyed.
   // Order: once.
-  void Begin(ChildProcess child, std::function<void(ChildEnd)> ended);
+  void Begin(std::function<void(ChildEnd)> ended);
 
-  // 0: it has not begun, or has ended.
+  // 0: it has ended.
   pid_t pid() const;
-  // To hand it over. -1 where pid() is 0.
+  // To hand it over. -1: it has ended.
   int exited_fd() const;
-  // With its group, as ChildProcess does; nobody where pid() is 0.
+  // With its group, as ChildProcess does; nobody when it has ended.
   void Kill();
 
  private:
   struct Run;
 
-  boost::asio::io_context& loop_;
-  std::shared_ptr<Run> run_;
+  const std::shared_ptr<Run> run_;
 };
 
 }  // namespace lastcall

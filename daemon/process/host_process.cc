@@ -1,13 +1,12 @@
 #include "daemon/process/host_process.h"
 
 #include <algorithm>
-#include <csignal>
 #include <utility>
 
 #include <boost/asio/post.hpp>
 
 #include <lastcall/base/safe_text.h>
-#include <lastcall/child/spawn.h>
+#include <lastcall/child/child_process.h>
 
 #include "daemon/process/ended_calls.h"
 #include "daemon/process/host_events.h"
@@ -40,29 +39,23 @@ Plan ForHost(Plan plan) {
 
 }  // namespace
 
-// Held by whatever waits on its descriptors, so that they outlive a wait that was cancelled.
+// The control channel. Held by whatever waits on it, so that it outlives a wait that was cancelled.
 class HostProcess::Wire {
  public:
-  Wire(boost::asio::io_context& loop, Channel ours, Child child)
-      : channel(std::move(ours)),
-        readable(loop, channel.fd()),
-        exited_fd(child.pidfd.get()),
-        exited(loop, child.pidfd.Release()) {}
+  Wire(boost::asio::io_context& loop, Channel ours)
+      : channel(std::move(ours)), readable(loop, channel.fd()) {}
   ~Wire() { readable.release(); }
 
   void Close() {
     open = false;
     boost::system::error_code ignored;
     readable.cancel(ignored);
-    exited.cancel(ignored);
   }
 
   bool open = true;  // false: whoever held this is gone
   const Channel channel;
   stream_descriptor readable;  // the channel's
-  const int exited_fd;
-  stream_descriptor exited;   // the child's pidfd
-  std::deque<ToHost> outbox;  // what the channel had no room for
+  std::deque<ToHost> outbox;   // what the channel had no room for
 };
 
 HostProcess::HostProcess(boost::asio::io_context& loop, std::shared_ptr<const HostSpec> spec,
@@ -89,11 +82,10 @@ HostProcess::HostProcess(boost::asio::io_context& loop, std::string name,
       context_(context),
       log_(std::move(log)),
       addresses_(saved.addresses().begin(), saved.addresses().end()),
-      pid_(saved.pid()),
+      child_(std::in_place, loop, ChildProcess::Adopt(Child{saved.pid(), UniqueFd(saved.pidfd())})),
       making_(saved.making()),
       killed_(saved.killed()),
-      wire_(std::make_shared<Wire>(loop, Channel(UniqueFd(saved.channel())),
-                                   Child{saved.pid(), UniqueFd(saved.pidfd())})),
+      wire_(std::make_shared<Wire>(loop, Channel(UniqueFd(saved.channel())))),
       report_(saved.report()),
       servers_(ServersIn(report_)),
       last_query_(saved.last_query()) {
@@ -102,17 +94,15 @@ HostProcess::HostProcess(boost::asio::io_context& loop, std::string name,
 
 void HostProcess::Resume(std::shared_ptr<ProcessEvents> events) {
   events_ = std::move(events);
-  Adopt(pid_);
   if (!wire_->outbox.empty()) Flush();
-  AwaitMessages();
-  AwaitExit();
+  Await();
 }
 
 std::optional<SavedProcess> HostProcess::Save() const {
   if (wire_ == nullptr) return std::nullopt;
   state::v1::Host saved;
-  saved.set_pid(pid_);
-  saved.set_pidfd(wire_->exited_fd);
+  saved.set_pid(child_->pid());
+  saved.set_pidfd(child_->exited_fd());
   saved.set_channel(wire_->channel.fd());
   saved.set_last_query(last_query_);
   *saved.mutable_report() = report_;
@@ -121,7 +111,7 @@ std::optional<SavedProcess> HostProcess::Save() const {
   for (const std::string& address : addresses_) saved.add_addresses(address);
   for (const ToHost& message : wire_->outbox) *saved.add_outbox() = message;
   return SavedProcess{.state = saved.SerializeAsString(),
-                      .descriptors = {wire_->exited_fd, wire_->channel.fd()}};
+                      .descriptors = {child_->exited_fd(), wire_->channel.fd()}};
 }
 
 HostProcess::~HostProcess() {
@@ -174,20 +164,24 @@ void HostProcess::BeginStart(std::shared_ptr<ProcessEvents> events) {
   events_ = std::move(events);
   auto pair = Channel::Pair();
   if (!pair) return CannotStart(pair.error().message);
-  auto child = Spawn({.program = spec_->program,
-                      .arguments = {spec_->program},
-                      .descriptors = {{pair->second.fd(), kControlFd}}});
+  auto child = ChildProcess::Start({.program = spec_->program,
+                                    .arguments = {spec_->program},
+                                    .descriptors = {{pair->second.fd(), kControlFd}}});
   if (!child) return CannotStart(child.error().message);
-  pid_ = child->pid;
-  wire_ = std::make_shared<Wire>(loop_, std::move(pair->first), std::move(*child));
+  child_.emplace(loop_, std::move(*child));
+  wire_ = std::make_shared<Wire>(loop_, std::move(pair->first));
   const ToHost message = Configuration();
   if (wire_->channel.TrySend(message, Sockets()) != Channel::Sent::kYes) {
     log_(LogLevel::kError, "process " + name_ + ": cannot send its configuration");
     Kill();
   }
   spec_ = nullptr;
+  Await();
+}
+
+void HostProcess::Await() {
   AwaitMessages();
-  AwaitExit();
+  child_->Begin([this](const ChildEnd& end) { Exited(end.status); });
 }
 
 // Told like any other answer: later, from the loop.
@@ -309,27 +303,15 @@ void HostProcess::Heard(const worker::v1::Report& report) {
   servers_ = std::move(servers);
 }
 
-void HostProcess::AwaitExit() {
-  wire_->exited.async_wait(stream_descriptor::wait_read,
-                           [this, wire = wire_](const boost::system::error_code& error) {
-                             if (!error && wire->open) Exited();
-                           });
-}
-
-void HostProcess::Exited() {
-  // What its plugins have started and left goes with it, before its number is free for others: a
-  // forked child may hold its clients' connections open.
-  kill(-pid_, SIGKILL);
+// What its plugins have started and left went with it: a forked child may hold its clients'
+// connections open.
+void HostProcess::Exited(ExitStatus status) {
   // Its last words are in the channel. A child that it has left may write on; not for long.
   size_t bytes = 0;
   while (ReadOne(bytes) == Channel::Received::kYes) continue;
-  const siginfo_t info = WaitForExit(pid_);
-  const ExitStatus status{.code = info.si_code == CLD_EXITED ? info.si_status : 0,
-                          .signal = info.si_code == CLD_EXITED ? 0 : info.si_status,
-                          .misconduct = misconduct_};
+  status.misconduct = misconduct_;
   wire_->Close();
   wire_ = nullptr;
-  pid_ = 0;
   context_.Ended(servers_);
   servers_.clear();
   Answer();
@@ -377,7 +359,7 @@ void HostProcess::Stop(const Plan& plan, const std::vector<Ledger::Entry>& reque
 
 void HostProcess::Kill() {
   killed_ = true;
-  if (pid_ > 0) kill(pid_, SIGKILL);
+  if (child_) child_->Kill();
 }
 
 void HostProcess::SetLogLevel(LogLevel level) {

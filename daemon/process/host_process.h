@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "daemon/process/child_watch.h"
 #include "daemon/process/host_spec.h"
 #include "lastcall/state/v1/state.pb.h"
 #include "lastcall/worker/v1/worker.pb.h"
@@ -62,14 +63,14 @@ class HostProcess final : public Process, private Drainable {
   void Dump() override;
   void BeginQuery(std::function<void()> answered) override;
 
-  pid_t pid() const override { return pid_; }
+  pid_t pid() const override { return child_ ? child_->pid() : 0; }
   bool answering() const override;
   const std::vector<ServerView>& servers() const override { return servers_; }
   bool ListensOn(const std::string& address) const override { return addresses_.contains(address); }
   Drainable* drainable() override { return this; }
 
  private:
-  class Wire;  // descriptors
+  class Wire;
 
   void SetDraining(const std::string& server, bool draining) override;
   worker::v1::ToHost Configuration() const;
@@ -77,14 +78,14 @@ class HostProcess final : public Process, private Drainable {
   void Stop(const Plan& plan, const std::vector<Ledger::Entry>& requests, bool replaced);
   void Send(worker::v1::ToHost message);
   void Flush();
+  void Await();
   void AwaitMessages();
-  void AwaitExit();
   bool ReadMessages();
   Channel::Received ReadOne(size_t& bytes);
   void Handle(const worker::v1::FromHost& message);
   void Heard(const worker::v1::Report& report);
   void KillFor(const std::string& misconduct);
-  void Exited();
+  void Exited(ExitStatus status);
   void CannotStart(const std::string& why);
   void Answer();
 
@@ -98,11 +99,11 @@ class HostProcess final : public Process, private Drainable {
   std::set<std::string> addresses_;  // as bound, of the daemon's own sockets
   std::shared_ptr<ProcessEvents> events_;
 
-  pid_t pid_ = 0;
-  std::string making_;          // the plugin that is being loaded and made
-  bool killed_ = false;         // by us
-  std::string misconduct_;      // why; from then on nobody listens to it
-  std::shared_ptr<Wire> wire_;  // null before the start and after the end
+  std::optional<ChildWatch> child_;  // none before the start
+  std::string making_;               // the plugin that is being loaded and made
+  bool killed_ = false;              // by us
+  std::string misconduct_;           // why; from then on nobody listens to it
+  std::shared_ptr<Wire> wire_;       // null before the start and after the end
   HostAllowance allowance_;
   worker::v1::Report report_;        // the last one that came, to hand on
   std::vector<ServerView> servers_;  // the same, made safe

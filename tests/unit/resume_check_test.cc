@@ -174,6 +174,16 @@ TEST_F(ResumeCheckTest, AnEndlessFloodIsEndedByTheLimit) {
   sign.AwaitDeath();
 }
 
+// The loop finds both in the same look; its answer destroys the check.
+TEST_F(ResumeCheckTest, AnEndAndTheLimitTogetherAreOneAnswer) {
+  Sign sign;
+  BeginShell("echo $$ >" + sign.end() + "; exit 3", 0s);
+  siginfo_t info{};
+  const auto pid = static_cast<id_t>(std::stoi(sign.AwaitLine()));
+  ASSERT_EQ(waitid(P_PID, pid, &info, WEXITED | WNOWAIT), 0);
+  EXPECT_EQ(Refusal().code, Code::kAborted);
+}
+
 TEST_F(ResumeCheckTest, WordsAreMadeSafe) {
   BeginShell("printf 'red: \\033[31m\\377\\n'; exit 3");
   EXPECT_THAT(Refusal().message, HasSubstr("exit code 3: red: \\x1b[31m\\xff; put"));

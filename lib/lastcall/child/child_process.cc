@@ -84,13 +84,10 @@ void ChildProcess::Kill() {
 
 ChildEnd ChildProcess::Finish() {
   Kill();  // before its number is free for others
-  const siginfo_t info = WaitForExit(pid_);
+  ExitStatus status = WaitForExit(pid_);
   pid_ = 0;
   ReadOutput();
-  const bool by_itself = info.si_code == CLD_EXITED;
-  return {
-      .status = {.code = by_itself ? info.si_status : 0, .signal = by_itself ? 0 : info.si_status},
-      .output = std::move(tail_)};
+  return {.status = std::move(status), .output = std::move(tail_)};
 }
 
 }  // namespace lastcall

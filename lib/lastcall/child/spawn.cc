@@ -141,7 +141,7 @@ void Disown(pid_t child) {
   LookAgain();
 }
 
-siginfo_t WaitForExit(pid_t child) {
+ExitStatus WaitForExit(pid_t child) {
   const auto id = static_cast<id_t>(child);
   siginfo_t info{};
   while (waitid(P_PID, id, &info, WEXITED | WNOWAIT) != 0 && errno == EINTR) {
@@ -153,7 +153,8 @@ siginfo_t WaitForExit(pid_t child) {
     Owned().pids.erase(child);
   }
   LookAgain();
-  return info;
+  const bool by_itself = info.si_code == CLD_EXITED;
+  return {.code = by_itself ? info.si_status : 0, .signal = by_itself ? 0 : info.si_status};
 }
 
 std::optional<pid_t> ReapOrphan() {

@@ -3,11 +3,11 @@
 
 #include <sys/types.h>
 
-#include <csignal>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include <lastcall/base/exit_status.h>
 #include <lastcall/base/result.h>
 #include <lastcall/base/unique_fd.h>
 
@@ -43,7 +43,7 @@ void Adopt(pid_t child);
 void Disown(pid_t child);
 // How a child that was spawned or adopted has ended. Blocks: until it has. Order: once, after which
 // its number may be another's.
-siginfo_t WaitForExit(pid_t child);
+ExitStatus WaitForExit(pid_t child);
 // Waits for a child that has ended and has no owner, and says which. nullopt: there is none, or it
 // cannot be seen yet, behind one with an owner or while one is spawned; SIGCHLD is sent once it can.
 std::optional<pid_t> ReapOrphan();
