@@ -9,7 +9,7 @@ namespace lastcall {
 namespace {
 
 using admin::v1::Admin;
-using admin::v1::WatchEvent;
+using admin::v1::WatchResponse;
 
 // gRPC takes wall-clock time.
 std::chrono::system_clock::time_point GrpcDeadline(Deadline by, const Clock& clock) {
@@ -39,9 +39,10 @@ tl::unexpected<Error> FailWith(const grpc::Status& status) {
                                                    : status.error_message());
 }
 
-Result<admin::v1::ReloadReply> UnlessRefused(Result<admin::v1::ReloadReply> reply) {
-  if (!reply || !reply->has_refusal()) return reply;
-  return Fail(static_cast<Code>(reply->refusal().code()), reply->refusal().message());
+template <class Response>
+Result<Response> UnlessRefused(Result<Response> response) {
+  if (!response || !response->has_refusal()) return response;
+  return Fail(static_cast<Code>(response->refusal().code()), response->refusal().message());
 }
 
 }  // namespace
@@ -58,16 +59,16 @@ class AdminClient::State {
         grpc::CreateCustomInsecureChannelFromFd("lastcalld", connection.Release(), arguments));
   }
 
-  template <class Request, class Reply>
-  Result<Reply> Call(grpc::Status (Admin::Stub::*method)(grpc::ClientContext*, const Request&,
-                                                         Reply*),
-                     const Request& request, Deadline by) {
+  template <class Request, class Response>
+  Result<Response> Call(grpc::Status (Admin::Stub::*method)(grpc::ClientContext*, const Request&,
+                                                            Response*),
+                        const Request& request, Deadline by) {
     grpc::ClientContext context;
     context.set_deadline(GrpcDeadline(by, clock_));
-    Reply reply;
-    const grpc::Status status = ((*stub_).*method)(&context, request, &reply);
+    Response response;
+    const grpc::Status status = ((*stub_).*method)(&context, request, &response);
     if (!status.ok()) return FailWith(status);
-    return reply;
+    return response;
   }
 
   Admin::Stub& stub() { return *stub_; }
@@ -95,7 +96,7 @@ class WatchStream::State {
     while (queue_.Next(&tag, &ok)) continue;
   }
 
-  Result<std::optional<WatchEvent>> Next(Deadline by) {
+  Result<std::optional<WatchResponse>> Next(Deadline by) {
     while (step_ != Step::kOver) {
       void* tag = nullptr;
       bool ok = false;
@@ -103,7 +104,7 @@ class WatchStream::State {
           grpc::CompletionQueue::GOT_EVENT) {
         return NoAnswerInTime();
       }
-      if (std::optional<WatchEvent> event = Completed(ok)) return event;
+      if (std::optional<WatchResponse> event = Completed(ok)) return event;
     }
     if (!status_.ok()) return FailWith(status_);
     return std::nullopt;
@@ -112,15 +113,15 @@ class WatchStream::State {
  private:
   enum class Step { kStarting, kReading, kFinishing, kOver };
 
-  std::optional<WatchEvent> Completed(bool ok) {
-    std::optional<WatchEvent> event;
+  std::optional<WatchResponse> Completed(bool ok) {
+    std::optional<WatchResponse> event;
     if (step_ == Step::kFinishing) {
       step_ = Step::kOver;
     } else if (!ok) {
       step_ = Step::kFinishing;
       reader_->Finish(&status_, this);
     } else {
-      if (step_ == Step::kReading) event = std::exchange(event_, WatchEvent());
+      if (step_ == Step::kReading) event = std::exchange(event_, WatchResponse());
       step_ = Step::kReading;
       reader_->Read(&event_, this);
     }
@@ -130,9 +131,9 @@ class WatchStream::State {
   const Clock& clock_;
   grpc::ClientContext context_;
   grpc::CompletionQueue queue_;
-  std::unique_ptr<grpc::ClientAsyncReader<WatchEvent>> reader_;
+  std::unique_ptr<grpc::ClientAsyncReader<WatchResponse>> reader_;
   Step step_ = Step::kStarting;
-  WatchEvent event_;
+  WatchResponse event_;
   grpc::Status status_;
 };
 
@@ -140,7 +141,7 @@ WatchStream::WatchStream(std::unique_ptr<State> state) : state_(std::move(state)
 WatchStream::WatchStream(WatchStream&&) noexcept = default;
 WatchStream::~WatchStream() = default;
 
-Result<std::optional<WatchEvent>> WatchStream::Next(Deadline by) { return state_->Next(by); }
+Result<std::optional<WatchResponse>> WatchStream::Next(Deadline by) { return state_->Next(by); }
 
 AdminClient::AdminClient(UniqueFd connection, const Clock& clock)
     : state_(std::make_unique<State>(std::move(connection), clock)) {}
@@ -148,40 +149,42 @@ AdminClient::AdminClient(AdminClient&&) noexcept = default;
 AdminClient::~AdminClient() = default;
 
 Result<admin::v1::Status> AdminClient::GetStatus(Deadline by) {
-  return state_->Call(&Admin::Stub::GetStatus, admin::v1::GetStatusRequest(), by);
+  return state_->Call(&Admin::Stub::GetStatus, admin::v1::GetStatusRequest(), by)
+      .map([](const admin::v1::GetStatusResponse& response) { return response.status(); });
 }
 
-Result<admin::v1::ShutdownReply> AdminClient::Shutdown(const admin::v1::ShutdownRequest& request,
-                                                       Deadline by) {
+Result<admin::v1::ShutdownResponse> AdminClient::Shutdown(const admin::v1::ShutdownRequest& request,
+                                                          Deadline by) {
   return state_->Call(&Admin::Stub::Shutdown, request, by);
 }
 
-Result<admin::v1::ReloadReply> AdminClient::Reload(admin::v1::ReloadRequest request, Deadline by) {
-  request.set_refusal_in_reply(true);
+Result<admin::v1::ReloadResponse> AdminClient::Reload(admin::v1::ReloadRequest request,
+                                                      Deadline by) {
+  request.set_refusal_in_response(true);
   return UnlessRefused(state_->Call(&Admin::Stub::Reload, request, by));
 }
 
-Result<admin::v1::ReloadReply> AdminClient::Restart(admin::v1::RestartRequest request,
-                                                    Deadline by) {
-  request.set_refusal_in_reply(true);
+Result<admin::v1::RestartResponse> AdminClient::Restart(admin::v1::RestartRequest request,
+                                                        Deadline by) {
+  request.set_refusal_in_response(true);
   return UnlessRefused(state_->Call(&Admin::Stub::Restart, request, by));
 }
 
-Result<admin::v1::SetDrainingReply> AdminClient::SetDraining(
+Result<admin::v1::SetDrainingResponse> AdminClient::SetDraining(
     const admin::v1::SetDrainingRequest& request, Deadline by) {
   return state_->Call(&Admin::Stub::SetDraining, request, by);
 }
 
-Result<admin::v1::GetConfigReply> AdminClient::GetConfig(Deadline by) {
+Result<admin::v1::GetConfigResponse> AdminClient::GetConfig(Deadline by) {
   return state_->Call(&Admin::Stub::GetConfig, admin::v1::GetConfigRequest(), by);
 }
 
-Result<admin::v1::SetLogLevelReply> AdminClient::SetLogLevel(
+Result<admin::v1::SetLogLevelResponse> AdminClient::SetLogLevel(
     const admin::v1::SetLogLevelRequest& request, Deadline by) {
   return state_->Call(&Admin::Stub::SetLogLevel, request, by);
 }
 
-Result<admin::v1::Version> AdminClient::GetVersion(Deadline by) {
+Result<admin::v1::GetVersionResponse> AdminClient::GetVersion(Deadline by) {
   return state_->Call(&Admin::Stub::GetVersion, admin::v1::GetVersionRequest(), by);
 }
 

@@ -24,13 +24,13 @@ class WatchStream {
   // The next event; nothing once the daemon has ended the stream in good order.
   // Blocks: until then or `by`.
   // Fails: kDeadlineExceeded when `by` came first (the stream goes on); the daemon's own error.
-  Result<std::optional<admin::v1::WatchEvent>> Next(Deadline by);
+  Result<std::optional<admin::v1::WatchResponse>> Next(Deadline by);
 
  private:
   std::unique_ptr<State> state_;
 };
 
-// Blocks: every call, until the reply or `by`.
+// Blocks: every call, until the response or `by`.
 // Fails: with the daemon's code and words; kUnavailable when the connection breaks.
 class AdminClient {
  public:
@@ -42,16 +42,17 @@ class AdminClient {
   ~AdminClient();
 
   Result<admin::v1::Status> GetStatus(Deadline by);
-  Result<admin::v1::ShutdownReply> Shutdown(const admin::v1::ShutdownRequest& request, Deadline by);
+  Result<admin::v1::ShutdownResponse> Shutdown(const admin::v1::ShutdownRequest& request,
+                                               Deadline by);
   // A refusal is an error here, with all of its text.
-  Result<admin::v1::ReloadReply> Reload(admin::v1::ReloadRequest request, Deadline by);
-  Result<admin::v1::ReloadReply> Restart(admin::v1::RestartRequest request, Deadline by);
-  Result<admin::v1::SetDrainingReply> SetDraining(const admin::v1::SetDrainingRequest& request,
-                                                  Deadline by);
-  Result<admin::v1::GetConfigReply> GetConfig(Deadline by);
-  Result<admin::v1::SetLogLevelReply> SetLogLevel(const admin::v1::SetLogLevelRequest& request,
-                                                  Deadline by);
-  Result<admin::v1::Version> GetVersion(Deadline by);
+  Result<admin::v1::ReloadResponse> Reload(admin::v1::ReloadRequest request, Deadline by);
+  Result<admin::v1::RestartResponse> Restart(admin::v1::RestartRequest request, Deadline by);
+  Result<admin::v1::SetDrainingResponse> SetDraining(const admin::v1::SetDrainingRequest& request,
+                                                     Deadline by);
+  Result<admin::v1::GetConfigResponse> GetConfig(Deadline by);
+  Result<admin::v1::SetLogLevelResponse> SetLogLevel(const admin::v1::SetLogLevelRequest& request,
+                                                     Deadline by);
+  Result<admin::v1::GetVersionResponse> GetVersion(Deadline by);
 
   // Owns: the stream, which must end before the client.
   WatchStream Watch();

@@ -14,7 +14,7 @@ class Events {
   Events(Session& session, AdminClient client);
 
   // As WatchStream::Next, but for handovers, which are followed.
-  Result<std::optional<admin::v1::WatchEvent>> Next(Deadline by);
+  Result<std::optional<admin::v1::WatchResponse>> Next(Deadline by);
   // Whether another build has taken over since the last Next. Blocks: until that, the sign that it will
   // not (the last event is kept) or `by`.
   bool HandedOver(Deadline by);
@@ -23,7 +23,7 @@ class Events {
   AdminClient& client() { return *client_; }
 
  private:
-  using Event = Result<std::optional<admin::v1::WatchEvent>>;
+  using Event = Result<std::optional<admin::v1::WatchResponse>>;
 
   // Connects again when `event` says so. True: it did.
   bool Follow(Event& event);

@@ -15,7 +15,7 @@ namespace {
 
 using admin::v1::ReceiptEvent;
 using admin::v1::Status;
-using admin::v1::WatchEvent;
+using admin::v1::WatchResponse;
 
 // Between two attempts to reach a daemon that is not there. Trying again beats inotify here: the
 // folder may not exist yet either, and a socket file is no proof that somebody listens on it.
@@ -48,7 +48,7 @@ Result<std::optional<ReceiptEvent>> ReadReceipt(Session& session, Events& events
   std::optional<ReceiptEvent> receipt;
   Deadline by = session.end();
   while (true) {
-    Result<std::optional<WatchEvent>> event = events.Next(by);
+    Result<std::optional<WatchResponse>> event = events.Next(by);
     // Once there is a receipt, how the stream ends does not matter: the daemon ends with it.
     if (receipt && !(event && *event)) return receipt;
     if (!event) return tl::unexpected(event.error());
@@ -73,14 +73,14 @@ admin::v1::ShutdownRequest ShutdownRequestOf(const Options& options) {
 
 int AskForPlan(Session& session) {
   const Options& options = session.options();
-  const auto reply = session.Ask([&](AdminClient& client) {
+  const auto response = session.Ask([&](AdminClient& client) {
     return client.Shutdown(ShutdownRequestOf(options), session.AnswerBy());
   });
-  if (!reply) return session.Fail(reply.error());
+  if (!response) return session.Fail(response.error());
   if (options.json) {
-    session.out() << WithKind("Plan", ToJson(*reply)) << "\n";
+    session.out() << WithKind("Plan", ToJson(*response)) << "\n";
   } else {
-    session.out() << RenderShutdownReply(*reply, options.dry_run, session.look());
+    session.out() << RenderShutdownResponse(*response, options.dry_run, session.look());
   }
   return kExitDone;
 }
@@ -113,7 +113,7 @@ class EventPrinter {
  public:
   explicit EventPrinter(Session& session) : session_(session) {}
 
-  void Print(const WatchEvent& event) {
+  void Print(const WatchResponse& event) {
     if (session_.options().json) {
       PrintJson(event);
     } else if (event.has_receipt()) {
@@ -137,7 +137,7 @@ class EventPrinter {
     session_.out() << std::flush;
   }
 
-  void PrintJson(const WatchEvent& event) {
+  void PrintJson(const WatchResponse& event) {
     JsonWriter json;
     json.BeginObject().Key("at").String(Now());
     if (event.has_status()) json.Key("status").Raw(ToJson(event.status()));
@@ -152,7 +152,7 @@ class EventPrinter {
 };
 
 // Whether this snapshot answers `wait serving`, and how.
-std::optional<int> ServingOrNever(Session& session, const WatchEvent& event) {
+std::optional<int> ServingOrNever(Session& session, const WatchResponse& event) {
   const std::string& stage = event.status().stage();
   if (event.has_receipt() || (stage != "serving" && stage != "starting")) {
     return session.Fail(kExitNotServing, "lastcalld is stopping");
@@ -170,7 +170,7 @@ std::optional<int> ServingOrNever(Session& session, const WatchEvent& event) {
 std::optional<int> WatchUntilServing(Session& session, AdminClient client) {
   Events events(session, std::move(client));
   while (true) {
-    const Result<std::optional<WatchEvent>> event = events.Next(session.end());
+    const Result<std::optional<WatchResponse>> event = events.Next(session.end());
     if (!event && event.error().code != Code::kUnavailable) return session.Fail(event.error());
     if (!event || !*event) return std::nullopt;
     if (const std::optional<int> answer = ServingOrNever(session, **event)) return answer;
@@ -201,7 +201,7 @@ int RunWatch(Session& session) {
   EventPrinter printer(session);
   std::optional<int> ended;  // the receipt has come, and this is what it comes to
   while (true) {
-    const Result<std::optional<WatchEvent>> event = events.Next(session.end());
+    const Result<std::optional<WatchResponse>> event = events.Next(session.end());
     if (ended && !(event && *event)) return *ended;
     if (!event) return session.Fail(event.error());
     if (!*event) return session.Fail(kExitFailed, "lastcalld ended the stream without a receipt");
@@ -229,12 +229,13 @@ int RunShutdown(Session& session) {
   }
   if (!first) return session.Fail(first.error());
   while (true) {
-    const auto reply =
+    const auto response =
         events.client().Shutdown(ShutdownRequestOf(session.options()), session.AnswerBy());
-    if (!reply && reply.error().code != Code::kUnavailable) return session.Fail(reply.error());
+    if (!response && response.error().code != Code::kUnavailable)
+      return session.Fail(response.error());
     // One that was ending already may be gone before it answers; its receipt is still to come. Of
     // one that gave way to another build, the other one is asked.
-    if (reply || !events.HandedOver(session.AnswerBy())) break;
+    if (response || !events.HandedOver(session.AnswerBy())) break;
   }
   return FollowShutdown(session, events);
 }

@@ -10,8 +10,6 @@
 namespace lastcall {
 namespace {
 
-using admin::v1::ReloadReply;
-
 const std::string kNotChanged = "not changed";
 
 Colour ColourOfSign(const std::string& sign) {
@@ -91,22 +89,24 @@ std::string Render(const std::vector<std::string>& lines, const Look& look) {
   return text;
 }
 
-bool ChangesNothing(const ReloadReply& reply) {
-  for (const admin::v1::ConfigChange& change : reply.changes()) {
+template <class Response>
+bool ChangesNothing(const Response& response) {
+  for (const admin::v1::ConfigChange& change : response.changes()) {
     if (change.sign() != "=") return false;
   }
-  return reply.processes().empty();
+  return response.processes().empty();
 }
 
 // What a person is told: what is done, what has begun, or what would be done.
-std::vector<std::string> Told(const Session& session, const ReloadReply& reply) {
+template <class Response>
+std::vector<std::string> Told(const Session& session, const Response& response) {
   const Options& options = session.options();
   const bool over = options.wait && !options.dry_run;
-  std::vector<std::string> lines = DescribeReload(reply.changes(), reply.processes(), over);
-  if (options.verb == Verb::kReload && ChangesNothing(reply)) {
+  std::vector<std::string> lines = DescribeReload(response.changes(), response.processes(), over);
+  if (options.verb == Verb::kReload && ChangesNothing(response)) {
     lines.emplace_back(options.dry_run ? "nothing would change" : "nothing has changed");
   } else if (options.dry_run) {
-    for (const admin::v1::ConfigChange& change : reply.changes()) {
+    for (const admin::v1::ConfigChange& change : response.changes()) {
       if (std::string plan = WouldBe(change); !plan.empty()) lines.push_back(plan);
     }
   } else if (!options.wait) {
@@ -115,18 +115,19 @@ std::vector<std::string> Told(const Session& session, const ReloadReply& reply) 
   return lines;
 }
 
-int Show(Session& session, const Result<ReloadReply>& reply, const std::string& kind) {
-  if (!reply) {
-    const int code = session.Fail(reply.error());
+template <class Response>
+int Show(Session& session, const Result<Response>& response, const std::string& kind) {
+  if (!response) {
+    const int code = session.Fail(response.error());
     // Its configuration is at fault, not the way it was asked.
-    return reply.error().code == Code::kInvalidArgument ? kExitFailed : code;
+    return response.error().code == Code::kInvalidArgument ? kExitFailed : code;
   }
   if (session.options().json) {
-    session.out() << WithKind(kind, ToJson(*reply)) << "\n";
+    session.out() << WithKind(kind, ToJson(*response)) << "\n";
   } else {
-    session.out() << Render(Told(session, *reply), session.look());
+    session.out() << Render(Told(session, *response), session.look());
   }
-  return AnyFailed(reply->processes()) ? kExitFailed : kExitDone;
+  return AnyFailed(response->processes()) ? kExitFailed : kExitDone;
 }
 
 // A change takes as long as it takes, where it is waited for.
@@ -167,13 +168,13 @@ int RunReload(Session& session) {
   request.set_wait(session.options().wait);
   request.set_reason(session.options().reason);
   const auto ask = [&](AdminClient& client) { return client.Reload(request, By(session)); };
-  auto reply = session.Ask(ask);
+  auto response = session.Ask(ask);
   // Another build of the daemon takes over, and goes on with it.
-  while (reply && reply->continues() != 0 && session.options().wait) {
-    request.set_continues(reply->continues());
-    reply = session.Ask(ask);
+  while (response && response->continues() != 0 && session.options().wait) {
+    request.set_continues(response->continues());
+    response = session.Ask(ask);
   }
-  return Show(session, reply, "Reload");
+  return Show(session, response, "Reload");
 }
 
 int RunRestart(Session& session) {

@@ -323,14 +323,14 @@ std::string RenderPlan(Plan plan, const Look& look) {
   return PlanLines(plan, look);
 }
 
-std::string RenderShutdownReply(const admin::v1::ShutdownReply& reply, bool dry_run,
-                                const Look& look) {
+std::string RenderShutdownResponse(const admin::v1::ShutdownResponse& response, bool dry_run,
+                                   const Look& look) {
   std::string text = dry_run ? "would stop" : "stopping";
-  if (!reply.moved()) text += " as planned: an earlier request was at least as near";
-  return text + "\n" + RenderPlan(reply.plan(), look);
+  if (!response.moved()) text += " as planned: an earlier request was at least as near";
+  return text + "\n" + RenderPlan(response.plan(), look);
 }
 
-std::string RenderVersion(admin::v1::Version version, const std::string& own_version) {
+std::string RenderVersion(admin::v1::GetVersionResponse version, const std::string& own_version) {
   MakeSafe(&version);
   return "lastcallctl  " + own_version + "\nlastcalld    " + version.lastcall() +
          "\ngRPC         " + version.grpc() + "\nprotobuf     " + version.protobuf() +

@@ -21,11 +21,11 @@ std::string RenderServer(admin::v1::Server server, const Look& look);
 // The instants of a plan and who asked, without what the daemon is doing now.
 std::string RenderPlan(admin::v1::Plan plan, const Look& look);
 
-// The reply to a request for shutdown that nobody waits for.
-std::string RenderShutdownReply(const admin::v1::ShutdownReply& reply, bool dry_run,
-                                const Look& look);
+// The response to a request for shutdown that nobody waits for.
+std::string RenderShutdownResponse(const admin::v1::ShutdownResponse& response, bool dry_run,
+                                   const Look& look);
 
-std::string RenderVersion(admin::v1::Version version, const std::string& own_version);
+std::string RenderVersion(admin::v1::GetVersionResponse version, const std::string& own_version);
 
 // "SIGTERM from kill (pid 812, uid 0)".
 std::string DescribeCause(const v1::Cause& cause);

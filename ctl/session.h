@@ -65,13 +65,13 @@ class Session {
   auto Ask(Question question) -> std::invoke_result_t<Question, AdminClient&> {
     auto client = Connect();
     if (!client) return tl::unexpected(client.error());
-    auto reply = question(*client);
-    while (!reply && reply.error().code == Code::kUnavailable) {
+    auto response = question(*client);
+    while (!response && response.error().code == Code::kUnavailable) {
       auto again = Reconnect();
-      if (!again) return reply;
-      reply = question(*again);
+      if (!again) return response;
+      response = question(*again);
     }
-    return reply;
+    return response;
   }
 
   // Says what is wrong on stderr. The exit code that belongs to it.

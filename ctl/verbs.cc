@@ -20,15 +20,15 @@ std::vector<std::string> NamesOf(const Status& status) {
   return names;
 }
 
-template <class Reply>
-Result<Reply> Ask(Session& session, Result<Reply> (AdminClient::*question)(Deadline)) {
+template <class Response>
+Result<Response> Ask(Session& session, Result<Response> (AdminClient::*question)(Deadline)) {
   return session.Ask([&](AdminClient& client) { return (client.*question)(session.AnswerBy()); });
 }
 
-template <class Request, class Reply>
-Result<Reply> Ask(Session& session,
-                  Result<Reply> (AdminClient::*question)(const Request&, Deadline),
-                  const Request& request) {
+template <class Request, class Response>
+Result<Response> Ask(Session& session,
+                     Result<Response> (AdminClient::*question)(const Request&, Deadline),
+                     const Request& request) {
   return session.Ask(
       [&](AdminClient& client) { return (client.*question)(request, session.AnswerBy()); });
 }
@@ -86,12 +86,12 @@ int RunSetDraining(Session& session, bool draining) {
   request.set_server(session.options().server);
   request.set_draining(draining);
   request.set_reason(session.options().reason);
-  const auto reply = Ask(session, &AdminClient::SetDraining, request);
-  if (!reply) return session.Fail(reply.error());
+  const auto response = Ask(session, &AdminClient::SetDraining, request);
+  if (!response) return session.Fail(response.error());
   if (session.options().json) {
     JsonWriter json;
     json.BeginObject().Key("server").String(request.server()).Key("draining").Boolean(draining);
-    json.Key("changed").Boolean(reply->changed()).EndObject();
+    json.Key("changed").Boolean(response->changed()).EndObject();
     session.out() << WithKind("Draining", json.text()) << "\n";
     return kExitDone;
   }
@@ -99,7 +99,7 @@ int RunSetDraining(Session& session, bool draining) {
       draining ? "draining: its clients are asked to leave, and served until they do"
                : "no longer draining";
   session.Print(SafeText(request.server()) + " is " + std::string(now) +
-                (reply->changed() ? "" : " (it was so already)"));
+                (response->changed() ? "" : " (it was so already)"));
   return kExitDone;
 }
 
@@ -128,16 +128,16 @@ int RunConfig(Session& session) {
 int RunLogLevel(Session& session) {
   admin::v1::SetLogLevelRequest request;
   request.set_level(session.options().level);
-  const auto reply = Ask(session, &AdminClient::SetLogLevel, request);
-  if (!reply) return session.Fail(reply.error());
+  const auto response = Ask(session, &AdminClient::SetLogLevel, request);
+  if (!response) return session.Fail(response.error());
   if (session.options().json) {
     JsonWriter json;
     json.BeginObject().Key("level").String(request.level());
-    json.Key("previous").String(reply->previous()).EndObject();
+    json.Key("previous").String(response->previous()).EndObject();
     session.out() << WithKind("LogLevel", json.text()) << "\n";
   } else {
     session.out() << "log level " << SafeText(request.level()) << " (was "
-                  << SafeText(reply->previous()) << ")\n";
+                  << SafeText(response->previous()) << ")\n";
   }
   return kExitDone;
 }

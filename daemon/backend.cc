@@ -7,7 +7,7 @@
 
 #include <boost/asio/post.hpp>
 
-#include "daemon/reload_reply.h"
+#include "daemon/reload_response.h"
 #include "daemon/status_query.h"
 #include "wire/convert.h"
 
@@ -31,22 +31,22 @@ void Backend::BeginStatus(std::function<void(admin::v1::Status)> answer) {
              [this, answer = std::move(answer)] { answer(parts_.status()); });
 }
 
-admin::v1::ShutdownReply Backend::Shutdown(const admin::v1::ShutdownRequest& asked,
-                                           const Cause& by) {
+admin::v1::ShutdownResponse Backend::Shutdown(const admin::v1::ShutdownRequest& asked,
+                                              const Cause& by) {
   Request request = RequestNow(by, parts_.clock);
   request.delay = Given(asked.has_delay_s(), asked.delay_s());
   request.grace = Given(asked.has_grace_s(), asked.grace_s());
   request.cancel = Given(asked.has_cancel_s(), asked.cancel_s());
-  admin::v1::ShutdownReply reply;
+  admin::v1::ShutdownResponse response;
   if (asked.dry_run()) {
     Ledger trial = parts_.supervisor.lifecycle().ledger();
-    reply.set_moved(trial.Add(request, parts_.supervisor.stage()));
-    *reply.mutable_plan() = ToAdmin(trial, parts_.clock.Now());
-    return reply;
+    response.set_moved(trial.Add(request, parts_.supervisor.stage()));
+    *response.mutable_plan() = ToAdmin(trial, parts_.clock.Now());
+    return response;
   }
-  reply.set_moved(parts_.supervisor.OnRequest(std::move(request)));
-  *reply.mutable_plan() = ToAdmin(parts_.supervisor.lifecycle().ledger(), parts_.clock.Now());
-  return reply;
+  response.set_moved(parts_.supervisor.OnRequest(std::move(request)));
+  *response.mutable_plan() = ToAdmin(parts_.supervisor.lifecycle().ledger(), parts_.clock.Now());
+  return response;
 }
 
 Result<bool> Backend::SetDraining(const admin::v1::SetDrainingRequest& request, const Cause& by) {
@@ -74,12 +74,12 @@ Result<std::string> Backend::SetLogLevel(const std::string& name, const Cause& b
   return previous;
 }
 
-admin::v1::GetConfigReply Backend::EffectiveConfig() {
-  admin::v1::GetConfigReply reply;
-  reply.set_toml(ToAnnotatedToml(parts_.setup.config));
-  reply.set_json(ToJson(parts_.setup.config));
+admin::v1::GetConfigResponse Backend::EffectiveConfig() {
+  admin::v1::GetConfigResponse response;
+  response.set_toml(ToAnnotatedToml(parts_.setup.config));
+  response.set_json(ToJson(parts_.setup.config));
   for (const Origin& origin : OriginsOf(parts_.setup.config)) {
-    admin::v1::Origin& one = *reply.add_origins();
+    admin::v1::Origin& one = *response.add_origins();
     one.set_key(origin.key);
     one.set_kind(origin.kind == Origin::Kind::kFile          ? "file"
                  : origin.kind == Origin::Kind::kCommandLine ? "command line"
@@ -87,13 +87,13 @@ admin::v1::GetConfigReply Backend::EffectiveConfig() {
     one.set_file(origin.place.file);
     one.set_line(origin.place.line);
   }
-  return reply;
+  return response;
 }
 
 void Backend::BeginReload(const admin::v1::ReloadRequest& request, const Cause& by,
-                          std::function<void(Result<admin::v1::ReloadReply>)> answer) {
+                          std::function<void(Result<admin::v1::ReloadResponse>)> answer) {
   ReloadDone done = [answer = std::move(answer)](const Result<ReloadReport>& report) {
-    answer(report.map(ToReply));
+    answer(report.map(ToReloadResponse));
   };
   if (request.continues() == 0) {
     return request.dry_run() ? parts_.reload.BeginDryRun(std::move(done))
@@ -110,10 +110,10 @@ void Backend::BeginReload(const admin::v1::ReloadRequest& request, const Cause& 
 }
 
 void Backend::BeginRestart(const admin::v1::RestartRequest& request, const Cause& by,
-                           std::function<void(Result<admin::v1::ReloadReply>)> answer) {
+                           std::function<void(Result<admin::v1::RestartResponse>)> answer) {
   parts_.reload.BeginRestart(request.process(), request.wait(), by,
                              [answer = std::move(answer)](const Result<ReloadReport>& report) {
-                               answer(report.map(ToReply));
+                               answer(report.map(ToRestartResponse));
                              });
 }
 

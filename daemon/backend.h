@@ -1,5 +1,5 @@
 // What the admin service may ask of the daemon: each question is passed to whom it concerns, and what
-// comes of it becomes a reply.
+// comes of it becomes a response.
 #pragma once
 
 #include <functional>
@@ -34,15 +34,15 @@ class Backend final : public AdminBackend {
 
   void Post(std::function<void()> question) override;
   void BeginStatus(std::function<void(admin::v1::Status)> answer) override;
-  admin::v1::ShutdownReply Shutdown(const admin::v1::ShutdownRequest& request,
-                                    const Cause& by) override;
+  admin::v1::ShutdownResponse Shutdown(const admin::v1::ShutdownRequest& request,
+                                       const Cause& by) override;
   void BeginReload(const admin::v1::ReloadRequest& request, const Cause& by,
-                   std::function<void(Result<admin::v1::ReloadReply>)> answer) override;
+                   std::function<void(Result<admin::v1::ReloadResponse>)> answer) override;
   void BeginRestart(const admin::v1::RestartRequest& request, const Cause& by,
-                    std::function<void(Result<admin::v1::ReloadReply>)> answer) override;
+                    std::function<void(Result<admin::v1::RestartResponse>)> answer) override;
   Result<bool> SetDraining(const admin::v1::SetDrainingRequest& request, const Cause& by) override;
   Result<std::string> SetLogLevel(const std::string& level, const Cause& by) override;
-  admin::v1::GetConfigReply EffectiveConfig() override;
+  admin::v1::GetConfigResponse EffectiveConfig() override;
 
  private:
   const Parts parts_;

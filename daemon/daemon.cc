@@ -14,7 +14,7 @@
 #include <lastcall/net/acceptor.h>
 
 #include "daemon/receipt_file.h"
-#include "daemon/reload_reply.h"
+#include "daemon/reload_response.h"
 #include "wire/convert.h"
 
 namespace lastcall {

@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "daemon/reload_reply.h"
+#include "daemon/reload_response.h"
 #include "wire/convert.h"
 
 namespace lastcall {

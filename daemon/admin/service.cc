@@ -53,7 +53,7 @@ constexpr Duration kWatchSilence = std::chrono::seconds(1);
 // was.
 constexpr size_t kMostInStatus = 4 << 10;
 // They take messages of 4 MiB.
-constexpr size_t kMostInReply = 1 << 20;
+constexpr size_t kMostInResponse = 1 << 20;
 
 // What a character of a status takes: most are written as "%E2".
 size_t SizeInHeader(unsigned char c) { return c < 0x20 || c > 0x7E || c == '%' ? 3 : 1; }
@@ -93,20 +93,20 @@ class AdminServer::Service final : public admin::v1::Admin::Service {
         log_(std::move(log)) {}
 
   grpc::Status GetStatus(ServerContext* context, const admin::v1::GetStatusRequest*,
-                         admin::v1::Status* reply) override {
+                         admin::v1::GetStatusResponse* response) override {
     const auto caller = Allow(*context, Role::kObserver, "status");
-    return caller ? AskStatus(reply) : caller.error();
+    return caller ? AskStatus(response->mutable_status()) : caller.error();
   }
 
   grpc::Status Watch(ServerContext* context, const admin::v1::WatchRequest*,
-                     grpc::ServerWriter<admin::v1::WatchEvent>* out) override {
+                     grpc::ServerWriter<admin::v1::WatchResponse>* out) override {
     const auto caller = Allow(*context, Role::kObserver, "watch");
     if (!caller) return caller.error();
     const auto place = waiting_.Enter(caller->uid);
     if (!place) return ToGrpc(place.error());
     // Before the snapshot, so that nothing falls between the two.
     WatchHub::Watcher watcher(hub_);
-    admin::v1::WatchEvent first;
+    admin::v1::WatchResponse first;
     const grpc::Status asked = AskStatus(first.mutable_status());
     if (!asked.ok()) return asked;
     if (!out->Write(first)) return grpc::Status::CANCELLED;
@@ -123,7 +123,7 @@ class AdminServer::Service final : public admin::v1::Admin::Service {
   }
 
   grpc::Status Shutdown(ServerContext* context, const admin::v1::ShutdownRequest* request,
-                        admin::v1::ShutdownReply* reply) override {
+                        admin::v1::ShutdownResponse* response) override {
     const auto caller = Allow(*context, Role::kOperator, "shut down");
     if (!caller) return caller.error();
     for (const auto& [name, seconds] :
@@ -135,42 +135,42 @@ class AdminServer::Service final : public admin::v1::Admin::Service {
                   "; infinity is no limit"};
     }
     const Cause by = Note(*caller, request->dry_run() ? "" : "shutdown", request->reason());
-    return Ask<admin::v1::ShutdownReply>(
+    return Ask<admin::v1::ShutdownResponse>(
         [this, request = *request, by](auto answer) { answer(backend_.Shutdown(request, by)); },
-        reply);
+        response);
   }
 
   grpc::Status Reload(ServerContext* context, const admin::v1::ReloadRequest* request,
-                      admin::v1::ReloadReply* reply) override {
+                      admin::v1::ReloadResponse* response) override {
     const auto caller = Allow(*context, Role::kOperator, "reload");
     if (!caller) return caller.error();
     const bool changes = !request->dry_run() && request->continues() == 0;
     const Cause by = Note(*caller, changes ? "reload" : "", request->reason());
     return Change(
-        *caller, request->refusal_in_reply(),
+        *caller, request->refusal_in_response(),
         [this, request = *request, by](auto answer) {
           backend_.BeginReload(request, by, std::move(answer));
         },
-        reply);
+        response);
   }
 
   grpc::Status Restart(ServerContext* context, const admin::v1::RestartRequest* request,
-                       admin::v1::ReloadReply* reply) override {
+                       admin::v1::RestartResponse* response) override {
     const auto caller = Allow(*context, Role::kOperator, "restart");
     if (!caller) return caller.error();
     admin::v1::RestartRequest asked = *request;
     asked.set_process(SafeText(asked.process(), kMaxSafeName));
     const Cause by = Note(*caller, "restart " + asked.process(), asked.reason());
     return Change(
-        *caller, request->refusal_in_reply(),
+        *caller, request->refusal_in_response(),
         [this, request = std::move(asked), by](auto answer) {
           backend_.BeginRestart(request, by, std::move(answer));
         },
-        reply);
+        response);
   }
 
   grpc::Status SetDraining(ServerContext* context, const admin::v1::SetDrainingRequest* request,
-                           admin::v1::SetDrainingReply* reply) override {
+                           admin::v1::SetDrainingResponse* response) override {
     const std::string verb = request->draining() ? "drain" : "undrain";
     const auto caller = Allow(*context, Role::kOperator, verb);
     if (!caller) return caller.error();
@@ -184,12 +184,12 @@ class AdminServer::Service final : public admin::v1::Admin::Service {
                           &changed);
     if (!answered.ok()) return answered;
     if (!changed) return ToGrpc(changed.error());
-    reply->set_changed(*changed);
+    response->set_changed(*changed);
     return grpc::Status::OK;
   }
 
   grpc::Status SetLogLevel(ServerContext* context, const admin::v1::SetLogLevelRequest* request,
-                           admin::v1::SetLogLevelReply* reply) override {
+                           admin::v1::SetLogLevelResponse* response) override {
     const auto caller = Allow(*context, Role::kOperator, "set the log level");
     if (!caller) return caller.error();
     const std::string wanted = SafeText(request->level(), kMaxSafeName);
@@ -200,27 +200,27 @@ class AdminServer::Service final : public admin::v1::Admin::Service {
         &previous);
     if (!asked.ok()) return asked;
     if (!previous) return ToGrpc(previous.error());
-    reply->set_previous(*previous);
+    response->set_previous(*previous);
     return grpc::Status::OK;
   }
 
   grpc::Status GetConfig(ServerContext* context, const admin::v1::GetConfigRequest*,
-                         admin::v1::GetConfigReply* reply) override {
+                         admin::v1::GetConfigResponse* response) override {
     const auto caller = Allow(*context, Role::kObserver, "config");
     if (!caller) return caller.error();
-    return Ask<admin::v1::GetConfigReply>(
-        [this](auto answer) { answer(backend_.EffectiveConfig()); }, reply);
+    return Ask<admin::v1::GetConfigResponse>(
+        [this](auto answer) { answer(backend_.EffectiveConfig()); }, response);
   }
 
   grpc::Status GetVersion(ServerContext* context, const admin::v1::GetVersionRequest*,
-                          admin::v1::Version* reply) override {
+                          admin::v1::GetVersionResponse* response) override {
     const auto caller = Allow(*context, Role::kObserver, "version");
     if (!caller) return caller.error();
-    reply->set_lastcall(LASTCALL_VERSION);
-    reply->set_grpc(grpc::Version());
-    reply->set_protobuf(google::protobuf::internal::VersionString(GOOGLE_PROTOBUF_VERSION));
-    reply->set_compiler(__VERSION__);
-    reply->set_plugin_abi(kPluginAbi);
+    response->set_lastcall(LASTCALL_VERSION);
+    response->set_grpc(grpc::Version());
+    response->set_protobuf(google::protobuf::internal::VersionString(GOOGLE_PROTOBUF_VERSION));
+    response->set_compiler(__VERSION__);
+    response->set_plugin_abi(kPluginAbi);
     return grpc::Status::OK;
   }
 
@@ -265,28 +265,28 @@ class AdminServer::Service final : public admin::v1::Admin::Service {
     return CauseOf(caller, why);
   }
 
-  grpc::Status AskStatus(admin::v1::Status* reply) {
+  grpc::Status AskStatus(admin::v1::Status* status) {
     return Ask<admin::v1::Status>([this](auto answer) { backend_.BeginStatus(std::move(answer)); },
-                                  reply);
+                                  status);
   }
 
   // A change takes as long as it takes; a shutdown ends it, and with it the waiting.
-  template <class Question>
-  grpc::Status Change(const Caller& caller, bool refusal_in_reply, Question question,
-                      admin::v1::ReloadReply* reply) {
+  template <class Question, class Response>
+  grpc::Status Change(const Caller& caller, bool refusal_in_response, Question question,
+                      Response* response) {
     const auto place = waiting_.Enter(caller.uid);
     if (!place) return ToGrpc(place.error());
-    Result<admin::v1::ReloadReply> done;
-    const grpc::Status asked =
-        Ask<Result<admin::v1::ReloadReply>>(std::move(question), &done, kForever);
+    Result<Response> done;
+    const grpc::Status asked = Ask<Result<Response>>(std::move(question), &done, kForever);
     if (!asked.ok()) return asked;
-    if (!done && refusal_in_reply) {
-      reply->mutable_refusal()->set_code(static_cast<int>(done.error().code));
-      reply->mutable_refusal()->set_message(Cut(SafeLines(done.error().message), kMostInReply));
+    if (!done && refusal_in_response) {
+      response->mutable_refusal()->set_code(static_cast<int>(done.error().code));
+      response->mutable_refusal()->set_message(
+          Cut(SafeLines(done.error().message), kMostInResponse));
       return grpc::Status::OK;
     }
     if (!done) return ToGrpc(done.error());
-    *reply = std::move(*done);
+    *response = std::move(*done);
     return grpc::Status::OK;
   }
 

@@ -1,4 +1,4 @@
-// The admin service: what lastcallctl asks becomes a question to the loop, and its answer the reply.
+// The admin service: what lastcallctl asks becomes a question to the loop, and its answer the response.
 #pragma once
 
 #include <array>
@@ -30,17 +30,17 @@ class AdminBackend {
 
   // `answer` comes within a second, in the loop's thread.
   virtual void BeginStatus(std::function<void(admin::v1::Status)> answer) = 0;
-  virtual admin::v1::ShutdownReply Shutdown(const admin::v1::ShutdownRequest& request,
-                                            const Cause& by) = 0;
+  virtual admin::v1::ShutdownResponse Shutdown(const admin::v1::ShutdownRequest& request,
+                                               const Cause& by) = 0;
   // `answer` comes in the loop's thread, when it is over or, without `wait`, when it has begun.
   virtual void BeginReload(const admin::v1::ReloadRequest& request, const Cause& by,
-                           std::function<void(Result<admin::v1::ReloadReply>)> answer) = 0;
+                           std::function<void(Result<admin::v1::ReloadResponse>)> answer) = 0;
   virtual void BeginRestart(const admin::v1::RestartRequest& request, const Cause& by,
-                            std::function<void(Result<admin::v1::ReloadReply>)> answer) = 0;
+                            std::function<void(Result<admin::v1::RestartResponse>)> answer) = 0;
   virtual Result<bool> SetDraining(const admin::v1::SetDrainingRequest& request,
                                    const Cause& by) = 0;
   virtual Result<std::string> SetLogLevel(const std::string& level, const Cause& by) = 0;
-  virtual admin::v1::GetConfigReply EffectiveConfig() = 0;
+  virtual admin::v1::GetConfigResponse EffectiveConfig() = 0;
 };
 
 // The admin socket's own servers, beside all stages. Each role has one to itself, so that whoever

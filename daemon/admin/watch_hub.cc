@@ -46,12 +46,12 @@ WatchHub::Watcher::~Watcher() {
   --hub_.watchers_;
 }
 
-std::optional<admin::v1::WatchEvent> WatchHub::Watcher::Next(std::stop_token stop) {
+std::optional<admin::v1::WatchResponse> WatchHub::Watcher::Next(std::stop_token stop) {
   std::unique_lock lock(hub_.mutex_);
   hub_.changed_.wait(lock, std::move(stop), [this] {
     return hub_.version_ > seen_ || hub_.receipt_ || hub_.handing_over_;
   });
-  admin::v1::WatchEvent event;
+  admin::v1::WatchResponse event;
   const auto next = std::find_if(hub_.statuses_.begin(), hub_.statuses_.end(),
                                  [this](const Version& each) { return each.number > seen_; });
   if (next != hub_.statuses_.end()) {

@@ -32,7 +32,7 @@ class WatchHub {
     explicit Watcher(WatchHub& hub);
     ~Watcher();
     // Blocks: until there is something new. Empty: nothing will come, or `stop` was requested.
-    std::optional<admin::v1::WatchEvent> Next(std::stop_token stop);
+    std::optional<admin::v1::WatchResponse> Next(std::stop_token stop);
 
    private:
     WatchHub& hub_;

@@ -188,13 +188,13 @@ class RoomTest(AdminLimitsTest):
         self.assertIn("völlig-falsch-€-0000", refused.exception.details())
         self.assertRegex(refused.exception.details(),
                          r"\.\.\. \(\d+ more bytes did not fit; see the log of lastcalld\)$")
-        reply = daemon.admin().Reload(admin_pb2.ReloadRequest(wait=True, refusal_in_reply=True))
+        reply = daemon.admin().Reload(admin_pb2.ReloadRequest(wait=True, refusal_in_response=True))
         self.assertEqual(reply.refusal.code, grpc.StatusCode.INVALID_ARGUMENT.value[0])
         for number in range(150):
             self.assertIn(f"völlig-falsch-€-{number:04}", reply.refusal.message)
         self.assertIn("völlig-falsch-€-0149", daemon.log())
         reply = daemon.admin().Restart(
-            admin_pb2.RestartRequest(process="x", refusal_in_reply=True))
+            admin_pb2.RestartRequest(process="x", refusal_in_response=True))
         self.assertEqual(reply.refusal.code, grpc.StatusCode.NOT_FOUND.value[0])
 
     def test_what_a_client_says_comes_back_no_longer_than_fits(self):

@@ -279,7 +279,7 @@ class Daemon:
         return admin_pb2_grpc.AdminStub(channel)
 
     def status(self):
-        return self.admin().GetStatus(admin_pb2.GetStatusRequest(), timeout=10)
+        return self.admin().GetStatus(admin_pb2.GetStatusRequest(), timeout=10).status
 
     def server(self, name="public"):
         return next(each for each in self.status().servers if each.name == name)

@@ -49,27 +49,27 @@ class HeldBackend final : public AdminBackend {
     if (!hold) Release();
   }
   void BeginReload(const admin::v1::ReloadRequest&, const Cause&,
-                   std::function<void(Result<admin::v1::ReloadReply>)> answer) override {
+                   std::function<void(Result<admin::v1::ReloadResponse>)> answer) override {
     ++asked;
-    held.push_back([answer = std::move(answer)] { answer(admin::v1::ReloadReply()); });
+    held.push_back([answer = std::move(answer)] { answer(admin::v1::ReloadResponse()); });
     if (!hold) Release();
   }
   void Release() {
     for (const auto& answer : std::exchange(held, {})) answer();
   }
 
-  admin::v1::ShutdownReply Shutdown(const admin::v1::ShutdownRequest&, const Cause&) override {
+  admin::v1::ShutdownResponse Shutdown(const admin::v1::ShutdownRequest&, const Cause&) override {
     return {};
   }
   void BeginRestart(const admin::v1::RestartRequest&, const Cause&,
-                    std::function<void(Result<admin::v1::ReloadReply>)> answer) override {
-    answer(admin::v1::ReloadReply());
+                    std::function<void(Result<admin::v1::RestartResponse>)> answer) override {
+    answer(admin::v1::RestartResponse());
   }
   Result<bool> SetDraining(const admin::v1::SetDrainingRequest&, const Cause&) override {
     return false;
   }
   Result<std::string> SetLogLevel(const std::string& level, const Cause&) override { return level; }
-  admin::v1::GetConfigReply EffectiveConfig() override { return {}; }
+  admin::v1::GetConfigResponse EffectiveConfig() override { return {}; }
 
   bool hold = false;
   admin::v1::Status status;
@@ -152,18 +152,18 @@ class AdminDoorTest : public testing::Test {
   }
   std::shared_ptr<Call> BeginStatus(const Stub& client) {
     return Begin([client](grpc::ClientContext& context) {
-      admin::v1::Status reply;
+      admin::v1::GetStatusResponse reply;
       return client->GetStatus(&context, {}, &reply);
     });
   }
   std::shared_ptr<Call> BeginReload(const Stub& client) {
     return Begin([client](grpc::ClientContext& context) {
-      admin::v1::ReloadReply reply;
+      admin::v1::ReloadResponse reply;
       return client->Reload(&context, {}, &reply);
     });
   }
   // Until its end; `last` is what it saw then.
-  std::shared_ptr<Call> BeginWatch(const Stub& client, admin::v1::WatchEvent& last) {
+  std::shared_ptr<Call> BeginWatch(const Stub& client, admin::v1::WatchResponse& last) {
     return Begin([client, &last](grpc::ClientContext& context) {
       const auto reader = client->Watch(&context, {});
       while (reader->Read(&last)) {
@@ -172,7 +172,7 @@ class AdminDoorTest : public testing::Test {
     });
   }
   // More than fits on the way: its handler writes until somebody ends that.
-  std::unique_ptr<grpc::ClientReader<admin::v1::WatchEvent>> BeginNotReading(
+  std::unique_ptr<grpc::ClientReader<admin::v1::WatchResponse>> BeginNotReading(
       const Stub& client, grpc::ClientContext& context) {
     backend_.status.set_config_file(std::string(3 << 20, 'x'));
     auto reader = client->Watch(&context, {});
@@ -182,7 +182,7 @@ class AdminDoorTest : public testing::Test {
   // Who asks what the loop is not needed for.
   grpc::Status AskVersion(const Stub& client) {
     const auto call = Begin([client](grpc::ClientContext& context) {
-      admin::v1::Version reply;
+      admin::v1::GetVersionResponse reply;
       return client->GetVersion(&context, {}, &reply);
     });
     EXPECT_TRUE(RunUntil([&] { return call->over; }));
@@ -334,7 +334,7 @@ TEST_F(AdminDoorTest, ConnectionsThatDoNotEndAreAbandonedAndThatIsSaid) {
 TEST_F(AdminDoorTest, LeavingKeepsPathAndLockForWhoOpensNext) {
   MakeAndOpen({.patience = hours(1)});
   const Stub watcher = NewClient(), client = NewClient();
-  admin::v1::WatchEvent last;
+  admin::v1::WatchResponse last;
   const auto watch = BeginWatch(watcher, last);
   ASSERT_TRUE(RunUntil([&] { return backend_.asked == 1; }));
   backend_.hold = true;

@@ -54,19 +54,20 @@ class FakeAdmin::Service final : public Admin::Service {
   }
 
  private:
-  grpc::Status GetStatus(grpc::ServerContext*, const GetStatusRequest*, Status* reply) override {
+  grpc::Status GetStatus(grpc::ServerContext*, const GetStatusRequest*,
+                         GetStatusResponse* response) override {
     Note("GetStatus");
-    *reply = fake_->status;
+    *response->mutable_status() = fake_->status;
     return ToGrpc(fake_->status_error);
   }
 
   grpc::Status Shutdown(grpc::ServerContext*, const ShutdownRequest* request,
-                        ShutdownReply* reply) override {
+                        ShutdownResponse* response) override {
     {
       const std::lock_guard lock(mutex_);
       shutdown_request_ = *request;
     }
-    *reply = fake_->shutdown_reply;
+    *response = fake_->shutdown_response;
     Note("Shutdown");
     if (fake_->shutdowns_refused > 0) {
       --fake_->shutdowns_refused;
@@ -76,35 +77,36 @@ class FakeAdmin::Service final : public Admin::Service {
   }
 
   grpc::Status SetDraining(grpc::ServerContext*, const SetDrainingRequest* request,
-                           SetDrainingReply* reply) override {
+                           SetDrainingResponse* response) override {
     {
       const std::lock_guard lock(mutex_);
       draining_request_ = *request;
     }
     Note("SetDraining");
-    *reply = fake_->draining_reply;
+    *response = fake_->draining_response;
     return ToGrpc(fake_->error);
   }
 
   grpc::Status GetConfig(grpc::ServerContext*, const GetConfigRequest*,
-                         GetConfigReply* reply) override {
-    *reply = fake_->config;
+                         GetConfigResponse* response) override {
+    *response = fake_->config;
     return ToGrpc(fake_->error);
   }
 
   grpc::Status SetLogLevel(grpc::ServerContext*, const SetLogLevelRequest*,
-                           SetLogLevelReply* reply) override {
-    *reply = fake_->log_level_reply;
+                           SetLogLevelResponse* response) override {
+    *response = fake_->log_level_response;
     return ToGrpc(fake_->error);
   }
 
-  grpc::Status GetVersion(grpc::ServerContext*, const GetVersionRequest*, Version* reply) override {
-    *reply = fake_->version;
+  grpc::Status GetVersion(grpc::ServerContext*, const GetVersionRequest*,
+                          GetVersionResponse* response) override {
+    *response = fake_->version;
     return ToGrpc(fake_->error);
   }
 
   grpc::Status Watch(grpc::ServerContext*, const WatchRequest*,
-                     grpc::ServerWriter<WatchEvent>* writer) override {
+                     grpc::ServerWriter<WatchResponse>* writer) override {
     Note("Watch");
     for (const Step& step : NextScript()) {
       switch (step.kind) {

@@ -19,7 +19,7 @@ class FakeAdmin {
   struct Step {
     enum class Kind : uint8_t { kSend, kAwaitShutdown, kHold, kEnd };
     Kind kind = Kind::kSend;
-    admin::v1::WatchEvent event;
+    admin::v1::WatchResponse event;
     Error error;  // of kEnd
   };
   using Script = std::vector<Step>;
@@ -41,11 +41,11 @@ class FakeAdmin {
 
   // What it answers; set before the first call.
   admin::v1::Status status;
-  admin::v1::ShutdownReply shutdown_reply;
-  admin::v1::SetDrainingReply draining_reply;
-  admin::v1::GetConfigReply config;
-  admin::v1::SetLogLevelReply log_level_reply;
-  admin::v1::Version version;
+  admin::v1::ShutdownResponse shutdown_response;
+  admin::v1::SetDrainingResponse draining_response;
+  admin::v1::GetConfigResponse config;
+  admin::v1::SetLogLevelResponse log_level_response;
+  admin::v1::GetVersionResponse version;
   // One for each Watch in turn; then, or without any, `status` and nothing more.
   std::deque<Script> scripts;
   int shutdowns_refused = 0;  // the first so many, by one on its way to another build

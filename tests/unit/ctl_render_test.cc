@@ -248,10 +248,10 @@ TEST(RenderServersTest, FitsIntoNarrowScreensWithWholeNames) {
 }
 
 TEST(RenderPlanTest, RepliesToShutdown) {
-  admin::v1::ShutdownReply reply;
+  admin::v1::ShutdownResponse reply;
   *reply.mutable_plan() = StoppingStatus("delay").plan();
   reply.set_moved(true);
-  EXPECT_EQ(RenderShutdownReply(reply, true, kPlainLook), R"(would stop
+  EXPECT_EQ(RenderShutdownResponse(reply, true, kPlainLook), R"(would stop
   grace in 3.8s, cancel in 18.8s, end in 23.8s at the latest
   asked at 2026-11-21T02:18:10.123Z by SIGTERM from kill (pid 4711, uid 0)
 )");
@@ -260,7 +260,7 @@ TEST(RenderPlanTest, RepliesToShutdown) {
   reply.mutable_plan()->clear_cancel_in_s();
   reply.mutable_plan()->clear_end_in_s();
   reply.mutable_plan()->clear_requests();
-  EXPECT_EQ(RenderShutdownReply(reply, false, kPlainLook),
+  EXPECT_EQ(RenderShutdownResponse(reply, false, kPlainLook),
             R"(stopping as planned: an earlier request was at least as near
   grace now, cancel never, end never
 )");
@@ -354,7 +354,7 @@ TEST(RenderTest, ColoursOnlyWhenAskedFor) {
 }
 
 TEST(RenderVersionTest, BothSides) {
-  admin::v1::Version version;
+  admin::v1::GetVersionResponse version;
   version.set_lastcall("0.1.0");
   version.set_grpc("1.51.1");
   version.set_protobuf("3.21.12");

@@ -141,5 +141,57 @@ TEST(JsonTest, KindComesFirst) {
   EXPECT_EQ(Splice(R"({"a":1})", R"({ "b":{}})"), R"({"a":1,"b":{}})");
 }
 
+// Scripts read it: every word of an enumeration is where it was.
+TEST(JsonTest, AStatusIsWhatScriptsRead) {
+  admin::v1::Status status;
+  status.set_stage("delay");
+  admin::v1::Process& process = *status.add_processes();
+  process.set_stage("waiting");
+  process.add_retired()->set_stage("grace");
+  process.mutable_successor()->set_step("settling");
+  status.add_servers()->set_health("NOT_SERVING");
+  status.mutable_servers(0)->add_listen("[::1]:1, \"}\\");
+  for (const char* sign : {"+", "-", "~", "=", ""}) {
+    status.mutable_last_reload()->add_changes()->set_sign(sign);
+  }
+  status.mutable_plan()->add_requests()->mutable_cause()->set_kind("signal");
+  EXPECT_EQ(ToJson(status),
+            R"({"stage":"delay","pid":0,"version":"","uptime_s":0,"config_file":"",)"
+            R"("log_level":"","plan":{"requests":[{"cause":{"kind":"signal","signal":0,"pid":0,)"
+            R"("uid":0,"who":"","reason":""},"at":"","moved":false,"skip":false}],)"
+            R"("requests_left_out":"0"},"processes":[{"name":"","stage":"waiting","pid":0,)"
+            R"("incarnation":0,"uptime_s":0,"restarts":0,"last_exit":"","answering":false,)"
+            R"("retired":[{"incarnation":0,"pid":0,"stage":"grace","calls_in_flight":0,)"
+            R"("replaced_by":""}],"successor":{"incarnation":0,"pid":0,"step":"settling",)"
+            R"("ends_in_s":0,"by":""},"last_exit_incarnation":0}],"servers":[{"name":"",)"
+            R"("process":"","listen":["[::1]:1, \"}\\"],"health":"NOT_SERVING",)"
+            R"("accepting":false,"calls_in_flight":0,"calls_total":0,"connections":0,)"
+            R"("plugins":[],"methods":[]}],"oldest_calls":[],"last_reload":{"at":"","by":"",)"
+            R"("changes":[{"sign":"+","what":"","detail":"","values":[]},{"sign":"-","what":"",)"
+            R"("detail":"","values":[]},{"sign":"~","what":"","detail":"","values":[]},{)"
+            R"("sign":"=","what":"","detail":"","values":[]},{"sign":"","what":"","detail":"",)"
+            R"("values":[]}],"processes":[],"refusal":""}})");
+}
+
+TEST(JsonTest, AReceiptIsWhatScriptsRead) {
+  v1::Receipt receipt;
+  receipt.add_stages()->set_stage("cancel");
+  receipt.mutable_stages(0)->set_ended_by("instant");
+  receipt.add_stages()->set_planned_s(-1.5);
+  receipt.add_stuck()->set_what("part");
+  receipt.add_processes()->add_requests()->mutable_cause()->set_kind("supervisor");
+  EXPECT_EQ(ToJson(receipt),
+            R"({"subject":"","pid":0,"incarnation":0,"exit_code":0,"outcome":"","began":"",)"
+            R"("took_s":0,"requests":[],"stages":[{"stage":"cancel","planned_s":0,"took_s":0,)"
+            R"("ended_by":"instant"},{"stage":"","planned_s":-1.5,"took_s":0,"ended_by":""}],)"
+            R"("calls_finished":0,"calls_cancelled":0,"cancelled":[],"stuck":[{"what":"part",)"
+            R"("name":"","age_s":0,"stack":[]}],"processes":[{"subject":"","pid":0,)"
+            R"("incarnation":0,"exit_code":0,"outcome":"","began":"","took_s":0,"requests":[{)"
+            R"("cause":{"kind":"supervisor","signal":0,"pid":0,"uid":0,"who":"","reason":""},)"
+            R"("at":"","moved":false,"skip":false}],"stages":[],"calls_finished":0,)"
+            R"("calls_cancelled":0,"cancelled":[],"stuck":[],"processes":[],"failure":"",)"
+            R"("requests_left_out":"0"}],"failure":"","requests_left_out":"0"})");
+}
+
 }  // namespace
 }  // namespace lastcall

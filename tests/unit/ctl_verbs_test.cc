@@ -179,7 +179,7 @@ TEST_F(VerbsTest, ServersAllOrOne) {
 
 TEST_F(VerbsTest, DrainAndUndrain) {
   FakeAdmin& daemon = StartDaemon();
-  daemon.draining_reply.set_changed(true);
+  daemon.draining_response.set_changed(true);
   EXPECT_EQ(Run({"drain", "public", "--reason", "load test"}), kExitDone);
   EXPECT_EQ(out(),
             "public is draining: its clients are asked to leave, and served until they do\n");
@@ -191,7 +191,7 @@ TEST_F(VerbsTest, DrainAndUndrain) {
   EXPECT_EQ(out(), R"({"api_version":"lastcall/v1","kind":"Draining","server":"public",)"
                    R"("draining":false,"changed":true})"
                    "\n");
-  daemon.draining_reply.set_changed(false);
+  daemon.draining_response.set_changed(false);
   EXPECT_EQ(Run({"undrain", "public"}), kExitDone);
   EXPECT_EQ(out(), "public is no longer draining (it was so already)\n");
 }
@@ -225,7 +225,7 @@ TEST_F(VerbsTest, Config) {
 }
 
 TEST_F(VerbsTest, LogLevel) {
-  StartDaemon().log_level_reply.set_previous("info");
+  StartDaemon().log_level_response.set_previous("info");
   EXPECT_EQ(Run({"log-level", "debug"}), kExitDone);
   EXPECT_EQ(out(), "log level debug (was info)\n");
   EXPECT_EQ(Run({"log-level", "debug", "--json"}), kExitDone);
@@ -333,8 +333,8 @@ TEST_F(VerbsTest, ShutdownThatCannotBeWaitedForIsAskedFor) {
 
 TEST_F(VerbsTest, ShutdownThatNobodyWaitsForPrintsThePlan) {
   FakeAdmin& daemon = StartDaemon();
-  *daemon.shutdown_reply.mutable_plan() = StoppingStatus("delay").plan();
-  daemon.shutdown_reply.set_moved(true);
+  *daemon.shutdown_response.mutable_plan() = StoppingStatus("delay").plan();
+  daemon.shutdown_response.set_moved(true);
   EXPECT_EQ(Run({"shutdown", "--dry-run"}), kExitDone);
   EXPECT_THAT(out(), StartsWith("would stop\n  grace in 3.8s, "));
   EXPECT_TRUE(daemon.shutdown_request().dry_run());

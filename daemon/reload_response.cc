@@ -1,20 +1,20 @@
-#include "daemon/reload_reply.h"
+#include "daemon/reload_response.h"
 
 #include <string>
 
 namespace lastcall {
 namespace {
 
-template <class Reply>
-void AddChanges(const ReloadReport& report, Reply& reply) {
+template <class Message>
+void AddChanges(const ReloadReport& report, Message& message) {
   if (report.another_build) {
-    admin::v1::ConfigChange& own = *reply.add_changes();
+    admin::v1::ConfigChange& own = *message.add_changes();
     own.set_sign("~");
     own.set_what("lastcalld");
     own.set_detail("another build");
   }
   for (const ConfigChange& change : report.changes) {
-    admin::v1::ConfigChange& one = *reply.add_changes();
+    admin::v1::ConfigChange& one = *message.add_changes();
     one.set_sign(std::string(1, change.sign));
     one.set_what(change.what);
     one.set_detail(change.detail);
@@ -26,20 +26,29 @@ void AddChanges(const ReloadReport& report, Reply& reply) {
     }
   }
   for (const Supervisor::Outcome& outcome : report.processes) {
-    admin::v1::ProcessOutcome& one = *reply.add_processes();
+    admin::v1::ProcessOutcome& one = *message.add_processes();
     one.set_process(outcome.process);
     one.set_failure(outcome.failure);
     one.set_incarnation(outcome.incarnation);
   }
 }
 
+template <class Response>
+Response ToResponse(const ReloadReport& report) {
+  Response response;
+  AddChanges(report, response);
+  response.set_continues(report.continues);
+  return response;
+}
+
 }  // namespace
 
-admin::v1::ReloadReply ToReply(const ReloadReport& report) {
-  admin::v1::ReloadReply reply;
-  AddChanges(report, reply);
-  reply.set_continues(report.continues);
-  return reply;
+admin::v1::ReloadResponse ToReloadResponse(const ReloadReport& report) {
+  return ToResponse<admin::v1::ReloadResponse>(report);
+}
+
+admin::v1::RestartResponse ToRestartResponse(const ReloadReport& report) {
+  return ToResponse<admin::v1::RestartResponse>(report);
 }
 
 admin::v1::Reload ToProto(const ReloadNote& note) {

@@ -6,7 +6,8 @@
 
 namespace lastcall {
 
-admin::v1::ReloadReply ToReply(const ReloadReport& report);
+admin::v1::ReloadResponse ToReloadResponse(const ReloadReport& report);
+admin::v1::RestartResponse ToRestartResponse(const ReloadReport& report);
 admin::v1::Reload ToProto(const ReloadNote& note);
 
 }  // namespace lastcall
