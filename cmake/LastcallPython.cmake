@@ -4,6 +4,7 @@ set(python_dir ${PROJECT_BINARY_DIR}/python)
 set(python_protos
   examples/echo/echo.proto examples/echo/callback_echo.proto proto/grpc/health/v1/health.proto
   proto/lastcall/admin/v1/admin.proto proto/lastcall/v1/receipt.proto
+  proto/lastcall/v1/stage.proto proto/lastcall/v1/word.proto
   tests/process/reflection.proto)
 list(TRANSFORM python_protos PREPEND ${PROJECT_SOURCE_DIR}/)
 add_custom_command(

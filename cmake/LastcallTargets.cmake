@@ -64,6 +64,8 @@ function(lastcall_proto_library target)
     list(APPEND sources ${generated})
   endforeach()
   add_library(${target} STATIC ${sources})
+  # What protoc makes of several files shares names.
+  set_target_properties(${target} PROPERTIES UNITY_BUILD OFF)
   target_include_directories(${target} PUBLIC $<BUILD_INTERFACE:${out}>)
   target_link_libraries(${target} PUBLIC gRPC::grpc++ protobuf::libprotobuf ${ARG_PUBLIC})
   # protoc's code is not what is tested, and takes a minute a file. The thread sanitizer has to see it.

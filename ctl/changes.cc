@@ -4,6 +4,7 @@
 
 #include "reload.h"
 #include "render.h"
+#include "words.h"
 
 namespace lastcall {
 namespace {
@@ -66,7 +67,8 @@ void CompareSuccessors(const Process& before, const Process& after, const std::s
   if (!known) {
     lines.push_back(who + Incarnation(next.incarnation()) + " is started" + AskedBy(next.by()));
   }
-  if (next.step() == "settling" && !(known && before.successor().step() == next.step())) {
+  if (next.step() == admin::v1::Successor::STEP_SETTLING &&
+      !(known && before.successor().step() == next.step())) {
     lines.push_back(who + Incarnation(next.incarnation()) + " has taken over, and settles");
   }
 }
@@ -122,7 +124,9 @@ void CompareProcesses(const Process& before, const Process& after, const std::st
     lines.push_back(who + Incarnation(after.incarnation()) + ", pid " +
                     std::to_string(after.pid()));
   }
-  if (before.stage() != after.stage()) lines.push_back(who + Moved(before.stage(), after.stage()));
+  if (before.stage() != after.stage()) {
+    lines.push_back(who + Moved(Word(before.stage()), Word(after.stage())));
+  }
   if (before.restarts() < after.restarts() ||
       (before.last_exit() != after.last_exit() && !after.last_exit().empty())) {
     std::string line = who + (after.last_exit().empty() ? "failed" : after.last_exit());
@@ -139,7 +143,7 @@ void CompareProcesses(const Process& before, const Process& after, const std::st
 void CompareServers(const Server& before, const Server& after, const std::string& who,
                     bool stopping, Lines& lines) {
   if (before.health() != after.health()) {
-    lines.push_back(who + Moved(before.health(), after.health()));
+    lines.push_back(who + Moved(Word(before.health()), Word(after.health())));
   }
   if (before.accepting() != after.accepting()) {
     lines.push_back(who + (after.accepting() ? "accepting" : "no longer accepting"));
@@ -161,7 +165,7 @@ void CompareServers(const Server& before, const Server& after, const std::string
 std::string Summary(const Status& status) {
   double in_flight = 0;
   for (const Server& server : status.servers()) in_flight += server.calls_in_flight();
-  return SafeText(status.stage()) + "; " + Counted(status.processes_size(), "process") + ", " +
+  return Word(status.stage()) + "; " + Counted(status.processes_size(), "process") + ", " +
          Counted(status.servers_size(), "server") + ", " + Counted(in_flight, "call") +
          " in flight";
 }
@@ -172,7 +176,9 @@ Lines Changes(const Status& before, const Status& after) {
     lines.push_back("shutdown asked by " + DescribeCause(after.plan().requests(i).cause()) + ": " +
                     DescribePlan(after.plan()));
   }
-  if (before.stage() != after.stage()) lines.push_back(Moved(before.stage(), after.stage()));
+  if (before.stage() != after.stage()) {
+    lines.push_back(Moved(Word(before.stage()), Word(after.stage())));
+  }
   CompareReloads(before, after, lines);
   if (before.log_level() != after.log_level()) {
     lines.push_back("log level " + Moved(before.log_level(), after.log_level()));

@@ -21,8 +21,8 @@ bool Events::HandedOver(Deadline by) {
     if (Follow(event)) return true;
     kept_ = std::move(event);
     // What came before it is no answer: a daemon that gives way says its status once more.
-    const bool goes_on =
-        *kept_ && **kept_ && (**kept_)->has_status() && (**kept_)->status().stage() == "serving";
+    const bool goes_on = *kept_ && **kept_ && (**kept_)->has_status() &&
+                         (**kept_)->status().stage() == v1::STAGE_SERVING;
     if (!goes_on) return false;
   }
 }

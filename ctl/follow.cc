@@ -87,7 +87,8 @@ int AskForPlan(Session& session) {
 
 int NoReceipt(Session& session, const Error& error, const Status& last) {
   if (error.code == Code::kDeadlineExceeded) {
-    const std::string where = last.stage().empty() ? "" : " (" + ProgressLine(last) + ")";
+    const std::string where =
+        last.stage() == v1::STAGE_UNSPECIFIED ? "" : " (" + ProgressLine(last) + ")";
     return session.Fail(kExitTimedOut,
                         "gave up waiting; lastcalld goes on stopping by itself" + where);
   }
@@ -153,11 +154,11 @@ class EventPrinter {
 
 // Whether this snapshot answers `wait serving`, and how.
 std::optional<int> ServingOrNever(Session& session, const WatchResponse& event) {
-  const std::string& stage = event.status().stage();
-  if (event.has_receipt() || (stage != "serving" && stage != "starting")) {
+  const v1::Stage stage = event.status().stage();
+  if (event.has_receipt() || (stage != v1::STAGE_SERVING && stage != v1::STAGE_STARTING)) {
     return session.Fail(kExitNotServing, "lastcalld is stopping");
   }
-  if (stage != "serving") return std::nullopt;
+  if (stage != v1::STAGE_SERVING) return std::nullopt;
   if (session.options().json) {
     session.out() << WithKind("Status", ToJson(event.status())) << "\n";
   } else {
@@ -184,7 +185,7 @@ int Stopped(Session& session, const std::optional<ReceiptEvent>& receipt) {
     session.Print(SafeText(receipt->receipt().outcome()));
   } else if (session.options().json) {
     Status status;
-    status.set_stage("stopped");
+    status.set_stage(v1::STAGE_STOPPED);
     session.out() << WithKind("Status", ToJson(status)) << "\n";
   } else {
     session.out() << "stopped\n";

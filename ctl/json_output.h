@@ -8,7 +8,7 @@
 
 namespace lastcall {
 
-// The fields of `message` by the names of its .proto.
+// The fields of `message` by the names of its .proto, values of enumerations as their words.
 std::string ToJson(const google::protobuf::Message& message);
 
 // Puts api_version and kind before the fields of `object`, a JSON object.

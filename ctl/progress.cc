@@ -5,6 +5,7 @@
 #include <sstream>
 
 #include "render.h"
+#include "words.h"
 
 namespace lastcall {
 namespace {
@@ -19,7 +20,7 @@ constexpr int kMaxCalls = 5;
 // "18.8s left, 23.8s at most in all".
 std::string TimeLeft(const Status& status) {
   const admin::v1::Plan& plan = status.plan();
-  const bool delay = status.stage() == "delay", grace = status.stage() == "grace";
+  const bool delay = status.stage() == v1::STAGE_DELAY, grace = status.stage() == v1::STAGE_GRACE;
   const bool known = delay   ? plan.has_grace_in_s()
                      : grace ? plan.has_cancel_in_s()
                              : plan.has_end_in_s();
@@ -47,17 +48,14 @@ size_t ShownWidth(const std::string& line) {
   return width;
 }
 
-bool IsStopping(const Status& status) {
-  return status.stage() == "delay" || status.stage() == "grace" || status.stage() == "cancel";
-}
-
 }  // namespace
 
 std::vector<std::string> ProgressLines(Status status, const Look& look) {
   MakeSafe(&status);
   const std::vector<Server> busy = Busy(status);
-  std::vector<std::string> lines{Paint(ColourOf(status.stage()), status.stage(), look) + "  " +
-                                 TimeLeft(status) + (busy.empty() ? ", nothing in flight" : "")};
+  std::vector<std::string> lines{Paint(ColourOf(status.stage()), Word(status.stage()), look) +
+                                 "  " + TimeLeft(status) +
+                                 (busy.empty() ? ", nothing in flight" : "")};
   size_t widest = 0;
   for (const Server& server : busy) widest = std::max(widest, WidthOf(server.name()));
   for (size_t i = 0; i < std::min(busy.size(), kMaxServers); ++i) {
@@ -82,12 +80,12 @@ std::string ProgressLine(Status status) {
     total += server.calls_in_flight();
     each += (each.empty() ? "" : ", ") + server.name() + " " + Grouped(server.calls_in_flight());
   }
-  return status.stage() + ": " + TimeLeft(status) + "; " +
+  return Word(status.stage()) + ": " + TimeLeft(status) + "; " +
          (each.empty() ? "nothing in flight" : Grouped(total) + " in flight (" + each + ")");
 }
 
 void Progress::Show(const Status& status) {
-  if (!IsStopping(status)) return;
+  if (!IsStoppingStage(status.stage())) return;
   if (!live_) {
     if (status.stage() != stage_) out_ << ProgressLine(status) << std::endl;
     stage_ = status.stage();

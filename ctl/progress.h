@@ -32,7 +32,7 @@ class Progress {
   Look look_;
   bool live_;
   size_t drawn_ = 0;
-  std::string stage_;
+  v1::Stage stage_ = v1::STAGE_UNSPECIFIED;
 };
 
 }  // namespace lastcall

@@ -6,13 +6,17 @@
 
 #include "json_output.h"
 #include "render.h"
+#include "words.h"
 
 namespace lastcall {
 namespace {
 
+using admin::v1::ConfigChange;
+
 const std::string kNotChanged = "not changed";
 
-Colour ColourOfSign(const std::string& sign) {
+// Of a line that begins with one.
+Colour ColourOfSign(std::string_view sign) {
   return sign == "+"   ? Colour::kGreen
          : sign == "-" ? Colour::kRed
          : sign == "~" ? Colour::kYellow
@@ -27,8 +31,8 @@ std::string DescribeOutcome(const admin::v1::ProcessOutcome& outcome) {
   return SafeText("process " + outcome.process() + ": " + what);
 }
 
-std::string DescribeChange(const admin::v1::ConfigChange& change) {
-  return SafeText(change.sign() + " " + change.what() +
+std::string DescribeChange(const ConfigChange& change) {
+  return SafeText(Word(change.sign()) + " " + change.what() +
                   (change.detail().empty() ? "" : ": " + change.detail()));
 }
 
@@ -39,27 +43,26 @@ std::string DescribeValue(const admin::v1::ValueChange& value) {
 }
 
 // What would come of a change, in the place of what came of it.
-std::string WouldBe(const admin::v1::ConfigChange& change) {
-  const std::string& sign = change.sign();
-  if (sign == "=") return "";
+std::string WouldBe(const ConfigChange& change) {
+  if (change.sign() == ConfigChange::SIGN_SAME) return "";
   if (change.what() == "lastcalld") return "lastcalld: would execute the other build in place";
   const bool process = change.what().starts_with("process ");
   return SafeText(change.what()) + ": would be " +
-         (!process      ? "changed"
-          : sign == "+" ? "started"
-          : sign == "-" ? "retired"
-                        : "replaced");
+         (!process                                   ? "changed"
+          : change.sign() == ConfigChange::SIGN_NEW  ? "started"
+          : change.sign() == ConfigChange::SIGN_GONE ? "retired"
+                                                     : "replaced");
 }
 
 // Where a process fails, what comes after it stays as it was, and so does the daemon itself.
 std::string Remainder(const ConfigChanges& changes, const ProcessOutcomes& outcomes) {
   std::string rest;
-  for (const admin::v1::ConfigChange& change : changes) {
+  for (const ConfigChange& change : changes) {
     const bool over = std::any_of(outcomes.begin(), outcomes.end(), [&](const auto& outcome) {
       return change.what() == "process " + outcome.process();
     });
     // The build is another one already.
-    if (over || change.sign() == "=" || change.what() == "lastcalld") continue;
+    if (over || change.sign() == ConfigChange::SIGN_SAME || change.what() == "lastcalld") continue;
     rest += (rest.empty() ? "" : ", ") + change.what();
   }
   return rest.empty() ? "" : SafeText("as before: " + rest);
@@ -91,8 +94,8 @@ std::string Render(const std::vector<std::string>& lines, const Look& look) {
 
 template <class Response>
 bool ChangesNothing(const Response& response) {
-  for (const admin::v1::ConfigChange& change : response.changes()) {
-    if (change.sign() != "=") return false;
+  for (const ConfigChange& change : response.changes()) {
+    if (change.sign() != ConfigChange::SIGN_SAME) return false;
   }
   return response.processes().empty();
 }
@@ -106,7 +109,7 @@ std::vector<std::string> Told(const Session& session, const Response& response) 
   if (options.verb == Verb::kReload && ChangesNothing(response)) {
     lines.emplace_back(options.dry_run ? "nothing would change" : "nothing has changed");
   } else if (options.dry_run) {
-    for (const admin::v1::ConfigChange& change : response.changes()) {
+    for (const ConfigChange& change : response.changes()) {
       if (std::string plan = WouldBe(change); !plan.empty()) lines.push_back(plan);
     }
   } else if (!options.wait) {

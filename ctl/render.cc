@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "table.h"
+#include "words.h"
 
 namespace lastcall {
 namespace {
@@ -32,12 +33,8 @@ std::string FromNow(double seconds) {
   return seconds > 0 ? "in " + Brief(seconds) : Brief(-seconds) + " ago";
 }
 
-bool IsStoppingStage(const std::string& stage) {
-  return stage == "delay" || stage == "grace" || stage == "cancel";
-}
-
 std::string Headline(const Status& status, const Look& look) {
-  const std::string stage = Paint(ColourOf(status.stage()), status.stage(), look);
+  const std::string stage = Paint(ColourOf(status.stage()), Word(status.stage()), look);
   return Paint(Colour::kBold, "lastcalld " + status.version(), look) + ", pid " +
          std::to_string(status.pid()) + ": " +
          (IsStoppingStage(status.stage()) ? "stopping, stage " + stage : stage) + ", up " +
@@ -71,19 +68,19 @@ std::string ProcessNote(const Process& process) {
 void AddOthers(const Process& process, TextTable& table) {
   if (process.has_successor()) {
     const admin::v1::Successor& next = process.successor();
-    table.Add(
-        {{"  next"},
-         {next.step(), Colour::kYellow},
-         {std::to_string(next.pid())},
-         {"-"},
-         {std::to_string(next.incarnation())},
-         {"-"},
-         {next.step() == "settling" ? "the old one retires " + FromNow(next.ends_in_s())
-                                    : "ready " + FromNow(next.ends_in_s()) + " at the latest"}});
+    table.Add({{"  next"},
+               {Word(next.step()), Colour::kYellow},
+               {std::to_string(next.pid())},
+               {"-"},
+               {std::to_string(next.incarnation())},
+               {"-"},
+               {next.step() == admin::v1::Successor::STEP_SETTLING
+                    ? "the old one retires " + FromNow(next.ends_in_s())
+                    : "ready " + FromNow(next.ends_in_s()) + " at the latest"}});
   }
   for (const admin::v1::Retired& retired : process.retired()) {
     table.Add({{"  retired"},
-               {retired.stage(), Colour::kDim},
+               {Word(retired.stage()), Colour::kDim},
                {std::to_string(retired.pid())},
                {"-"},
                {std::to_string(retired.incarnation())},
@@ -105,7 +102,7 @@ std::string RenderProcesses(const Status& status, const Look& look) {
     const bool well = process.answering() || !lives;
     table.Add(
         {{process.name(), Colour::kBold},
-         {process.stage(), well ? ColourOf(process.stage()) : Colour::kRed},
+         {Word(process.stage()), well ? ColourOf(process.stage()) : Colour::kRed},
          {lives ? std::to_string(process.pid()) : "-"},
          {lives ? Coarse(process.uptime_s()) : "-"},
          {Grouped(process.incarnation())},
@@ -118,7 +115,7 @@ std::string RenderProcesses(const Status& status, const Look& look) {
 
 TextTable::Cell HealthCell(const Server& server) {
   if (server.has_draining()) return {"draining", Colour::kYellow};
-  if (server.health() != "SERVING") return {"not serving", Colour::kRed};
+  if (server.health() != Server::HEALTH_SERVING) return {"not serving", Colour::kRed};
   if (!server.accepting()) return {"not accepting", Colour::kYellow};
   return {"serving", Colour::kGreen};
 }
@@ -205,10 +202,18 @@ std::string MethodTable(const Server& server, const Look& look) {
 
 }  // namespace
 
-Colour ColourOf(const std::string& stage) {
-  if (stage == "serving") return Colour::kGreen;
-  if (stage == "cancel" || stage == "stopped" || stage == "waiting") return Colour::kRed;
-  return Colour::kYellow;
+Colour ColourOf(v1::Stage stage) {
+  switch (stage) {
+    case v1::STAGE_SERVING: return Colour::kGreen;
+    case v1::STAGE_CANCEL:
+    case v1::STAGE_STOPPED:
+    case v1::STAGE_WAITING: return Colour::kRed;
+    default: return Colour::kYellow;
+  }
+}
+
+bool IsStoppingStage(v1::Stage stage) {
+  return stage == v1::STAGE_DELAY || stage == v1::STAGE_GRACE || stage == v1::STAGE_CANCEL;
 }
 
 std::string DescribeCause(const v1::Cause& cause) {
@@ -219,7 +224,7 @@ std::string DescribeCause(const v1::Cause& cause) {
             .reason = cause.reason()};
   for (auto kind : {Cause::Kind::kSignal, Cause::Kind::kAdmin, Cause::Kind::kPlugin,
                     Cause::Kind::kProgram, Cause::Kind::kProcess, Cause::Kind::kSupervisor}) {
-    if (Name(kind) == cause.kind()) own.kind = kind;
+    if (Name(kind) == Word(cause.kind())) own.kind = kind;
   }
   return Describe(own);
 }

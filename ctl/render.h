@@ -46,6 +46,8 @@ std::string DescribeRetired(const admin::v1::Retired& retired);
 std::string OldestCalls(const admin::v1::Status& status, int most, const Look& look);
 
 // Green where all is well, yellow while it changes, red where it is not.
-Colour ColourOf(const std::string& stage);
+Colour ColourOf(v1::Stage stage);
+
+bool IsStoppingStage(v1::Stage stage);
 
 }  // namespace lastcall

@@ -2,6 +2,7 @@
 
 #include "render.h"
 #include "table.h"
+#include "words.h"
 
 namespace lastcall {
 namespace {
@@ -42,10 +43,10 @@ std::string Requests(const Receipt& receipt, const Look& look) {
 std::string Stages(const Receipt& receipt, const Look& look) {
   TextTable table({{"STAGE"}, {"PLANNED", Align::kRight}, {"TOOK", Align::kRight}, {"ENDED BY"}});
   for (const v1::StageRecord& stage : receipt.stages()) {
-    table.Add({{stage.stage()},
+    table.Add({{Word(stage.stage())},
                {stage.planned_s() < 0 ? "no end" : Brief(stage.planned_s())},
                {Brief(stage.took_s())},
-               {stage.ended_by()}});
+               {Word(stage.ended_by())}});
   }
   return table.empty() ? "" : Heading("stages", look) + Indented(table.Render(Narrower(look, 2)));
 }
@@ -89,10 +90,11 @@ std::string StuckOnes(const Receipt& receipt, const Look& look) {
   const auto stuck = Collect(receipt, &Receipt::stuck);
   std::string text = stuck.empty() ? "" : Heading("did not return", look);
   for (const v1::StuckRecord& one : stuck) {
+    const std::string what = Word(one.what());
     const std::string age = ", for " + Brief(one.age_s());
-    const size_t taken = 2 + one.what().size() + 1 + age.size();
+    const size_t taken = 2 + what.size() + 1 + age.size();
     const std::string name = CutMiddle(one.name(), Narrower(look, taken).width);
-    text += "  " + Paint(Colour::kRed, one.what() + " " + name, look) + age + "\n";
+    text += "  " + Paint(Colour::kRed, what + " " + name, look) + age + "\n";
     for (int i = 0; i < one.stack_size(); ++i) {
       const std::string number = "    #" + std::to_string(i) + "  ";
       text += number + CutMiddle(one.stack(i), look.width - number.size()) + "\n";

@@ -7,6 +7,7 @@
 #include "json_output.h"
 #include "reload.h"
 #include "render.h"
+#include "words.h"
 
 namespace lastcall {
 namespace {
@@ -41,7 +42,7 @@ int RunStatus(Session& session) {
   } else {
     session.out() << RenderStatus(*status, session.look());
   }
-  return status->stage() == "serving" ? kExitDone : kExitNotServing;
+  return status->stage() == v1::STAGE_SERVING ? kExitDone : kExitNotServing;
 }
 
 std::string ServersJson(const Status& status) {
@@ -111,7 +112,7 @@ int RunConfig(Session& session) {
     json.BeginObject().Key("config").Raw(config->json().empty() ? "null" : config->json());
     json.Key("origins").BeginObject();
     for (const admin::v1::Origin& origin : config->origins()) {
-      json.Key(origin.key()).BeginObject().Key("kind").String(origin.kind());
+      json.Key(origin.key()).BeginObject().Key("kind").String(Word(origin.kind()));
       if (!origin.file().empty()) json.Key("file").String(origin.file());
       if (origin.line() > 0) json.Key("line").Integer(origin.line());
       json.EndObject();

@@ -16,6 +16,15 @@
 namespace lastcall {
 namespace {
 
+admin::v1::Origin::Kind KindOf(Origin::Kind kind) {
+  switch (kind) {
+    case Origin::Kind::kFile: return admin::v1::Origin::KIND_FILE;
+    case Origin::Kind::kCommandLine: return admin::v1::Origin::KIND_COMMAND_LINE;
+    case Origin::Kind::kDefault: return admin::v1::Origin::KIND_DEFAULT;
+  }
+  return admin::v1::Origin::KIND_UNSPECIFIED;
+}
+
 std::optional<Duration> Given(bool has, double seconds) {
   return has ? std::optional(FromSeconds(seconds)) : std::nullopt;
 }
@@ -41,11 +50,11 @@ admin::v1::ShutdownResponse Backend::Shutdown(const admin::v1::ShutdownRequest& 
   if (asked.dry_run()) {
     Ledger trial = parts_.supervisor.lifecycle().ledger();
     response.set_moved(trial.Add(request, parts_.supervisor.stage()));
-    *response.mutable_plan() = ToAdmin(trial, parts_.clock.Now());
+    *response.mutable_plan() = ToProto(trial, parts_.clock.Now());
     return response;
   }
   response.set_moved(parts_.supervisor.OnRequest(std::move(request)));
-  *response.mutable_plan() = ToAdmin(parts_.supervisor.lifecycle().ledger(), parts_.clock.Now());
+  *response.mutable_plan() = ToProto(parts_.supervisor.lifecycle().ledger(), parts_.clock.Now());
   return response;
 }
 
@@ -81,9 +90,7 @@ admin::v1::GetConfigResponse Backend::EffectiveConfig() {
   for (const Origin& origin : OriginsOf(parts_.setup.config)) {
     admin::v1::Origin& one = *response.add_origins();
     one.set_key(origin.key);
-    one.set_kind(origin.kind == Origin::Kind::kFile          ? "file"
-                 : origin.kind == Origin::Kind::kCommandLine ? "command line"
-                                                             : "default");
+    one.set_kind(KindOf(origin.kind));
     one.set_file(origin.place.file);
     one.set_line(origin.place.line);
   }

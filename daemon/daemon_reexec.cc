@@ -9,9 +9,9 @@ namespace lastcall {
 StateWriter Daemon::Save() const {
   StateWriter writer;
   state::v1::State& state = writer.state;
-  state.set_started_ns(ToNumber(started_));
-  state.set_log_level(std::string(Name(logger_.level())));
-  *state.mutable_admin() = ToState(door_.socket().listener(), writer);
+  state.set_started_ns(ToProto(started_));
+  state.set_log_level(ToProto(logger_.level()));
+  *state.mutable_admin() = ToProto(door_.socket().listener(), writer);
   state.set_admin_lock(writer.Keep(door_.socket().lock()));
   lastcall::Save(setup_, writer);
   lastcall::Save(binder_.passed(), writer);
@@ -27,9 +27,9 @@ StateWriter Daemon::Save() const {
 
 // Touches nothing of what it takes over: a check does as much.
 void Daemon::Resume(const state::v1::State& state) {
-  started_ = InstantOf(state.started_ns());
+  started_ = FromProto(state.started_ns());
   logger_.queue().AddDropped(state.log_lines_dropped());
-  door_.TakeOver(UniqueFd(state.admin_lock()), FromState(state.admin()));
+  door_.TakeOver(UniqueFd(state.admin_lock()), FromProto(state.admin()));
   ended_calls_.Load(state);
   lingering_.Add({state.lingering().begin(), state.lingering().end()});
   binder_ = SocketBinder(PassedIn(state));

@@ -91,7 +91,7 @@ int Resume(const Options& options, Self self, const Taken& taken, bool check) {
     std::cerr << setup.error().message << "\n";
     return kExitInternal;
   }
-  Logger logger("lastcalld", LogLevelNamed(state.log_level()).value_or(LogLevel::kInfo));
+  Logger logger("lastcalld", FromProto(state.log_level()));
   const GrpcLog grpc_log(logger.log());
   Daemon daemon(std::move(*setup), std::move(self), HostProgram(), logger);
   daemon.Resume(state);

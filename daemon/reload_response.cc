@@ -5,17 +5,27 @@
 namespace lastcall {
 namespace {
 
+admin::v1::ConfigChange::Sign SignOf(char sign) {
+  switch (sign) {
+    case '+': return admin::v1::ConfigChange::SIGN_NEW;
+    case '-': return admin::v1::ConfigChange::SIGN_GONE;
+    case '~': return admin::v1::ConfigChange::SIGN_CHANGED;
+    case '=': return admin::v1::ConfigChange::SIGN_SAME;
+    default: return admin::v1::ConfigChange::SIGN_UNSPECIFIED;
+  }
+}
+
 template <class Message>
 void AddChanges(const ReloadReport& report, Message& message) {
   if (report.another_build) {
     admin::v1::ConfigChange& own = *message.add_changes();
-    own.set_sign("~");
+    own.set_sign(admin::v1::ConfigChange::SIGN_CHANGED);
     own.set_what("lastcalld");
     own.set_detail("another build");
   }
   for (const ConfigChange& change : report.changes) {
     admin::v1::ConfigChange& one = *message.add_changes();
-    one.set_sign(std::string(1, change.sign));
+    one.set_sign(SignOf(change.sign));
     one.set_what(change.what);
     one.set_detail(change.detail);
     for (const ValueChange& value : change.values) {

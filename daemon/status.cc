@@ -27,9 +27,10 @@ using Methods = std::map<std::string, admin::v1::Method>;
 void AddHealth(const ServerView& view, admin::v1::Server& server) {
   if (view.accepting) {
     server.set_accepting(true);
-    server.set_health(view.serving ? "SERVING" : "NOT_SERVING");
+    server.set_health(view.serving ? admin::v1::Server::HEALTH_SERVING
+                                   : admin::v1::Server::HEALTH_NOT_SERVING);
   } else if (view.serving && !server.accepting()) {
-    server.set_health("SERVING");
+    server.set_health(admin::v1::Server::HEALTH_SERVING);
   }
 }
 
@@ -81,9 +82,9 @@ void AddProcess(const StatusView& view, const Supervisor::State& state, admin::v
   const Instant now = view.now;
   admin::v1::Process& process = *status.add_processes();
   process.set_name(state.member.name);
-  process.set_stage(std::string(state.phase == Phase::kWaiting ? "waiting"
-                                : state.phase == Phase::kDown  ? "stopped"
-                                                               : Name(state.stage)));
+  process.set_stage(state.phase == Phase::kWaiting ? v1::STAGE_WAITING
+                    : state.phase == Phase::kDown  ? v1::STAGE_STOPPED
+                                                   : ToProto(state.stage));
   if (state.process != nullptr) {
     process.set_pid(state.process->pid());
     process.set_answering(state.process->answering());
@@ -102,7 +103,7 @@ void AddProcess(const StatusView& view, const Supervisor::State& state, admin::v
     admin::v1::Retired& retired = *process.add_retired();
     retired.set_incarnation(life.incarnation);
     retired.set_pid(life.process->pid());
-    retired.set_stage(std::string(Name(life.stage)));
+    retired.set_stage(ToProto(life.stage));
     retired.set_calls_in_flight(InFlight(*life.process));
     retired.set_replaced_by(life.replaced_by);
     if (life.until != kNever) retired.set_cancel_in_s(ToSeconds(life.until - now));
@@ -111,7 +112,8 @@ void AddProcess(const StatusView& view, const Supervisor::State& state, admin::v
     admin::v1::Successor& successor = *process.mutable_successor();
     successor.set_incarnation(state.successor->incarnation);
     successor.set_pid(state.successor->process->pid());
-    successor.set_step(state.successor->took_over ? "settling" : "starting");
+    successor.set_step(state.successor->took_over ? admin::v1::Successor::STEP_SETTLING
+                                                  : admin::v1::Successor::STEP_STARTING);
     successor.set_ends_in_s(std::max(0.0, ToSeconds(state.successor->until - now)));
     successor.set_by(Describe(state.successor->by));
   }
@@ -159,7 +161,7 @@ void AddServer(const StatusView& view, const ServerConfig& config, const ByServe
     certificate.set_valid(!IsExpired(*config.tls_pem, view.wall));
     certificate.set_client_ca(!config.tls_pem->client_ca.empty());
   }
-  server.set_health("NOT_SERVING");
+  server.set_health(admin::v1::Server::HEALTH_NOT_SERVING);
   const auto drained = view.supervisor.draining().find(config.name);
   if (drained != view.supervisor.draining().end()) {
     admin::v1::Draining& draining = *server.mutable_draining();
@@ -196,14 +198,14 @@ const admin::v1::Ended* LastRetired::of(const std::string& process) const {
 
 admin::v1::Status StatusOf(const StatusView& view) {
   admin::v1::Status status;
-  status.set_stage(std::string(Name(view.supervisor.stage())));
+  status.set_stage(ToProto(view.supervisor.stage()));
   status.set_pid(getpid());
   status.set_version(LASTCALL_VERSION);
   status.set_uptime_s(ToSeconds(view.now - view.started));
   status.set_config_file(view.setup.config.file);
   status.set_log_level(std::string(Name(view.log_level)));
   const Ledger& ledger = view.supervisor.lifecycle().ledger();
-  if (!ledger.empty()) *status.mutable_plan() = ToAdmin(ledger, view.now);
+  if (!ledger.empty()) *status.mutable_plan() = ToProto(ledger, view.now);
   for (const Supervisor::State& state : view.supervisor.members()) {
     if (!state.removed || !state.retired.empty()) AddProcess(view, state, status);
   }

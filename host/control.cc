@@ -22,11 +22,11 @@ using worker::v1::ToHost;
 // they never are.
 constexpr auto kRetry = std::chrono::milliseconds(1);
 
-FromHost ToMessage(uint32_t query, const HostReport& report) {
+FromHost ToProto(uint32_t query, const HostReport& report) {
   FromHost message;
   worker::v1::Report& out = *message.mutable_report();
   out.set_query_id(query);
-  out.set_stage(std::string(Name(report.stage)));
+  out.set_stage(lastcall::ToProto(report.stage));
   for (const ServerReport& server : report.servers) {
     worker::v1::ServerReport& one = *out.add_servers();
     one.set_name(server.name);
@@ -45,7 +45,7 @@ FromHost ToMessage(uint32_t query, const HostReport& report) {
       worker::v1::CallReport& old = *one.add_oldest();
       old.set_method(call.method);
       old.set_peer(call.peer);
-      old.set_began_ns(ToNumber(call.began));
+      old.set_began_ns(lastcall::ToProto(call.began));
       old.set_told(call.told);
     }
   }
@@ -126,15 +126,13 @@ void HostControl::Obey(const ToHost& order) {
     case ToHost::kAccept: host_->SetAccepting(order.accept().accept()); return Report(0);
     case ToHost::kStop:
       return host_->Adopt(
-          PlanOf(order.stop()), RequestsOf(order.stop()),
+          FromProto(order.stop()), FromProto(order.stop().requests()),
           {.replaced = order.stop().replaced(),
            .unserved = {order.stop().unserved().begin(), order.stop().unserved().end()}});
     case ToHost::kSetDraining:
       host_->SetDraining(order.set_draining().server(), order.set_draining().draining());
       return Report(0);
-    case ToHost::kSetLogLevel:
-      return logger_.SetLevel(
-          LogLevelNamed(order.set_log_level().level()).value_or(LogLevel::kInfo));
+    case ToHost::kSetLogLevel: return logger_.SetLevel(FromProto(order.set_log_level().level()));
     case ToHost::kQuery: return Report(order.query().id());
     case ToHost::kDump: return host_->Dump();
     default: return;
@@ -148,7 +146,7 @@ void HostControl::SupervisorIsGone() {
 }
 
 void HostControl::Report(uint32_t query) {
-  host_->Inspect([this, query](const HostReport& report) { Tell(ToMessage(query, report)); });
+  host_->Inspect([this, query](const HostReport& report) { Tell(ToProto(query, report)); });
 }
 
 void HostControl::Making(const std::string& plugin) {

@@ -50,7 +50,7 @@ bool AddServers(HostControl::Configuration& configuration, Host& host) {
     server.name = spec.name();
     server.reflection = spec.reflection();
     server.draining = spec.draining();
-    server.limits = LimitsOf(spec.limits());
+    server.limits = FromProto(spec.limits());
     if (spec.has_tls()) {
       server.tls.emplace();
       server.tls->certificate = spec.tls().certificate();
@@ -75,8 +75,7 @@ int Main() {
   if (!configuration) return 0;  // the supervisor ended before it began
   const worker::v1::Configure& message = configuration->message;
   prctl(PR_SET_NAME, ("lc-" + message.process()).c_str());
-  logger = Logger("host " + message.process(),
-                  LogLevelNamed(message.log_level()).value_or(LogLevel::kInfo));
+  logger = Logger("host " + message.process(), FromProto(message.log_level()));
   const GrpcLog grpc_log(logger.log());
   if (const auto enough = CheckDescriptors(kOfHost + message.servers_size() * kOfServer); !enough) {
     logger.log()(LogLevel::kError, enough.error().message);

@@ -8,7 +8,7 @@ namespace {
 
 using worker::v1::ConfigValue;
 
-ConfigValue ToMessage(const std::string& key, const PluginConfig::Value& value) {
+ConfigValue ToProto(const std::string& key, const PluginConfig::Value& value) {
   ConfigValue message;
   message.set_key(key);
   message.set_file(value.file);
@@ -24,7 +24,7 @@ ConfigValue ToMessage(const std::string& key, const PluginConfig::Value& value) 
   return message;
 }
 
-PluginConfig::Value ToValue(const ConfigValue& message) {
+PluginConfig::Value FromProto(const ConfigValue& message) {
   PluginConfig::Value value;
   value.file = message.file();
   value.line = message.line();
@@ -43,7 +43,7 @@ PluginConfig::Value ToValue(const ConfigValue& message) {
 
 }  // namespace
 
-worker::v1::Limits ToMessage(const ServerLimits& limits) {
+worker::v1::Limits ToProto(const ServerLimits& limits) {
   worker::v1::Limits message;
   message.set_connections(limits.connections);
   message.set_streams(limits.streams);
@@ -57,7 +57,7 @@ worker::v1::Limits ToMessage(const ServerLimits& limits) {
   return message;
 }
 
-ServerLimits LimitsOf(const worker::v1::Limits& message) {
+ServerLimits FromProto(const worker::v1::Limits& message) {
   ServerLimits limits;
   limits.connections = message.connections();
   limits.streams = message.streams();
@@ -76,13 +76,13 @@ worker::v1::PluginSpec PluginMessage(const std::string& name, const std::string&
   worker::v1::PluginSpec message;
   message.set_name(name);
   message.set_path(path);
-  for (const auto& [key, value] : values) *message.add_config() = ToMessage(key, value);
+  for (const auto& [key, value] : values) *message.add_config() = ToProto(key, value);
   return message;
 }
 
 PluginConfig ConfigOf(const std::string& server, const worker::v1::PluginSpec& plugin) {
   PluginValues values;
-  for (const ConfigValue& value : plugin.config()) values[value.key()] = ToValue(value);
+  for (const ConfigValue& value : plugin.config()) values[value.key()] = FromProto(value);
   return PluginConfig("server." + server + ".config." + plugin.name(), std::move(values));
 }
 

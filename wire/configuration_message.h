@@ -12,8 +12,8 @@
 
 namespace lastcall {
 
-worker::v1::Limits ToMessage(const ServerLimits& limits);
-ServerLimits LimitsOf(const worker::v1::Limits& message);
+worker::v1::Limits ToProto(const ServerLimits& limits);
+ServerLimits FromProto(const worker::v1::Limits& message);
 
 using PluginValues = std::map<std::string, PluginConfig::Value, std::less<>>;
 

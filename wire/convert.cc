@@ -4,22 +4,62 @@
 #include <array>
 #include <ctime>
 #include <limits>
+#include <optional>
+#include <utility>
 
 #include <lastcall/base/safe_text.h>
 
 namespace lastcall {
 namespace {
 
-constexpr std::array kCauses{Cause::Kind::kSignal,  Cause::Kind::kAdmin,
-                             Cause::Kind::kPlugin,  Cause::Kind::kProgram,
-                             Cause::Kind::kProcess, Cause::Kind::kSupervisor};
-constexpr std::array kStuck{Stuck::What::kCall, Stuck::What::kPlugin, Stuck::What::kPart};
+// An enumeration beside that of its messages.
+template <class Own, class Sent, size_t kCount>
+using Pairs = std::array<std::pair<Own, Sent>, kCount>;
 
-template <class Values>
-auto Named(const Values& values, std::string_view name)
-    -> std::optional<typename Values::value_type> {
-  for (const auto value : values) {
-    if (Name(value) == name) return value;
+constexpr Pairs<Stage, v1::Stage, 6> kStagePairs{{{Stage::kStarting, v1::STAGE_STARTING},
+                                                  {Stage::kServing, v1::STAGE_SERVING},
+                                                  {Stage::kDelay, v1::STAGE_DELAY},
+                                                  {Stage::kGrace, v1::STAGE_GRACE},
+                                                  {Stage::kCancel, v1::STAGE_CANCEL},
+                                                  {Stage::kStopped, v1::STAGE_STOPPED}}};
+constexpr Pairs<Happening, v1::Happening, 7> kHappeningPairs{
+    {{Happening::kBecameReady, v1::HAPPENING_BECAME_READY},
+     {Happening::kStopRequested, v1::HAPPENING_STOP_REQUESTED},
+     {Happening::kInstantPassed, v1::HAPPENING_INSTANT_PASSED},
+     {Happening::kWentQuiet, v1::HAPPENING_WENT_QUIET},
+     {Happening::kWentIdle, v1::HAPPENING_WENT_IDLE},
+     {Happening::kWasDone, v1::HAPPENING_WAS_DONE},
+     {Happening::kFailed, v1::HAPPENING_FAILED}}};
+constexpr Pairs<LogLevel, worker::v1::LogLevel, 5> kLogLevelPairs{
+    {{LogLevel::kTrace, worker::v1::LOG_LEVEL_TRACE},
+     {LogLevel::kDebug, worker::v1::LOG_LEVEL_DEBUG},
+     {LogLevel::kInfo, worker::v1::LOG_LEVEL_INFO},
+     {LogLevel::kWarning, worker::v1::LOG_LEVEL_WARNING},
+     {LogLevel::kError, worker::v1::LOG_LEVEL_ERROR}}};
+constexpr Pairs<Cause::Kind, v1::Cause::Kind, 6> kCausePairs{
+    {{Cause::Kind::kSignal, v1::Cause::KIND_SIGNAL},
+     {Cause::Kind::kAdmin, v1::Cause::KIND_ADMIN},
+     {Cause::Kind::kPlugin, v1::Cause::KIND_PLUGIN},
+     {Cause::Kind::kProgram, v1::Cause::KIND_PROGRAM},
+     {Cause::Kind::kProcess, v1::Cause::KIND_PROCESS},
+     {Cause::Kind::kSupervisor, v1::Cause::KIND_SUPERVISOR}}};
+constexpr Pairs<Stuck::What, v1::StuckRecord::What, 3> kStuckPairs{
+    {{Stuck::What::kCall, v1::StuckRecord::WHAT_CALL},
+     {Stuck::What::kPlugin, v1::StuckRecord::WHAT_PLUGIN},
+     {Stuck::What::kPart, v1::StuckRecord::WHAT_PART}}};
+
+template <class Own, class Sent, size_t kCount>
+Sent SentAs(const Pairs<Own, Sent, kCount>& pairs, Own value) {
+  for (const auto& [own, sent] : pairs) {
+    if (own == value) return sent;
+  }
+  return {};
+}
+
+template <class Own, class Sent, size_t kCount>
+std::optional<Own> ReadAs(const Pairs<Own, Sent, kCount>& pairs, Sent value) {
+  for (const auto& [own, sent] : pairs) {
+    if (sent == value) return own;
   }
   return std::nullopt;
 }
@@ -59,9 +99,22 @@ std::optional<Duration> Optional(bool has, double seconds) {
 
 }  // namespace
 
+v1::Stage ToProto(Stage stage) { return SentAs(kStagePairs, stage); }
+std::optional<Stage> FromProto(v1::Stage stage) { return ReadAs(kStagePairs, stage); }
+
+v1::Happening ToProto(Happening happening) { return SentAs(kHappeningPairs, happening); }
+std::optional<Happening> FromProto(v1::Happening happening) {
+  return ReadAs(kHappeningPairs, happening);
+}
+
+worker::v1::LogLevel ToProto(LogLevel level) { return SentAs(kLogLevelPairs, level); }
+LogLevel FromProto(worker::v1::LogLevel level) {
+  return ReadAs(kLogLevelPairs, level).value_or(LogLevel::kInfo);
+}
+
 v1::Cause ToProto(const Cause& cause) {
   v1::Cause message;
-  message.set_kind(std::string(Name(cause.kind)));
+  message.set_kind(SentAs(kCausePairs, cause.kind));
   message.set_signal(cause.signal);
   message.set_pid(cause.pid);
   message.set_uid(cause.uid);
@@ -73,7 +126,7 @@ v1::Cause ToProto(const Cause& cause) {
 }
 
 Cause FromProto(const v1::Cause& message) {
-  return MadeSafe({.kind = Named(kCauses, message.kind()).value_or(Cause::Kind::kProgram),
+  return MadeSafe({.kind = ReadAs(kCausePairs, message.kind()).value_or(Cause::Kind::kProgram),
                    .signal = message.signal(),
                    .pid = message.pid(),
                    .uid = message.uid(),
@@ -107,6 +160,13 @@ Ledger::Entry FromProto(const v1::Request& message) {
   return entry;
 }
 
+std::vector<Ledger::Entry> FromProto(
+    const google::protobuf::RepeatedPtrField<v1::Request>& requests) {
+  std::vector<Ledger::Entry> entries;
+  for (const v1::Request& request : requests) entries.push_back(FromProto(request));
+  return entries;
+}
+
 v1::Receipt ToProto(const Receipt& receipt) {
   v1::Receipt message;
   message.set_subject(receipt.subject);
@@ -121,10 +181,10 @@ v1::Receipt ToProto(const Receipt& receipt) {
   message.set_requests_left_out(receipt.requests_left_out);
   for (const StageRecord& record : receipt.stages) {
     v1::StageRecord& stage = *message.add_stages();
-    stage.set_stage(std::string(Name(record.stage)));
+    stage.set_stage(ToProto(record.stage));
     stage.set_planned_s(Seconds(record.planned));
     stage.set_took_s(ToSeconds(record.took));
-    stage.set_ended_by(std::string(Name(record.ended_by)));
+    stage.set_ended_by(ToProto(record.ended_by));
   }
   message.set_calls_finished(static_cast<uint32_t>(receipt.calls_finished));
   message.set_calls_cancelled(static_cast<uint32_t>(receipt.calls_cancelled));
@@ -138,7 +198,7 @@ v1::Receipt ToProto(const Receipt& receipt) {
   }
   for (const Stuck& stuck : receipt.stuck) {
     v1::StuckRecord& record = *message.add_stuck();
-    record.set_what(std::string(Name(stuck.what)));
+    record.set_what(SentAs(kStuckPairs, stuck.what));
     record.set_name(stuck.name);
     record.set_age_s(ToSeconds(stuck.age));
     for (const std::string& frame : stuck.stack) record.add_stack(frame);
@@ -156,15 +216,12 @@ Receipt FromProto(const v1::Receipt& message) {
   receipt.failure = SafeText(message.failure());
   receipt.began = ParseWallTime(message.began());
   receipt.took = FromSeconds(message.took_s());
-  for (const v1::Request& request : message.requests()) {
-    receipt.requests.push_back(FromProto(request));
-  }
+  receipt.requests = FromProto(message.requests());
   receipt.requests_left_out = message.requests_left_out();
   for (const v1::StageRecord& record : message.stages()) {
-    receipt.stages.push_back(
-        {StageNamed(record.stage()).value_or(Stage::kStopped), FromPlanned(record.planned_s()),
-         FromSeconds(record.took_s()),
-         Named(kHappenings, record.ended_by()).value_or(Happening::kInstantPassed)});
+    receipt.stages.push_back({FromProto(record.stage()).value_or(Stage::kStopped),
+                              FromPlanned(record.planned_s()), FromSeconds(record.took_s()),
+                              FromProto(record.ended_by()).value_or(Happening::kInstantPassed)});
   }
   receipt.calls_finished = message.calls_finished();
   receipt.calls_cancelled = message.calls_cancelled();
@@ -173,7 +230,7 @@ Receipt FromProto(const v1::Receipt& message) {
                                  FromSeconds(call.age_s()), call.told()});
   }
   for (const v1::StuckRecord& stuck : message.stuck()) {
-    receipt.stuck.push_back({Named(kStuck, stuck.what()).value_or(Stuck::What::kCall),
+    receipt.stuck.push_back({ReadAs(kStuckPairs, stuck.what()).value_or(Stuck::What::kCall),
                              SafeText(stuck.name()), FromSeconds(stuck.age_s()),
                              Frames(stuck.stack())});
   }
@@ -185,29 +242,23 @@ Receipt FromProto(const v1::Receipt& message) {
 
 worker::v1::Stop ToProto(const Plan& plan, const std::vector<Ledger::Entry>& requests) {
   worker::v1::Stop message;
-  message.set_grace_ns(ToNumber(plan.grace));
-  message.set_cancel_ns(ToNumber(plan.cancel));
-  message.set_end_ns(ToNumber(plan.end));
+  message.set_grace_ns(ToProto(plan.grace));
+  message.set_cancel_ns(ToProto(plan.cancel));
+  message.set_end_ns(ToProto(plan.end));
   for (const auto& entry : requests) *message.add_requests() = ToProto(entry);
   return message;
 }
 
-Plan PlanOf(const worker::v1::Stop& message) {
-  // In order, whatever was sent; before the clock began nothing can have been planned.
+Plan FromProto(const worker::v1::Stop& message) {
+  // Before the clock began nothing can have been planned.
   Plan plan;
-  plan.grace = std::max(Instant(), InstantOf(message.grace_ns()));
-  plan.cancel = std::max(plan.grace, InstantOf(message.cancel_ns()));
-  plan.end = std::max(plan.cancel, InstantOf(message.end_ns()));
+  plan.grace = std::max(Instant(), FromProto(message.grace_ns()));
+  plan.cancel = std::max(plan.grace, FromProto(message.cancel_ns()));
+  plan.end = std::max(plan.cancel, FromProto(message.end_ns()));
   return plan;
 }
 
-std::vector<Ledger::Entry> RequestsOf(const worker::v1::Stop& message) {
-  std::vector<Ledger::Entry> entries;
-  for (const v1::Request& request : message.requests()) entries.push_back(FromProto(request));
-  return entries;
-}
-
-admin::v1::Plan ToAdmin(const Ledger& ledger, Instant now) {
+admin::v1::Plan ToProto(const Ledger& ledger, Instant now) {
   const Plan& plan = ledger.plan();
   admin::v1::Plan message;
   const auto from_now = [&](Instant instant) { return ToSeconds(instant - now); };
@@ -219,7 +270,7 @@ admin::v1::Plan ToAdmin(const Ledger& ledger, Instant now) {
   return message;
 }
 
-int64_t ToNumber(Instant instant) { return instant.time_since_epoch().count(); }
-Instant InstantOf(int64_t nanoseconds) { return Instant(Duration(nanoseconds)); }
+int64_t ToProto(Instant instant) { return instant.time_since_epoch().count(); }
+Instant FromProto(int64_t nanoseconds) { return Instant(Duration(nanoseconds)); }
 
 }  // namespace lastcall

@@ -1,14 +1,30 @@
-// Between the library's values and the messages that carry them from process to process.
+// Between the library's values and the messages that carry them from process to process. Hosts run
+// what strangers have written: any number may come in an enumeration, and anything in a text.
 #pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
 
 #include "lastcall/admin/v1/admin.pb.h"
 #include "lastcall/v1/receipt.pb.h"
 #include "lastcall/worker/v1/worker.pb.h"
 
+#include <lastcall/base/log.h>
 #include <lastcall/lifecycle/plan.h>
 #include <lastcall/lifecycle/receipt.h>
+#include <lastcall/lifecycle/stage.h>
 
 namespace lastcall {
+
+v1::Stage ToProto(Stage stage);
+// Empty: no stage of an incarnation.
+std::optional<Stage> FromProto(v1::Stage stage);
+v1::Happening ToProto(Happening happening);
+std::optional<Happening> FromProto(v1::Happening happening);
+worker::v1::LogLevel ToProto(LogLevel level);
+// kInfo for what is no level.
+LogLevel FromProto(worker::v1::LogLevel level);
 
 v1::Cause ToProto(const Cause& cause);
 Cause FromProto(const v1::Cause& message);
@@ -18,16 +34,18 @@ Receipt FromProto(const v1::Receipt& message);
 
 // `at` is not part of the message: it matters only to the ledger that merged the request.
 Ledger::Entry FromProto(const v1::Request& message);
+std::vector<Ledger::Entry> FromProto(
+    const google::protobuf::RepeatedPtrField<v1::Request>& requests);
 
 worker::v1::Stop ToProto(const Plan& plan, const std::vector<Ledger::Entry>& requests);
-Plan PlanOf(const worker::v1::Stop& message);
-std::vector<Ledger::Entry> RequestsOf(const worker::v1::Stop& message);
+// In order, whatever was sent.
+Plan FromProto(const worker::v1::Stop& message);
 
 // Relative to `now`; what is never is left out.
-admin::v1::Plan ToAdmin(const Ledger& ledger, Instant now);
+admin::v1::Plan ToProto(const Ledger& ledger, Instant now);
 
 // Nanoseconds since the clock's beginning.
-int64_t ToNumber(Instant instant);
-Instant InstantOf(int64_t nanoseconds);
+int64_t ToProto(Instant instant);
+Instant FromProto(int64_t nanoseconds);
 
 }  // namespace lastcall

@@ -2,8 +2,6 @@
 
 #include <utility>
 
-#include "wire/convert.h"
-
 namespace lastcall {
 
 Handover::Handover(Supervisor& supervisor, HandoverEffects& effects, Executor loop,
@@ -46,7 +44,7 @@ void Handover::Leave() {
     return;
   }
   step_ = Step::kLeaving;
-  number_ = static_cast<uint64_t>(ToNumber(clock_.Now()));
+  number_ = static_cast<uint64_t>(clock_.Now().time_since_epoch().count());
   effects_.BeginLeave(number_, [this] { Execute(); });
 }
 

@@ -2,7 +2,6 @@
 
 #include <unistd.h>
 
-#include <array>
 #include <utility>
 
 #include "daemon/admin/roles_of.h"
@@ -12,15 +11,8 @@ namespace lastcall {
 namespace {
 
 // 0 in a message: never.
-int64_t Saved(Instant instant) { return instant == kNever ? 0 : ToNumber(instant); }
-Instant InstantIn(int64_t saved) { return saved == 0 ? kNever : InstantOf(saved); }
-
-Phase PhaseNamed(const std::string& name) {
-  for (const Phase phase : {Phase::kStarting, Phase::kRunning, Phase::kStopping, Phase::kWaiting}) {
-    if (Name(phase) == name) return phase;
-  }
-  return Phase::kDown;
-}
+int64_t NeverAsZero(Instant instant) { return instant == kNever ? 0 : ToProto(instant); }
+Instant ZeroAsNever(int64_t saved) { return saved == 0 ? kNever : FromProto(saved); }
 
 int64_t ToUnix(WallTime time) { return time.time_since_epoch().count(); }
 WallTime FromUnix(int64_t nanoseconds) { return WallTime(Duration(nanoseconds)); }
@@ -34,15 +26,38 @@ std::vector<Roles::Group> GroupsIn(const Saved& saved) {
   return groups;
 }
 
-state::v1::Life ToState(const Life& life) {
+}  // namespace
+
+state::v1::Life::Phase ToProto(Phase phase) {
+  switch (phase) {
+    case Phase::kStarting: return state::v1::Life::PHASE_STARTING;
+    case Phase::kRunning: return state::v1::Life::PHASE_RUNNING;
+    case Phase::kStopping: return state::v1::Life::PHASE_STOPPING;
+    case Phase::kWaiting: return state::v1::Life::PHASE_WAITING;
+    case Phase::kDown: return state::v1::Life::PHASE_DOWN;
+  }
+  return state::v1::Life::PHASE_UNSPECIFIED;
+}
+
+Phase FromProto(state::v1::Life::Phase phase) {
+  switch (phase) {
+    case state::v1::Life::PHASE_STARTING: return Phase::kStarting;
+    case state::v1::Life::PHASE_RUNNING: return Phase::kRunning;
+    case state::v1::Life::PHASE_STOPPING: return Phase::kStopping;
+    case state::v1::Life::PHASE_WAITING: return Phase::kWaiting;
+    default: return Phase::kDown;
+  }
+}
+
+state::v1::Life ToProto(const Life& life) {
   state::v1::Life saved;
-  saved.set_phase(std::string(Name(life.phase)));
+  saved.set_phase(ToProto(life.phase));
   saved.set_incarnation(life.incarnation);
-  saved.set_stage(std::string(Name(life.stage)));
-  saved.set_phase_began_ns(ToNumber(life.phase_began));
-  saved.set_began_ns(ToNumber(life.incarnation_began));
-  saved.set_accepting_since_ns(Saved(life.accepting_since));
-  saved.set_until_ns(Saved(life.until));
+  saved.set_stage(ToProto(life.stage));
+  saved.set_phase_began_ns(ToProto(life.phase_began));
+  saved.set_began_ns(ToProto(life.incarnation_began));
+  saved.set_accepting_since_ns(NeverAsZero(life.accepting_since));
+  saved.set_until_ns(NeverAsZero(life.until));
   saved.set_start_error(life.start_error);
   saved.set_bad_configuration(life.bad_configuration);
   saved.set_killed(life.killed);
@@ -51,15 +66,15 @@ state::v1::Life ToState(const Life& life) {
   return saved;
 }
 
-Life FromState(const state::v1::Life& saved) {
+Life FromProto(const state::v1::Life& saved) {
   Life life;
-  life.phase = PhaseNamed(saved.phase());
+  life.phase = FromProto(saved.phase());
   life.incarnation = saved.incarnation();
-  life.stage = StageNamed(saved.stage()).value_or(Stage::kStarting);
-  life.phase_began = InstantOf(saved.phase_began_ns());
-  life.incarnation_began = InstantOf(saved.began_ns());
-  life.accepting_since = InstantIn(saved.accepting_since_ns());
-  life.until = InstantIn(saved.until_ns());
+  life.stage = FromProto(saved.stage()).value_or(Stage::kStarting);
+  life.phase_began = FromProto(saved.phase_began_ns());
+  life.incarnation_began = FromProto(saved.began_ns());
+  life.accepting_since = ZeroAsNever(saved.accepting_since_ns());
+  life.until = ZeroAsNever(saved.until_ns());
   life.start_error = saved.start_error();
   life.bad_configuration = saved.bad_configuration();
   life.killed = saved.killed();
@@ -68,7 +83,7 @@ Life FromState(const state::v1::Life& saved) {
   return life;
 }
 
-state::v1::Member ToState(const Supervisor::State& state) {
+state::v1::Member ToProto(const Supervisor::State& state) {
   state::v1::Member saved;
   saved.set_name(state.member.name);
   for (const std::string& server : state.member.servers) saved.add_servers(server);
@@ -82,7 +97,7 @@ state::v1::Member ToState(const Supervisor::State& state) {
   return saved;
 }
 
-Supervisor::State FromState(const state::v1::Member& saved) {
+Supervisor::State FromProto(const state::v1::Member& saved) {
   Supervisor::State state;
   state.member.name = saved.name();
   state.member.servers = {saved.servers().begin(), saved.servers().end()};
@@ -95,6 +110,8 @@ Supervisor::State FromState(const state::v1::Member& saved) {
   state.back_off = BackOff(Duration(saved.back_off_ns()));
   return state;
 }
+
+namespace {
 
 Result<Config> ConfigIn(const state::v1::State& state) {
   auto config = ConfigFromText(state.config(), "the configuration that runs");
@@ -150,7 +167,7 @@ void SaveGroups(const std::vector<Roles::Group>& groups,
 }
 
 state::v1::Life SaveLife(const Life& life, StateWriter& writer) {
-  state::v1::Life saved = ToState(life);
+  state::v1::Life saved = ToProto(life);
   const auto process = life.process == nullptr ? std::nullopt : life.process->Save();
   if (!process) return saved;
   saved.mutable_host()->ParseFromString(process->state);
@@ -160,7 +177,7 @@ state::v1::Life SaveLife(const Life& life, StateWriter& writer) {
 
 }  // namespace
 
-state::v1::Socket ToState(const Listener& listener, StateWriter& writer) {
+state::v1::Socket ToProto(const Listener& listener, StateWriter& writer) {
   state::v1::Socket saved;
   saved.set_address(listener.address());
   saved.set_fd(writer.Keep(listener.fd()));
@@ -170,7 +187,7 @@ state::v1::Socket ToState(const Listener& listener, StateWriter& writer) {
   return saved;
 }
 
-Listener FromState(const state::v1::Socket& saved) {
+Listener FromProto(const state::v1::Socket& saved) {
   if (saved.text().starts_with("systemd:")) return Listener(UniqueFd(saved.fd()), saved.address());
   return Listener(UniqueFd(saved.fd()), saved.address(),
                   {saved.path(), saved.device(), saved.inode()});
@@ -188,7 +205,7 @@ void Save(const Setup& setup, StateWriter& writer) {
   }
   for (const auto& [server, all] : setup.sockets) {
     for (const Bound& bound : all) {
-      state::v1::Socket& socket = *state.add_sockets() = ToState(*bound.listener, writer);
+      state::v1::Socket& socket = *state.add_sockets() = ToProto(*bound.listener, writer);
       socket.set_server(server);
       socket.set_text(bound.text);
     }
@@ -209,7 +226,7 @@ Result<Setup> SetupIn(const state::v1::State& state) {
   for (const ServerConfig& server : setup.config.servers) setup.sockets[server.name];
   for (const state::v1::Socket& saved : state.sockets()) {
     setup.sockets[saved.server()].push_back(
-        {saved.text(), std::make_shared<const Listener>(FromState(saved))});
+        {saved.text(), std::make_shared<const Listener>(FromProto(saved))});
   }
   return setup;
 }
@@ -232,10 +249,10 @@ ActivationSockets PassedIn(const state::v1::State& state) {
 
 void Save(const Supervisor& supervisor, StateWriter& writer) {
   state::v1::State& state = writer.state;
-  state.set_serving_since_ns(ToNumber(supervisor.lifecycle().stage_began()));
+  state.set_serving_since_ns(ToProto(supervisor.lifecycle().stage_began()));
   for (const Supervisor::State& member : supervisor.members()) {
     if (member.removed && member.retired.empty()) continue;
-    state::v1::Member& saved = *state.add_members() = ToState(member);
+    state::v1::Member& saved = *state.add_members() = ToProto(member);
     *saved.mutable_life() = SaveLife(member, writer);
     for (const Life& life : member.retired) *saved.add_retired() = SaveLife(life, writer);
   }
@@ -243,27 +260,27 @@ void Save(const Supervisor& supervisor, StateWriter& writer) {
     state::v1::Draining& one = *state.add_draining();
     one.set_server(server);
     *one.mutable_by() = ToProto(draining.by);
-    one.set_since_ns(ToNumber(draining.since));
+    one.set_since_ns(ToProto(draining.since));
   }
 }
 
 Supervisor::Resumed ResumedFrom(const state::v1::State& state, const MemberNamed& member_named,
                                 const HostFrom& host_from) {
   Supervisor::Resumed resumed;
-  resumed.started = InstantOf(state.started_ns());
-  resumed.serving_since = InstantOf(state.serving_since_ns());
+  resumed.started = FromProto(state.started_ns());
+  resumed.serving_since = FromProto(state.serving_since_ns());
   for (const state::v1::Member& saved : state.members()) {
-    Supervisor::State& member = resumed.members.emplace_back(FromState(saved));
+    Supervisor::State& member = resumed.members.emplace_back(FromProto(saved));
     if (!member.removed) member.member = member_named(saved.name());
     const auto resume = [&](Life& life, const state::v1::Life& one) {
-      life = FromState(one);
+      life = FromProto(one);
       if (one.has_host()) life.process = host_from(saved.name(), life.incarnation, one.host());
     };
     resume(member, saved.life());
     for (const state::v1::Life& one : saved.retired()) resume(member.retired.emplace_back(), one);
   }
   for (const state::v1::Draining& one : state.draining()) {
-    resumed.draining[one.server()] = {FromProto(one.by()), InstantOf(one.since_ns())};
+    resumed.draining[one.server()] = {FromProto(one.by()), FromProto(one.since_ns())};
   }
   return resumed;
 }

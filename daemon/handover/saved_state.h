@@ -26,9 +26,22 @@ struct StateWriter {
   }
 };
 
-state::v1::Socket ToState(const Listener& listener, StateWriter& writer);
+state::v1::Life::Phase ToProto(Phase phase);
+// kDown for what is no phase.
+Phase FromProto(state::v1::Life::Phase phase);
+
+// All but the process itself.
+state::v1::Life ToProto(const Life& life);
+Life FromProto(const state::v1::Life& saved);
+
+// All but the lives.
+state::v1::Member ToProto(const Supervisor::State& member);
+// `member.make` is left empty.
+Supervisor::State FromProto(const state::v1::Member& saved);
+
+state::v1::Socket ToProto(const Listener& listener, StateWriter& writer);
 // Takes the descriptor; so do all below.
-Listener FromState(const state::v1::Socket& saved);
+Listener FromProto(const state::v1::Socket& saved);
 
 void Save(const Setup& setup, StateWriter& writer);
 // Fails: kFailedPrecondition, this build does not understand the configuration.

@@ -25,7 +25,7 @@ void Tell(const FromHost& message, Instant now, ProcessEvents& events) {
           Error{message.start_failed().configuration() ? Code::kInvalidArgument : Code::kInternal,
                 SafeLines(message.start_failed().message(), kMaxStartError)});
     case FromHost::kReport:
-      return events.StageReached(StageNamed(message.report().stage()).value_or(Stage::kStarting));
+      return events.StageReached(FromProto(message.report().stage()).value_or(Stage::kStarting));
     case FromHost::kShutdownRequested: {
       Request request = FromProto(message.shutdown_requested().request()).request;
       request.at = now;
@@ -52,7 +52,7 @@ std::vector<ServerView> ServersIn(const worker::v1::Report& report) {
     }
     for (const worker::v1::CallReport& call : one.oldest()) {
       server.oldest.push_back({SafeText(call.method(), kMaxSafeName),
-                               SafeText(call.peer(), kMaxSafeName), InstantOf(call.began_ns()),
+                               SafeText(call.peer(), kMaxSafeName), FromProto(call.began_ns()),
                                call.told()});
     }
   }

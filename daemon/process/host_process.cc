@@ -131,7 +131,7 @@ ToHost HostProcess::Configuration() const {
   worker::v1::Configure& configure = *message.mutable_configure();
   configure.set_process(name_);
   configure.set_incarnation(incarnation_);
-  configure.set_log_level(std::string(Name(context_.log_level())));
+  configure.set_log_level(ToProto(context_.log_level()));
   configure.set_delay_s(ToSeconds(spec_->shutdown.delay));
   configure.set_grace_s(ToSeconds(spec_->shutdown.grace));
   configure.set_cancel_s(ToSeconds(spec_->shutdown.cancel));
@@ -146,7 +146,7 @@ ToHost HostProcess::Configuration() const {
     spec.set_name(server.name);
     spec.set_reflection(server.reflection);
     spec.set_draining(context_.IsDraining(server.name));
-    *spec.mutable_limits() = ToMessage(server.limits);
+    *spec.mutable_limits() = ToProto(server.limits);
     if (server.tls_pem) {
       spec.mutable_tls()->set_certificate(server.tls_pem->certificate);
       spec.mutable_tls()->set_key(server.tls_pem->key);
@@ -364,7 +364,7 @@ void HostProcess::Kill() {
 
 void HostProcess::SetLogLevel(LogLevel level) {
   ToHost message;
-  message.mutable_set_log_level()->set_level(std::string(Name(level)));
+  message.mutable_set_log_level()->set_level(ToProto(level));
   Send(std::move(message));
 }
 

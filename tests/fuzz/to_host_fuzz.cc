@@ -50,9 +50,9 @@ class HostLife {
                             FromSeconds(configure.cancel_s())});
       lifecycle_.Happened(Happening::kBecameReady, clock_.Now());
     }
-    (void)LogLevelNamed(order.set_log_level().level());
+    (void)FromProto(order.set_log_level().level());
     if (!order.has_stop()) return;
-    lifecycle_.Adopt(PlanOf(order.stop()), RequestsOf(order.stop()), clock_.Now());
+    lifecycle_.Adopt(FromProto(order.stop()), FromProto(order.stop().requests()), clock_.Now());
     clock_.Advance(std::chrono::milliseconds(10));
     lifecycle_.Advance(clock_.Now());
   }

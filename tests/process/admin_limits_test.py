@@ -177,7 +177,7 @@ class RoomTest(AdminLimitsTest):
                     self.expect(FAILED, done)
                     for number in range(150):
                         self.assertIn(f"{key}{number:04}", done.stderr)
-                self.assertEqual(daemon.status().stage, "serving")
+                self.assertEqual(daemon.current_stage(), "serving")
 
     def test_other_clients_are_told_what_fits_and_how_to_get_the_rest(self):
         daemon = self.daemon()

@@ -9,7 +9,7 @@ import stat
 import subprocess
 import unittest
 
-from clients import Watch, wait_until
+from clients import Watch, wait_until, word
 from harness import BIN, Daemon, run
 
 CANNOT_BIND = 69
@@ -107,7 +107,7 @@ class AdminSocketTest(unittest.TestCase):
                 self.lose(daemon, lose, count)
             # Who was connected never noticed.
             daemon.ctl("drain", "public", check=True)
-            watch.when(lambda event: event.status.servers[0].health == "NOT_SERVING")
+            watch.when(lambda event: word(event.status.servers[0], "health") == "NOT_SERVING")
             daemon.ctl("shutdown", check=True)
             self.assertEqual(daemon.wait(), 0)
             self.assertEqual(len(re.findall("made again", daemon.log())), len(losses))

@@ -10,6 +10,7 @@ import echo_pb2
 import echo_pb2_grpc
 from grpc_stubs.health.v1 import health_pb2
 from lastcall.admin.v1 import admin_pb2
+from lastcall.v1 import word_pb2
 
 SANITIZED = bool(os.environ.get("LASTCALL_SANITIZE"))
 
@@ -196,6 +197,12 @@ class Log:
         return self
 
 
+def word(message, field="stage"):
+    """What an enumeration of the message is called: "serving"."""
+    values = message.DESCRIPTOR.fields_by_name[field].enum_type.values_by_number
+    return values[getattr(message, field)].GetOptions().Extensions[word_pb2.word]
+
+
 class Watch(Log):
     """The daemon's own stream of events. Whoever watches sees every stage begin."""
 
@@ -205,7 +212,7 @@ class Watch(Log):
 
     def stage(self, name):
         """When the daemon was first seen in the stage."""
-        return self.when(lambda event: event.status.stage == name)
+        return self.when(lambda event: word(event.status) == name)
 
     def receipt(self):
         self.when(lambda event: event.HasField("receipt"))

@@ -9,7 +9,7 @@ import unittest
 
 import grpc
 
-from clients import AT_ONCE, SLACK, Busy, Call, wait_until
+from clients import AT_ONCE, SLACK, Busy, Call, wait_until, word
 from echo_pb2 import CrashRequest, EchoRequest
 from harness import Daemon, alive
 
@@ -22,7 +22,7 @@ def crash(daemon, **kwargs):
 
 def await_incarnation(daemon, number, process="main"):
     wait_until(lambda: daemon.process_status(process).incarnation == number and
-               daemon.process_status(process).stage == "serving", f"incarnation {number} serves")
+               daemon.process_stage(process) == "serving", f"incarnation {number} serves")
 
 
 def await_constructor(daemon):
@@ -45,7 +45,7 @@ class CrashTest(unittest.TestCase):
                 while time.monotonic() < crashed + 0.5:
                     for kind in ("tcp", "unix"):
                         waiting = [daemon.slow(0, kind=kind) for _ in range(2)]
-                self.assertNotEqual(daemon.process_status().stage, "serving")
+                self.assertNotEqual(daemon.process_stage(), "serving")
                 for call in waiting:
                     self.assertEqual(call.text(), "slept")
                 wait_until(lambda: busy.ok[-1] > crashed, "the busy ones go on")
@@ -58,7 +58,7 @@ class CrashTest(unittest.TestCase):
             self.assertEqual((state.incarnation, state.restarts, state.last_exit),
                              (2, 1, "killed by SIGSEGV"))
             self.assertNotIn(state.pid, (0, first))
-            self.assertEqual((after.pid, after.stage), (before.pid, "serving"))
+            self.assertEqual((after.pid, word(after)), (before.pid, "serving"))
             self.assertEqual(daemon.server().listen, addresses)
             self.assertEqual(set(busy.pids), {first, state.pid})
             daemon.signal(signal.SIGTERM)
@@ -86,7 +86,7 @@ class CrashTest(unittest.TestCase):
                 await_incarnation(daemon, number)
             self.assertEqual(daemon.process_status().restarts, 3)
             crash(daemon)
-            wait_until(lambda: daemon.process_status().stage == "waiting", "it waits")
+            wait_until(lambda: daemon.process_stage() == "waiting", "it waits")
             # There is no host to wait for.
             began = time.monotonic()
             daemon.signal(signal.SIGTERM)
@@ -107,9 +107,9 @@ class CrashTest(unittest.TestCase):
                 if expected:
                     await_incarnation(daemon, 2)
                 else:
-                    wait_until(lambda: daemon.process_status().stage == "stopped", "it is down")
+                    wait_until(lambda: daemon.process_stage() == "stopped", "it is down")
                     daemon.wait_log("it stays down by its restart policy")
-                    self.assertEqual(daemon.status().stage, "serving")
+                    self.assertEqual(daemon.current_stage(), "serving")
                 daemon.signal(signal.SIGTERM)
                 self.assertEqual(daemon.wait(), 0)
                 daemon.assert_nothing_left()

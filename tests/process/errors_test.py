@@ -198,7 +198,7 @@ class CommandLineTest(unittest.TestCase):
                 self.assertEqual(check.returncode, 0, check.stderr)
                 self.assertIn(said, check.stdout)
                 self.assertIn("the configuration is good", check.stdout)
-                self.assertEqual(daemon.status().stage, "serving")
+                self.assertEqual(daemon.current_stage(), "serving")
 
     def test_a_plugin_without_a_file(self):
         args = ["--plugin", str(PLUGINS / "echo.so"), "--listen", "127.0.0.1:0"]

@@ -60,7 +60,7 @@ class FifoTest(unittest.TestCase):
                         self.assertIn(str(path), done.stderr)
                         self.assertIn("regular file", done.stderr)
                     self.assertLess(time.monotonic() - began, AT_ONCE)
-                    self.assertEqual(daemon.status().stage, "serving")
+                    self.assertEqual(daemon.current_stage(), "serving")
                     path.unlink()
                     path.write_bytes(content)
                     path.chmod(mode)
@@ -91,7 +91,7 @@ class LimitsTest(unittest.TestCase):
         self.assertEqual(done.returncode, FAILED, done.stdout)
         for each in expected:
             self.assertIn(each, done.stderr)
-        self.assertEqual(daemon.status().stage, "serving")
+        self.assertEqual(daemon.current_stage(), "serving")
         daemon.config.write_text(good)
         daemon.ctl("reload", check=True)
 

@@ -25,7 +25,7 @@ import grpc
 
 import echo_pb2
 import echo_pb2_grpc
-from clients import PATIENCE, SANITIZED, Call, Held, wait_until
+from clients import PATIENCE, SANITIZED, Call, Held, wait_until, word
 from lastcall.admin.v1 import admin_pb2, admin_pb2_grpc
 
 
@@ -286,6 +286,12 @@ class Daemon:
 
     def process_status(self, name="main"):
         return next(each for each in self.status().processes if each.name == name)
+
+    def current_stage(self):
+        return word(self.status())
+
+    def process_stage(self, name="main"):
+        return word(self.process_status(name))
 
     def process_pid(self, name="main"):
         return self.process_status(name).pid

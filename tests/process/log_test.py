@@ -250,7 +250,8 @@ class ReceiptTest(unittest.TestCase):
         with Daemon(env=preload) as daemon:
             daemon.signal(signal.SIGTERM)
             daemon.wait_log("lastcalld: stage stopped")
-            self.assertEqual(daemon.status().stage, "stopped")  # the admin socket answers meanwhile
+            # The admin socket answers meanwhile.
+            self.assertEqual(daemon.current_stage(), "stopped")
             self.assertEqual(daemon.wait(), 0)
             self.assertIn("cannot keep the receipt in ", daemon.log())
             daemon.assert_nothing_left()

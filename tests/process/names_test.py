@@ -84,7 +84,7 @@ class NamesTest(unittest.TestCase):
         with self.asking() as (daemon, asked):
             for _ in range(3):
                 began = time.monotonic()
-                self.assertEqual(daemon.status().stage, "serving")
+                self.assertEqual(daemon.current_stage(), "serving")
                 self.assertLess(time.monotonic() - began, AT_ONCE)
             self.names.answering.set()
             said = asked.communicate(timeout=PATIENCE)

@@ -15,7 +15,7 @@ import unittest
 import grpc
 
 import echo_pb2_grpc
-from clients import SANITIZED, SLACK, Busy, Health, wait_until
+from clients import SANITIZED, SLACK, Busy, Health, wait_until, word
 from echo_pb2 import EchoRequest
 from harness import BIN, Daemon, run
 from lastcall.admin.v1 import admin_pb2
@@ -175,13 +175,13 @@ class TakesOverTest(unittest.TestCase):
                 os.kill(daemon.hosts()[0], signal.SIGKILL)
                 wait_until(lambda: daemon.process_status().restarts > seen, "it died")
                 state = daemon.process_status()
-                if state.stage == "waiting" and state.next_start_in_s > 0.5:
+                if word(state) == "waiting" and state.next_start_in_s > 0.5:
                     break
-                wait_until(lambda: daemon.process_status().stage == "serving", "it serves")
+                wait_until(lambda: daemon.process_stage() == "serving", "it serves")
             restarts = daemon.process_status().restarts
             daemon.upgrade()
             self.assertEqual(daemon.reload()[0], 0)
-            wait_until(lambda: daemon.process_status().stage == "serving", "it serves")
+            wait_until(lambda: daemon.process_stage() == "serving", "it serves")
             self.assertEqual(daemon.process_status().restarts, restarts)
             self.assertEqual(daemon.process_status().last_exit, "killed by SIGKILL")
             # And the new build sees its children die.
@@ -319,7 +319,7 @@ class RefusedTest(unittest.TestCase):
             self.stray(daemon, 'for (;;) if (write(1, "more ", 5) < 0) _exit(0);', "return 3;")
             self.assertEqual(daemon.reload()[0], FAILED)
             self.assertIn("which cannot take over: exit code 3", daemon.log())
-            self.assertEqual(daemon.status().stage, "serving")
+            self.assertEqual(daemon.current_stage(), "serving")
 
     def test_who_stays_behind_in_its_group_is_killed(self):
         for after in ("sleep(60);", "return 3;"):

@@ -76,7 +76,7 @@ class StopTest(RefusedTest):
                 wait_until(lambda: not os.path.exists(f"/proc/{old}"), "the old one has ended")
                 for address in addresses:
                     self.assertIsNone(knock(address))
-                self.assertEqual(daemon.status().stage, "delay")
+                self.assertEqual(daemon.current_stage(), "delay")
             self.assertEqual(busy.failed, [])
             self.assertEqual(daemon.wait(), 0)
 

@@ -13,7 +13,7 @@ import unittest
 import grpc
 
 import echo_pb2_grpc
-from clients import PATIENCE, SLACK, Busy, Health, wait_until
+from clients import PATIENCE, SLACK, Busy, Health, wait_until, word
 from echo_pb2 import EchoRequest
 from harness import BIN, PLUGINS, Daemon
 from hostile_peers import END_HEADERS, GOAWAY, HEADERS, Peer, frame, request
@@ -444,7 +444,7 @@ class FailureTest(ReloadTest):
     def kill_successor(self, daemon, step):
         def there():
             for process in daemon.status().processes:
-                if process.HasField("successor") and process.successor.step == step:
+                if process.HasField("successor") and word(process.successor, "step") == step:
                     return process.successor.pid
             return None
         os.kill(wait_until(there, f"a successor is {step}"), signal.SIGKILL)
@@ -570,7 +570,7 @@ class RetiredTest(ReloadTest):
     def test_refused_while_stopping(self):
         with self.daemon(shutdown={"delay": "30s"}) as daemon:
             daemon.signal(signal.SIGTERM)
-            wait_until(lambda: daemon.status().stage == "delay", "it stops")
+            wait_until(lambda: daemon.current_stage() == "delay", "it stops")
             done = daemon.ctl("reload")
             self.assertEqual(done.returncode, REFUSED)
             self.assertIn("a shutdown is under way", done.stderr)

@@ -80,7 +80,7 @@ class LengthsTest(unittest.TestCase):
                             refused.exception.details(),
                             f"{stage}_s must be 0 or more seconds, not {written}; "
                             "infinity is no limit")
-            self.assertEqual(daemon.status().stage, "serving")
+            self.assertEqual(daemon.current_stage(), "serving")
             plan = admin_request(admin, "patience", delay=float("inf")).plan
             self.assertFalse(plan.HasField("grace_in_s"))
             held.finish()
@@ -187,7 +187,7 @@ class ManyRequestsTest(unittest.TestCase):
             daemon.await_calls(1)
             admin = daemon.admin()
             admin_request(admin, "first")
-            self.assertEqual(daemon.status().stage, "grace")
+            self.assertEqual(daemon.current_stage(), "grace")
             reply = admin_request(admin, "second", grace=0.3)
             self.assertTrue(reply.moved)
             self.assertLessEqual(reply.plan.cancel_in_s, 0.3)

@@ -11,7 +11,7 @@ import tempfile
 import threading
 import unittest
 
-from clients import wait_until
+from clients import wait_until, word
 from harness import BIN, Daemon, need_root, run
 from hostile_peers import (DATA, END_HEADERS, END_STREAM, HEADERS, PREFACE, SETTINGS, frame, message,
                            request)
@@ -64,7 +64,7 @@ class RolesTest(unittest.TestCase):
                     f"uid {ALICE} is in no group that may speak to lastcalld",
                     f"to look takes the group {OBSERVERS}, to change takes the group {OPERATORS}",
                     f"or start it with the group {OBSERVERS}: a user without an entry in passwd")
-        self.assertEqual(daemon.status().stage, "serving")
+        self.assertEqual(daemon.current_stage(), "serving")
         self.assertRegex(daemon.log(),
                          rf"admin: may not status: lastcallctl \(pid \d+, uid {ALICE}, stranger\)")
 
@@ -81,7 +81,7 @@ class RolesTest(unittest.TestCase):
                                        f"uid {ALICE} may look, but not ",
                                        f"to change takes the group {OPERATORS}")
         status = daemon.status()
-        self.assertEqual((status.stage, status.processes[0].incarnation, status.log_level),
+        self.assertEqual((word(status), status.processes[0].incarnation, status.log_level),
                          ("serving", 1, "debug"))
         self.assertFalse(status.servers[0].HasField("draining"))
         watch = subprocess.Popen(
@@ -152,7 +152,7 @@ except grpc.RpcError as error:
         done = run("/usr/bin/python3", "-c", liar, user=ALICE, group=ALICE, extra_groups=[],
                    cwd="/")
         self.assertIn(f"PERMISSION_DENIED permission denied: uid {ALICE}", done.stderr)
-        self.assertEqual(daemon.status().stage, "serving")
+        self.assertEqual(daemon.current_stage(), "serving")
         del ours
 
     def test_nobody_is_believed_whose_socket_says_who_he_is(self):
@@ -182,7 +182,7 @@ while b"permission denied" not in heard:
                    cwd=daemon.folder)
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertRegex(daemon.log(), rf"may not shut down: python3 \(pid \d+, uid {ALICE}, ")
-        self.assertEqual(daemon.status().stage, "serving")
+        self.assertEqual(daemon.current_stage(), "serving")
 
     def test_many_at_once_are_not_mixed_up(self):
         daemon = self.daemon(log={"level": "info"})

@@ -108,7 +108,7 @@ class CommandTest(SafeTextTest):
                                       stdin=subprocess.PIPE)
             try:
                 daemon.wait_log("stop requested by")
-                wait_until(lambda: daemon.status().stage == "grace", "grace has begun")
+                wait_until(lambda: daemon.current_stage() == "grace", "grace has begun")
                 self.assertEqual(call.finish(), "held")
                 self.assertEqual(daemon.wait(), 0, daemon.log())
             finally:

@@ -185,7 +185,7 @@ class EarlyEndTest(unittest.TestCase):
                 began = stop(daemon)
                 watch.stage("delay")
                 wait_until(lambda: busy.ok[-1] > began + 3, "a while has passed")
-                self.assertEqual(daemon.status().stage, "delay")
+                self.assertEqual(daemon.current_stage(), "delay")
             quiet_since = time.monotonic()
             self.assertEqual(daemon.wait(), 0)
             self.assertLess(time.monotonic() - quiet_since, 1.0 + SLACK)

@@ -41,7 +41,7 @@ def begin_nothing(daemon):
 
 def await_incarnation(daemon, number):
     wait_until(lambda: daemon.process_status().incarnation == number and
-               daemon.process_status().stage == "serving", f"incarnation {number} serves")
+               daemon.process_stage() == "serving", f"incarnation {number} serves")
 
 
 def mask(pid, which, thread=None):
@@ -139,7 +139,7 @@ class ConductTest(unittest.TestCase):
                 call = begin_nothing(daemon)
                 daemon.wait_log("rude: about to flood")
                 began = time.monotonic()
-                self.assertEqual(daemon.status().stage, "serving")
+                self.assertEqual(daemon.current_stage(), "serving")
                 daemon.signal(signal.SIGTERM)
                 daemon.wait()
                 self.assertLess(time.monotonic() - began, SLACK)
@@ -311,7 +311,7 @@ class ReloadTest(unittest.TestCase):
                                      stdout=subprocess.DEVNULL, text=True)
             wait_until(lambda: len(daemon.hosts()) == 2, "the plugin is tried")
             began = time.monotonic()
-            self.assertEqual(daemon.status().stage, "serving")
+            self.assertEqual(daemon.current_stage(), "serving")
             self.assertLess(time.monotonic() - began, AT_ONCE)
             said = asked.communicate(timeout=PATIENCE)[1]
             self.assertIn("its Check has not returned after 2s", said)

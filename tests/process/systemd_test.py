@@ -74,7 +74,7 @@ class NotifyTest(unittest.TestCase):
                 ready = systemd.read()
                 self.assertEqual(ready, {"READY": "1", "STATUS": "serving 1 server in 1 process"})
                 self.assertGreaterEqual(time.monotonic() - began, 1.0)
-                self.assertEqual(daemon.status().stage, "serving")
+                self.assertEqual(daemon.current_stage(), "serving")
 
     def test_reloading_and_ready_again(self):
         with Notifications(self.path) as systemd, self.daemon() as daemon:

@@ -367,7 +367,7 @@ class ReloadTest(unittest.TestCase):
         self.assertNotEqual(done.returncode, 0)
         self.assertIn(f'run "chmod go-w {path}"', done.stderr)
         self.assertIn("reload refused, nothing has changed: ", daemon.log())
-        self.assertEqual((daemon.status().stage, daemon.process_status().incarnation),
+        self.assertEqual((daemon.current_stage(), daemon.process_status().incarnation),
                          ("serving", 1))
         path.chmod(good)
 

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import unittest
 
-from clients import Watch, wait_until
+from clients import Watch, wait_until, word
 from crash_test import await_incarnation, crash
 from echo_pb2 import EchoRequest
 from harness import Daemon
@@ -74,8 +74,8 @@ class WatchedTest(unittest.TestCase):
             daemon.signal(signal.SIGTERM)
             seen.stage("grace")
             # Somebody looks at it for as long as the one before has its call.
-            seen.when(lambda event: event.status.stage == "grace" and
-                      event.status.processes[0].stage in ("cancel", "stopped"))
+            seen.when(lambda event: word(event.status) == "grace" and
+                      word(event.status.processes[0]) in ("cancel", "stopped"))
             self.assertEqual(call.finish(), "held")
             lines = self.lines(watching)
             self.assertIn("server public: SERVING → NOT_SERVING", lines)

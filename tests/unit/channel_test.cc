@@ -26,7 +26,7 @@ constexpr size_t kPacket = 60 * 1024;  // what is larger travels in a memfd
 
 ToHost MessageOf(const std::string& text) {
   ToHost message;
-  message.mutable_set_log_level()->set_level(text);
+  message.mutable_set_draining()->set_server(text);
   return message;
 }
 
@@ -72,7 +72,7 @@ class ChannelTest : public testing::Test {
   std::string Receive(std::vector<UniqueFd>* fds = nullptr) {
     ToHost message;
     EXPECT_EQ(there_->TryReceive(message, fds), Received::kYes);
-    return message.set_log_level().level();
+    return message.set_draining().server();
   }
   Received TryReceive(std::vector<UniqueFd>* fds = nullptr) {
     ToHost message;
@@ -294,7 +294,7 @@ TEST_F(ChannelTest, WhatIsNotAdmittedIsNotReadAndTheNextIsWell) {
     };
     EXPECT_EQ(there_->TryReceive(message, nullptr, admits), Received::kRefused);
     EXPECT_EQ(asked, size);
-    EXPECT_FALSE(message.has_set_log_level());
+    EXPECT_FALSE(message.has_set_draining());
     EXPECT_TRUE(pipe.AtEnd());
     EXPECT_EQ(Receive(), "next");
   }

@@ -7,6 +7,9 @@
 #include <csignal>
 #include <limits>
 
+#include "daemon/handover/saved_state.h"
+#include "lastcall/v1/word.pb.h"
+
 namespace lastcall {
 namespace {
 
@@ -131,7 +134,7 @@ TEST(ConvertTest, NoOrderAndNoReportIsRefusedForAWord) {
   worker::v1::ToHost sent, order;
   *sent.mutable_stop() = ToProto(Plan(), {{request, true}});
   ASSERT_TRUE(order.ParseFromString(sent.SerializeAsString()));
-  const Cause cause = RequestsOf(order.stop()).at(0).request.cause;
+  const Cause cause = FromProto(order.stop().requests()).at(0).request.cause;
   EXPECT_EQ(cause.who, "останов\\xd0");
   EXPECT_EQ(cause.reason, "x\\n\\x1b[31m\\xff\\u202e");
 
@@ -164,25 +167,73 @@ TEST(ConvertTest, AReceiptIsOfSafeText) {
   }
 }
 
-TEST(ConvertTest, UnknownWordsBecomeTheMostHarmless) {
-  v1::Receipt message;
-  message.add_stages()->set_stage("party");
-  message.add_requests()->mutable_cause()->set_kind("weather");
-  message.mutable_requests(0)->set_at("yesterday");
-  message.add_stuck()->set_what("chair");
-  const Receipt receipt = FromProto(message);
-  EXPECT_EQ(receipt.stages[0].stage, Stage::kStopped);
-  EXPECT_EQ(receipt.requests[0].request.cause.kind, Cause::Kind::kProgram);
-  EXPECT_EQ(receipt.requests[0].request.wall, WallTime{});
-  EXPECT_EQ(receipt.stuck[0].what, Stuck::What::kCall);
+// Of a host that says anything, of another build, and of what was never said.
+TEST(ConvertTest, NumbersThatMeanNothingBecomeTheMostHarmless) {
+  for (const int number : {0, 7, 99, -1, std::numeric_limits<int>::min()}) {
+    v1::Receipt message;
+    message.add_stages()->set_stage(static_cast<v1::Stage>(number));
+    message.mutable_stages(0)->set_ended_by(static_cast<v1::Happening>(number == 7 ? 8 : number));
+    message.add_requests()->mutable_cause()->set_kind(static_cast<v1::Cause::Kind>(number));
+    message.add_stuck()->set_what(static_cast<v1::StuckRecord::What>(number));
+    v1::Receipt received;
+    ASSERT_TRUE(received.ParseFromString(message.SerializeAsString()));
+    const Receipt receipt = FromProto(received);
+    EXPECT_EQ(receipt.stages[0].stage, Stage::kStopped) << number;
+    EXPECT_EQ(receipt.stages[0].ended_by, Happening::kInstantPassed) << number;
+    EXPECT_EQ(receipt.requests[0].request.cause.kind, Cause::Kind::kProgram) << number;
+    EXPECT_EQ(receipt.stuck[0].what, Stuck::What::kCall) << number;
+    EXPECT_EQ(FromProto(static_cast<v1::Stage>(number)), std::nullopt) << number;
+    EXPECT_EQ(FromProto(static_cast<worker::v1::LogLevel>(number)), LogLevel::kInfo) << number;
+    EXPECT_EQ(FromProto(static_cast<state::v1::Life::Phase>(number)), Phase::kDown) << number;
+  }
+  v1::Request message;
+  message.set_at("yesterday");
+  EXPECT_EQ(FromProto(message).request.wall, WallTime{});
+}
+
+TEST(ConvertTest, EveryPhaseAndEveryLogLevelComesBack) {
+  for (const Phase phase : {Phase::kStarting, Phase::kRunning, Phase::kStopping, Phase::kWaiting,
+                            Phase::kDown}) {
+    EXPECT_EQ(FromProto(ToProto(phase)), phase);
+  }
+  for (const LogLevel level : {LogLevel::kTrace, LogLevel::kDebug, LogLevel::kInfo,
+                               LogLevel::kWarning, LogLevel::kError}) {
+    EXPECT_EQ(FromProto(ToProto(level)), level);
+  }
+}
+
+template <class Enum>
+std::string WordIn(Enum value) {
+  return google::protobuf::GetEnumDescriptor<Enum>()
+      ->FindValueByNumber(value)
+      ->options()
+      .GetExtension(v1::word);
+}
+
+// Logs and receipts have the library's names, lastcallctl those of the messages.
+TEST(ConvertTest, TheWordsOfTheMessagesAreThoseOfTheLibrary) {
+  for (const Stage stage : kStages) EXPECT_EQ(WordIn(ToProto(stage)), Name(stage));
+  for (const Happening happening : kHappenings) {
+    EXPECT_EQ(WordIn(ToProto(happening)), Name(happening));
+  }
+  using Kind = Cause::Kind;
+  for (const Kind kind : {Kind::kSignal, Kind::kAdmin, Kind::kPlugin, Kind::kProgram,
+                          Kind::kProcess, Kind::kSupervisor}) {
+    EXPECT_EQ(WordIn(ToProto(Cause{.kind = kind}).kind()), Name(kind));
+  }
+  for (const Stuck::What what : {Stuck::What::kCall, Stuck::What::kPlugin, Stuck::What::kPart}) {
+    Receipt receipt;
+    receipt.stuck = {{.what = what}};
+    EXPECT_EQ(WordIn(ToProto(receipt).stuck(0).what()), Name(what));
+  }
 }
 
 TEST(ConvertTest, APlanComesBackToTheNanosecond) {
   for (const Plan& plan : {Plan{Instant(1ns), Instant(1h + 1ns), Instant(24h * 365 + 1ns)},
                            Plan{Instant(5s), kNever, kNever}, Plan{}}) {
     const worker::v1::Stop message = ToProto(plan, {FullEntry(), FullEntry()});
-    EXPECT_EQ(PlanOf(message), plan);
-    EXPECT_EQ(RequestsOf(message).size(), 2u);
+    EXPECT_EQ(FromProto(message), plan);
+    EXPECT_EQ(FromProto(message.requests()).size(), 2u);
   }
 }
 
@@ -190,7 +241,7 @@ TEST(ConvertTest, AnAdminSeesThePlanFromNowOnAndNotWhatIsNever) {
   const Instant now(100s);
   Ledger ledger((Budget()));
   ledger.Adopt({now - 1s, now + 2500ms, kNever}, {FullEntry()});
-  const auto plan = ToAdmin(ledger, now);
+  const auto plan = ToProto(ledger, now);
   EXPECT_DOUBLE_EQ(plan.grace_in_s(), -1);
   EXPECT_DOUBLE_EQ(plan.cancel_in_s(), 2.5);
   EXPECT_FALSE(plan.has_end_in_s());
@@ -229,9 +280,9 @@ TEST(ConvertTest, APlanIsInOrderWhateverWasSent) {
   message.set_cancel_ns(std::numeric_limits<int64_t>::min());
   message.set_end_ns(3);
   const Instant five{Duration(5)};
-  EXPECT_EQ(PlanOf(message), (Plan{five, five, five}));
+  EXPECT_EQ(FromProto(message), (Plan{five, five, five}));
   message.set_grace_ns(-1);
-  EXPECT_EQ(PlanOf(message).grace, Instant());
+  EXPECT_EQ(FromProto(message).grace, Instant());
 }
 
 }  // namespace

@@ -19,13 +19,14 @@ TEST(ChangesTest, FiguresCountOnlyWhileStopping) {
   more.mutable_servers(0)->set_calls_in_flight(4);
   more.mutable_servers(0)->set_calls_total(1'300'000);
   EXPECT_THAT(Changes(ServingStatus(), more), IsEmpty());
-  Status fewer = StoppingStatus("grace");
+  Status fewer = StoppingStatus(v1::STAGE_GRACE);
   fewer.mutable_servers(0)->set_calls_in_flight(1);
-  EXPECT_THAT(Changes(StoppingStatus("grace"), fewer), ElementsAre("server public: 1 in flight"));
+  EXPECT_THAT(Changes(StoppingStatus(v1::STAGE_GRACE), fewer),
+              ElementsAre("server public: 1 in flight"));
 }
 
 TEST(ChangesTest, ShutdownIsAskedAndTheStageMoves) {
-  EXPECT_THAT(Changes(ServingStatus(), StoppingStatus("delay")),
+  EXPECT_THAT(Changes(ServingStatus(), StoppingStatus(v1::STAGE_DELAY)),
               ElementsAre("shutdown asked by SIGTERM from kill (pid 4711, uid 0): grace in 3.8s, "
                           "cancel in 18.8s, end in 23.8s at the latest",
                           "serving → delay"));
@@ -34,7 +35,7 @@ TEST(ChangesTest, ShutdownIsAskedAndTheStageMoves) {
 TEST(ChangesTest, ProcessCrashesAndComesBack) {
   Status crashed = ServingStatus();
   admin::v1::Process& process = *crashed.mutable_processes(1);
-  process.set_stage("waiting");
+  process.set_stage(v1::STAGE_WAITING);
   process.set_pid(0);
   process.set_restarts(1);
   process.set_last_exit("killed by SIGSEGV");
@@ -43,7 +44,7 @@ TEST(ChangesTest, ProcessCrashesAndComesBack) {
               ElementsAre("process reports: serving → waiting",
                           "process reports: killed by SIGSEGV, restarts 1, next start in 100ms"));
   Status back = crashed;
-  back.mutable_processes(1)->set_stage("serving");
+  back.mutable_processes(1)->set_stage(v1::STAGE_SERVING);
   back.mutable_processes(1)->set_pid(900);
   back.mutable_processes(1)->set_incarnation(2);
   back.mutable_processes(1)->clear_next_start_in_s();
@@ -57,13 +58,13 @@ TEST(ChangesTest, ProcessIsReplacedAndTheOldOneEnds) {
   Status starting = before;
   admin::v1::Successor& next = *starting.mutable_processes(0)->mutable_successor();
   next.set_incarnation(2);
-  next.set_step("starting");
+  next.set_step(admin::v1::Successor::STEP_STARTING);
   next.set_by("admin lastcallctl (pid 7, uid 0): load test");
   EXPECT_THAT(Changes(before, starting),
               ElementsAre("process main: incarnation 2 is started, asked by admin lastcallctl (pid "
                           "7, uid 0): load test"));
   Status settling = starting;
-  settling.mutable_processes(0)->mutable_successor()->set_step("settling");
+  settling.mutable_processes(0)->mutable_successor()->set_step(admin::v1::Successor::STEP_SETTLING);
   EXPECT_THAT(Changes(starting, settling),
               ElementsAre("process main: incarnation 2 has taken over, and settles"));
   Status replaced = before;
@@ -105,7 +106,7 @@ TEST(ChangesTest, ReloadSaysWhatItHasChanged) {
   EXPECT_THAT(Changes(ServingStatus(), after),
               ElementsAre("reload, asked by SIGHUP from kill (pid 8, uid 0): nothing has changed"));
   admin::v1::ConfigChange& change = *reload.add_changes();
-  change.set_sign("~");
+  change.set_sign(admin::v1::ConfigChange::SIGN_CHANGED);
   change.set_what("shutdown");
   admin::v1::ValueChange& value = *change.add_values();
   value.set_setting("shutdown.grace");
@@ -131,7 +132,7 @@ TEST(ChangesTest, ProcessFallsSilent) {
 TEST(ChangesTest, ServersComeGoDrainAndMove) {
   Status after = ServingStatus();
   admin::v1::Server& server = *after.mutable_servers(0);
-  server.set_health("NOT_SERVING");
+  server.set_health(admin::v1::Server::HEALTH_NOT_SERVING);
   server.set_accepting(false);
   server.mutable_draining()->set_by("root (uid 0), pid 4711");
   server.set_listen(0, "0.0.0.0:50052");

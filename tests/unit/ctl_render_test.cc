@@ -45,7 +45,7 @@ reports  reports  serving          0         17            1  unix:/run/lastcall
 
 TEST(RenderStatusTest, NoProcessesAndNoServers) {
   Status status;
-  status.set_stage("starting");
+  status.set_stage(v1::STAGE_STARTING);
   status.set_pid(7);
   status.set_version("0.1.0");
   status.set_uptime_s(0.25);
@@ -60,9 +60,9 @@ no servers
 }
 
 TEST(RenderStatusTest, StoppingSaysWhenAndWhoAsked) {
-  Status status = StoppingStatus("grace");
+  Status status = StoppingStatus(v1::STAGE_GRACE);
   v1::Request& late = *status.mutable_plan()->add_requests();
-  late.mutable_cause()->set_kind("admin");
+  late.mutable_cause()->set_kind(v1::Cause::KIND_ADMIN);
   late.mutable_cause()->set_pid(912);
   late.mutable_cause()->set_uid(1000);
   late.mutable_cause()->set_who("lastcallctl");
@@ -94,7 +94,7 @@ TEST(RenderStatusTest, ProcessesInTroubleAreExplained) {
   Status status = ServingStatus();
   status.mutable_processes(0)->set_answering(false);
   admin::v1::Process& crashed = *status.mutable_processes(1);
-  crashed.set_stage("waiting");
+  crashed.set_stage(v1::STAGE_WAITING);
   crashed.set_pid(0);
   crashed.set_answering(false);
   crashed.set_restarts(3);
@@ -126,12 +126,12 @@ TEST(RenderStatusTest, EachLifeOfAProcessHasItsRow) {
   process.set_last_exit_incarnation(1);
   process.mutable_successor()->set_incarnation(4);
   process.mutable_successor()->set_pid(850);
-  process.mutable_successor()->set_step("starting");
+  process.mutable_successor()->set_step(admin::v1::Successor::STEP_STARTING);
   process.mutable_successor()->set_ends_in_s(29);
   admin::v1::Retired& retired = *process.add_retired();
   retired.set_incarnation(2);
   retired.set_pid(814);
-  retired.set_stage("grace");
+  retired.set_stage(v1::STAGE_GRACE);
   retired.set_calls_in_flight(2);
   retired.set_cancel_in_s(600);
   EXPECT_THAT(RenderStatus(status, kPlainLook), HasSubstr(R"(
@@ -156,7 +156,7 @@ void AddOldest(Status& status) {
 }
 
 TEST(RenderStatusTest, StoppingNamesWhomItWaitsFor) {
-  Status status = StoppingStatus("grace");
+  Status status = StoppingStatus(v1::STAGE_GRACE);
   AddOldest(status);
   EXPECT_THAT(RenderStatus(status, kPlainLook), testing::EndsWith(R"(
 OLDEST CALLS        PEER         SERVER     AGE  TOLD TO LEAVE
@@ -170,7 +170,7 @@ TEST(RenderServersTest, DrainingAndLongNames) {
   admin::v1::Server& server = *status.mutable_servers(0);
   server.set_name("an-excessively-long-name-for-a-server-that-somebody-generated-0001");
   server.set_process("main-process-of-the-corporation");
-  server.set_health("NOT_SERVING");
+  server.set_health(admin::v1::Server::HEALTH_NOT_SERVING);
   server.add_listen("unix:/var/lib/corporation/department/billing/sockets/public-interface.sock");
   server.mutable_draining()->set_by("root (uid 0), pid 4711");
   server.mutable_draining()->set_since_s(250.4);
@@ -194,7 +194,7 @@ an-excessively-long-name-for-a-server-that-somebody-generated-0001: draining for
 TEST(RenderServersTest, HealthSaysWhatMattersMost) {
   Status status = ServingStatus();
   status.mutable_servers(0)->set_accepting(false);
-  status.mutable_servers(1)->set_health("NOT_SERVING");
+  status.mutable_servers(1)->set_health(admin::v1::Server::HEALTH_NOT_SERVING);
   status.mutable_processes(1)->set_answering(false);
   EXPECT_EQ(RenderServers(status, kPlainLook),
             R"(SERVER   PROCESS  HEALTH         IN FLIGHT      CALLS  CONNECTIONS  LISTEN
@@ -223,7 +223,7 @@ TEST(RenderServersTest, FitsIntoNarrowScreensWithWholeNames) {
   const Look narrow{.width = 80, .folds = true};
   const std::string server = "public-interface-of-the-whole-corporation";
   const std::string process = "main-process-of-the-corporation";
-  Status status = StoppingStatus("grace");
+  Status status = StoppingStatus(v1::STAGE_GRACE);
   status.set_config_file("/etc/lastcall/configurations-of-all-our-daemons/lastcalld-public.toml");
   status.mutable_servers(0)->set_name(server);
   status.mutable_servers(0)->set_process(process);
@@ -249,7 +249,7 @@ TEST(RenderServersTest, FitsIntoNarrowScreensWithWholeNames) {
 
 TEST(RenderPlanTest, RepliesToShutdown) {
   admin::v1::ShutdownResponse reply;
-  *reply.mutable_plan() = StoppingStatus("delay").plan();
+  *reply.mutable_plan() = StoppingStatus(v1::STAGE_DELAY).plan();
   reply.set_moved(true);
   EXPECT_EQ(RenderShutdownResponse(reply, true, kPlainLook), R"(would stop
   grace in 3.8s, cancel in 18.8s, end in 23.8s at the latest
@@ -336,7 +336,7 @@ TEST(RenderReceiptTest, WhatProcessesReportIsShownOnce) {
 }
 
 TEST(RenderTest, ControlCharactersDoNotReachTheTerminal) {
-  Status status = StoppingStatus("grace");
+  Status status = StoppingStatus(v1::STAGE_GRACE);
   v1::Cause& cause = *status.mutable_plan()->mutable_requests(0)->mutable_cause();
   cause.set_who("evil\x1b]0;x\x07");
   cause.set_reason("a\nb \xC2\x9B");
@@ -373,10 +373,10 @@ TEST(ProgressTest, OneLineForEachStageWithoutTerminal) {
   std::ostringstream out;
   Progress progress(out, kPlainLook, false);
   progress.Show(ServingStatus());
-  progress.Show(StoppingStatus("delay"));
-  progress.Show(StoppingStatus("grace"));
-  progress.Show(StoppingStatus("grace"));
-  Status last = StoppingStatus("cancel");
+  progress.Show(StoppingStatus(v1::STAGE_DELAY));
+  progress.Show(StoppingStatus(v1::STAGE_GRACE));
+  progress.Show(StoppingStatus(v1::STAGE_GRACE));
+  Status last = StoppingStatus(v1::STAGE_CANCEL);
   last.mutable_servers(0)->set_calls_in_flight(0);
   progress.Show(last);
   progress.Clear();
@@ -389,11 +389,11 @@ cancel: 23.8s left; nothing in flight
 TEST(ProgressTest, RedrawsInPlaceOnTerminal) {
   std::ostringstream out;
   Progress progress(out, kPlainLook, true);
-  progress.Show(StoppingStatus("grace"));
+  progress.Show(StoppingStatus(v1::STAGE_GRACE));
   EXPECT_EQ(out.str(),
             "grace  18.8s left, 23.8s at most in all\x1b[K\n  public  3 in flight\x1b[K\n\x1b[J");
   out.str("");
-  Status idle = StoppingStatus("grace");
+  Status idle = StoppingStatus(v1::STAGE_GRACE);
   idle.mutable_servers(0)->set_calls_in_flight(0);
   progress.Show(idle);
   EXPECT_EQ(out.str(),
@@ -404,7 +404,7 @@ TEST(ProgressTest, RedrawsInPlaceOnTerminal) {
 }
 
 TEST(ProgressTest, NamesTheOldestCallsOnTerminal) {
-  Status status = StoppingStatus("grace");
+  Status status = StoppingStatus(v1::STAGE_GRACE);
   AddOldest(status);
   const auto lines = ProgressLines(status, kPlainLook);
   EXPECT_THAT(lines, ElementsAre("grace  18.8s left, 23.8s at most in all", "  public  3 in flight",
@@ -419,7 +419,7 @@ TEST(ProgressTest, NamesTheOldestCallsOnTerminal) {
 TEST(ProgressTest, LinesThatTheTerminalBreaksAreTakenAwayToo) {
   std::ostringstream out;
   Progress progress(out, {.width = 60, .colour = true}, true);
-  Status status = StoppingStatus("grace");
+  Status status = StoppingStatus(v1::STAGE_GRACE);
   status.mutable_servers(0)->set_name(std::string(70, 's'));
   progress.Show(status);
   EXPECT_THAT(out.str(), HasSubstr(std::string(70, 's')));
@@ -429,7 +429,7 @@ TEST(ProgressTest, LinesThatTheTerminalBreaksAreTakenAwayToo) {
 }
 
 TEST(ProgressTest, ManyServersStayOnTheScreen) {
-  Status status = StoppingStatus("grace");
+  Status status = StoppingStatus(v1::STAGE_GRACE);
   for (int i = 0; i < 30; ++i) *status.add_servers() = status.servers(0);
   const std::vector<std::string> lines = ProgressLines(status, kPlainLook);
   EXPECT_EQ(lines.size(), 12u);

@@ -10,7 +10,7 @@ using admin::v1::Status;
 void AddProcess(Status& status, const std::string& name, int pid) {
   Process& process = *status.add_processes();
   process.set_name(name);
-  process.set_stage("serving");
+  process.set_stage(v1::STAGE_SERVING);
   process.set_pid(pid);
   process.set_incarnation(1);
   process.set_uptime_s(11'530);
@@ -21,13 +21,13 @@ Server& AddServer(Status& status, const std::string& name, const std::string& pr
   Server& server = *status.add_servers();
   server.set_name(name);
   server.set_process(process);
-  server.set_health("SERVING");
+  server.set_health(Server::HEALTH_SERVING);
   server.set_accepting(true);
   return server;
 }
 
 void AddRequest(v1::Request& request) {
-  request.mutable_cause()->set_kind("signal");
+  request.mutable_cause()->set_kind(v1::Cause::KIND_SIGNAL);
   request.mutable_cause()->set_signal(15);
   request.mutable_cause()->set_pid(4711);
   request.mutable_cause()->set_who("kill");
@@ -35,8 +35,8 @@ void AddRequest(v1::Request& request) {
   request.set_moved(true);
 }
 
-void AddStage(v1::Receipt& receipt, const std::string& stage, double planned, double took,
-              const std::string& ended_by) {
+void AddStage(v1::Receipt& receipt, v1::Stage stage, double planned, double took,
+              v1::Happening ended_by) {
   v1::StageRecord& record = *receipt.add_stages();
   record.set_stage(stage);
   record.set_planned_s(planned);
@@ -54,7 +54,7 @@ void AddCancelled(v1::Receipt& receipt, const std::string& method, const std::st
   call.set_told(told);
 }
 
-void AddStuck(v1::Receipt& receipt, const std::string& what, const std::string& name, double age,
+void AddStuck(v1::Receipt& receipt, v1::StuckRecord::What what, const std::string& name, double age,
               const std::vector<std::string>& stack) {
   v1::StuckRecord& record = *receipt.add_stuck();
   record.set_what(what);
@@ -65,7 +65,7 @@ void AddStuck(v1::Receipt& receipt, const std::string& what, const std::string& 
 
 void AddLateRequest(v1::Receipt& receipt) {
   v1::Request& request = *receipt.add_requests();
-  request.mutable_cause()->set_kind("admin");
+  request.mutable_cause()->set_kind(v1::Cause::KIND_ADMIN);
   request.mutable_cause()->set_pid(912);
   request.mutable_cause()->set_uid(1000);
   request.mutable_cause()->set_who("lastcallctl");
@@ -87,7 +87,7 @@ v1::Receipt ProcessReceipt() {
 
 Status ServingStatus() {
   Status status;
-  status.set_stage("serving");
+  status.set_stage(v1::STAGE_SERVING);
   status.set_pid(812);
   status.set_version("0.1.0");
   status.set_uptime_s(11'533.7);
@@ -114,10 +114,10 @@ Status ServingStatus() {
   return status;
 }
 
-Status StoppingStatus(const std::string& stage) {
+Status StoppingStatus(v1::Stage stage) {
   Status status = ServingStatus();
   status.set_stage(stage);
-  status.mutable_plan()->set_grace_in_s(stage == "delay" ? 3.84 : -1.25);
+  status.mutable_plan()->set_grace_in_s(stage == v1::STAGE_DELAY ? 3.84 : -1.25);
   status.mutable_plan()->set_cancel_in_s(18.75);
   status.mutable_plan()->set_end_in_s(23.75);
   AddRequest(*status.mutable_plan()->add_requests());
@@ -132,9 +132,9 @@ v1::Receipt CleanReceipt() {
   receipt.set_began("2026-11-21T02:18:10.123Z");
   receipt.set_took_s(6.21);
   AddRequest(*receipt.add_requests());
-  AddStage(receipt, "delay", 5, 5.0004, "instant");
-  AddStage(receipt, "grace", 20, 1.2, "idle");
-  AddStage(receipt, "cancel", 5, 0.0098, "done");
+  AddStage(receipt, v1::STAGE_DELAY, 5, 5.0004, v1::HAPPENING_INSTANT_PASSED);
+  AddStage(receipt, v1::STAGE_GRACE, 20, 1.2, v1::HAPPENING_WENT_IDLE);
+  AddStage(receipt, v1::STAGE_CANCEL, 5, 0.0098, v1::HAPPENING_WAS_DONE);
   receipt.set_calls_finished(1204);
   return receipt;
 }
@@ -147,19 +147,19 @@ v1::Receipt ForcedReceipt() {
   receipt.set_outcome("stopped in 25s, 1002 calls cancelled, prices did not return");
   AddRequest(*receipt.add_requests());
   AddLateRequest(receipt);
-  AddStage(receipt, "delay", 0, 0, "instant");
-  AddStage(receipt, "grace", -1, 20, "request");
-  AddStage(receipt, "cancel", 5, 5, "instant");
+  AddStage(receipt, v1::STAGE_DELAY, 0, 0, v1::HAPPENING_INSTANT_PASSED);
+  AddStage(receipt, v1::STAGE_GRACE, -1, 20, v1::HAPPENING_STOP_REQUESTED);
+  AddStage(receipt, v1::STAGE_CANCEL, 5, 5, v1::HAPPENING_INSTANT_PASSED);
   receipt.set_calls_finished(120);
   receipt.set_calls_cancelled(1002);
   AddCancelled(receipt, "/shop.Prices/Watch", "127.0.0.1:41022", 3725, true);
   AddCancelled(receipt, "/corporation.department.billing.v2.InvoiceReconciliation/StreamEverything",
                "[2001:db8:85a3::8a2e:370:7334]:50412", 12.5, false);
-  AddStuck(receipt, "call", "/shop.Prices/Watch", 3730,
+  AddStuck(receipt, v1::StuckRecord::WHAT_CALL, "/shop.Prices/Watch", 3730,
            {"__GI___poll+0x4f", "shop::Feed::Next(std::stop_token)+0x81",
             "shop::Prices::Watch(grpc::ServerContext*, shop::Query const*, "
             "grpc::ServerWriter<shop::Price>*)+0x1c2"});
-  AddStuck(receipt, "plugin", "prices: Stop", 5, {});
+  AddStuck(receipt, v1::StuckRecord::WHAT_PLUGIN, "prices: Stop", 5, {});
   *receipt.add_processes() = ProcessReceipt();
   return receipt;
 }

@@ -9,7 +9,7 @@ namespace lastcall {
 admin::v1::Status ServingStatus();
 
 // The same in `stage`, with a plan that one SIGTERM asked for.
-admin::v1::Status StoppingStatus(const std::string& stage);
+admin::v1::Status StoppingStatus(v1::Stage stage);
 
 // Three stages, every call finished, exit code 0.
 v1::Receipt CleanReceipt();

@@ -6,6 +6,7 @@
 #include "json_output.h"
 #include "table.h"
 #include "text.h"
+#include "words.h"
 
 namespace lastcall {
 namespace {
@@ -134,6 +135,14 @@ TEST(JsonTest, KeepsTheNamesOfTheProtoAndPrintsZeros) {
   EXPECT_THAT(json, Not(HasSubstr("\n")));
 }
 
+TEST(JsonTest, OfALaterBuildANumberIsTold) {
+  admin::v1::Status status;
+  status.set_stage(static_cast<v1::Stage>(99));
+  EXPECT_THAT(ToJson(status), StartsWith(R"({"stage":"99",)"));
+  EXPECT_EQ(Word(status.stage()), "99");
+  EXPECT_EQ(Word(v1::STAGE_UNSPECIFIED), "");
+}
+
 TEST(JsonTest, KindComesFirst) {
   EXPECT_EQ(WithKind("Thing", R"({"a":1})"),
             R"({"api_version":"lastcall/v1","kind":"Thing","a":1})");
@@ -144,17 +153,19 @@ TEST(JsonTest, KindComesFirst) {
 // Scripts read it: every word of an enumeration is where it was.
 TEST(JsonTest, AStatusIsWhatScriptsRead) {
   admin::v1::Status status;
-  status.set_stage("delay");
+  status.set_stage(v1::STAGE_DELAY);
   admin::v1::Process& process = *status.add_processes();
-  process.set_stage("waiting");
-  process.add_retired()->set_stage("grace");
-  process.mutable_successor()->set_step("settling");
-  status.add_servers()->set_health("NOT_SERVING");
+  process.set_stage(v1::STAGE_WAITING);
+  process.add_retired()->set_stage(v1::STAGE_GRACE);
+  process.mutable_successor()->set_step(admin::v1::Successor::STEP_SETTLING);
+  status.add_servers()->set_health(admin::v1::Server::HEALTH_NOT_SERVING);
   status.mutable_servers(0)->add_listen("[::1]:1, \"}\\");
-  for (const char* sign : {"+", "-", "~", "=", ""}) {
+  using Change = admin::v1::ConfigChange;
+  for (const auto sign : {Change::SIGN_NEW, Change::SIGN_GONE, Change::SIGN_CHANGED,
+                          Change::SIGN_SAME, Change::SIGN_UNSPECIFIED}) {
     status.mutable_last_reload()->add_changes()->set_sign(sign);
   }
-  status.mutable_plan()->add_requests()->mutable_cause()->set_kind("signal");
+  status.mutable_plan()->add_requests()->mutable_cause()->set_kind(v1::Cause::KIND_SIGNAL);
   EXPECT_EQ(ToJson(status),
             R"({"stage":"delay","pid":0,"version":"","uptime_s":0,"config_file":"",)"
             R"("log_level":"","plan":{"requests":[{"cause":{"kind":"signal","signal":0,"pid":0,)"
@@ -175,11 +186,11 @@ TEST(JsonTest, AStatusIsWhatScriptsRead) {
 
 TEST(JsonTest, AReceiptIsWhatScriptsRead) {
   v1::Receipt receipt;
-  receipt.add_stages()->set_stage("cancel");
-  receipt.mutable_stages(0)->set_ended_by("instant");
+  receipt.add_stages()->set_stage(v1::STAGE_CANCEL);
+  receipt.mutable_stages(0)->set_ended_by(v1::HAPPENING_INSTANT_PASSED);
   receipt.add_stages()->set_planned_s(-1.5);
-  receipt.add_stuck()->set_what("part");
-  receipt.add_processes()->add_requests()->mutable_cause()->set_kind("supervisor");
+  receipt.add_stuck()->set_what(v1::StuckRecord::WHAT_PART);
+  receipt.add_processes()->add_requests()->mutable_cause()->set_kind(v1::Cause::KIND_SUPERVISOR);
   EXPECT_EQ(ToJson(receipt),
             R"({"subject":"","pid":0,"incarnation":0,"exit_code":0,"outcome":"","began":"",)"
             R"("took_s":0,"requests":[],"stages":[{"stage":"cancel","planned_s":0,"took_s":0,)"

@@ -106,8 +106,11 @@ TEST_F(VerbsTest, StatusPrintsForPeopleAndPrograms) {
 }
 
 TEST_F(VerbsTest, StatusOfDaemonThatIsNotServing) {
-  for (const char* stage : {"starting", "delay", "grace", "cancel", "stopped"}) {
-    StartDaemon(StoppingStatus(stage));
+  for (const auto& [number, stage] :
+       {std::pair{v1::STAGE_STARTING, "starting"}, std::pair{v1::STAGE_DELAY, "delay"},
+        std::pair{v1::STAGE_GRACE, "grace"}, std::pair{v1::STAGE_CANCEL, "cancel"},
+        std::pair{v1::STAGE_STOPPED, "stopped"}}) {
+    StartDaemon(StoppingStatus(number));
     EXPECT_EQ(Run({"status"}), kExitNotServing) << stage;
     EXPECT_THAT(out(), HasSubstr(stage));
     EXPECT_EQ(Run({"--json", "status"}), kExitNotServing) << stage;
@@ -208,12 +211,12 @@ TEST_F(VerbsTest, Config) {
   daemon.config.set_json(R"({"shutdown":{"grace":"20s"}})");
   admin::v1::Origin& origin = *daemon.config.add_origins();
   origin.set_key("shutdown.grace");
-  origin.set_kind("file");
+  origin.set_kind(admin::v1::Origin::KIND_FILE);
   origin.set_file("/etc/l.toml");
   origin.set_line(2);
   admin::v1::Origin& other = *daemon.config.add_origins();
   other.set_key("shutdown.delay");
-  other.set_kind("default");
+  other.set_kind(admin::v1::Origin::KIND_DEFAULT);
   EXPECT_EQ(Run({"config"}), kExitDone);
   EXPECT_EQ(out(), "[shutdown]\ngrace = \"20s\"\n");
   EXPECT_EQ(Run({"config", "--json"}), kExitDone);
@@ -247,7 +250,7 @@ TEST_F(VerbsTest, Version) {
 TEST_F(VerbsTest, ShutdownWatchesFirstAndPrintsTheReceipt) {
   FakeAdmin& daemon = StartDaemon();
   daemon.scripts = {{FakeAdmin::Send(ServingStatus()), FakeAdmin::AwaitShutdown(),
-                     FakeAdmin::Send(StoppingStatus("grace")),
+                     FakeAdmin::Send(StoppingStatus(v1::STAGE_GRACE)),
                      FakeAdmin::Send(EventOf(CleanReceipt())), FakeAdmin::End()}};
   EXPECT_EQ(Run({"shutdown", "--delay", "0s", "--grace", "1m30s", "--reason", "new kernel"}),
             kExitDone);
@@ -266,7 +269,7 @@ TEST_F(VerbsTest, ShutdownWatchesFirstAndPrintsTheReceipt) {
 TEST_F(VerbsTest, ShutdownAsJsonIsTheReceiptVerbatim) {
   FakeAdmin& daemon = StartDaemon();
   daemon.scripts = {{FakeAdmin::Send(ServingStatus()), FakeAdmin::AwaitShutdown(),
-                     FakeAdmin::Send(StoppingStatus("grace")),
+                     FakeAdmin::Send(StoppingStatus(v1::STAGE_GRACE)),
                      FakeAdmin::Send(EventOf(CleanReceipt())), FakeAdmin::End()}};
   EXPECT_EQ(Run({"--json", "shutdown", "--wait"}), kExitDone);
   EXPECT_EQ(out(), R"({"api_version":"lastcall/v1","kind":"Receipt","from":"daemon"})"
@@ -303,7 +306,7 @@ TEST_F(VerbsTest, ShutdownWithoutReceiptFails) {
 TEST_F(VerbsTest, ShutdownOfDaemonThatIsEndingAlreadyStillPrintsTheReceipt) {
   FakeAdmin& daemon = StartDaemon();
   daemon.error = {Code::kUnavailable, "Socket closed"};
-  daemon.scripts = {{FakeAdmin::Send(StoppingStatus("cancel")), FakeAdmin::AwaitShutdown(),
+  daemon.scripts = {{FakeAdmin::Send(StoppingStatus(v1::STAGE_CANCEL)), FakeAdmin::AwaitShutdown(),
                      FakeAdmin::Send(EventOf(CleanReceipt())), FakeAdmin::End()}};
   EXPECT_EQ(Run({"shutdown"}), kExitDone);
   EXPECT_THAT(out(), HasSubstr("every call finished"));
@@ -312,7 +315,7 @@ TEST_F(VerbsTest, ShutdownOfDaemonThatIsEndingAlreadyStillPrintsTheReceipt) {
 TEST_F(VerbsTest, ShutdownGivesUpAtItsTimeOut) {
   FakeAdmin& daemon = StartDaemon();
   daemon.scripts = {{FakeAdmin::Send(ServingStatus()), FakeAdmin::AwaitShutdown(),
-                     FakeAdmin::Send(StoppingStatus("grace")), FakeAdmin::Hold()}};
+                     FakeAdmin::Send(StoppingStatus(v1::STAGE_GRACE)), FakeAdmin::Hold()}};
   clock_.jumped = [this] { return out().find("grace:") != std::string::npos; };
   EXPECT_EQ(Run({"shutdown", "--timeout", "10m"}), kExitTimedOut);
   EXPECT_EQ(err(),
@@ -333,7 +336,7 @@ TEST_F(VerbsTest, ShutdownThatCannotBeWaitedForIsAskedFor) {
 
 TEST_F(VerbsTest, ShutdownThatNobodyWaitsForPrintsThePlan) {
   FakeAdmin& daemon = StartDaemon();
-  *daemon.shutdown_response.mutable_plan() = StoppingStatus("delay").plan();
+  *daemon.shutdown_response.mutable_plan() = StoppingStatus(v1::STAGE_DELAY).plan();
   daemon.shutdown_response.set_moved(true);
   EXPECT_EQ(Run({"shutdown", "--dry-run"}), kExitDone);
   EXPECT_THAT(out(), StartsWith("would stop\n  grace in 3.8s, "));
@@ -349,7 +352,7 @@ TEST_F(VerbsTest, ShutdownThatNobodyWaitsForPrintsThePlan) {
 
 TEST_F(VerbsTest, WatchPrintsEachChange) {
   StartDaemon().scripts = {{FakeAdmin::Send(ServingStatus()), FakeAdmin::Send(ServingStatus()),
-                            FakeAdmin::Send(StoppingStatus("delay")),
+                            FakeAdmin::Send(StoppingStatus(v1::STAGE_DELAY)),
                             FakeAdmin::Send(EventOf(CleanReceipt())), FakeAdmin::End()}};
   EXPECT_EQ(Run({"watch"}), kExitDone);
   EXPECT_THAT(
@@ -422,7 +425,7 @@ TEST_F(VerbsTest, WaitServingAtOnce) {
 
 TEST_F(VerbsTest, WaitServingUntilTheStageIsReached) {
   Status starting = ServingStatus();
-  starting.set_stage("starting");
+  starting.set_stage(v1::STAGE_STARTING);
   StartDaemon().scripts = {{FakeAdmin::Send(starting), FakeAdmin::Send(starting),
                             FakeAdmin::Send(ServingStatus()), FakeAdmin::Hold()}};
   EXPECT_EQ(Run({"wait", "serving"}), kExitDone);
@@ -450,15 +453,15 @@ TEST_F(VerbsTest, WaitServingTimesOut) {
 
 TEST_F(VerbsTest, WaitServingTimesOutWhileStarting) {
   Status starting = ServingStatus();
-  starting.set_stage("starting");
+  starting.set_stage(v1::STAGE_STARTING);
   StartDaemon(starting);
   EXPECT_EQ(Run({"wait", "serving", "--timeout", "50ms"}), kExitTimedOut);
 }
 
 TEST_F(VerbsTest, WaitServingEndsWhenDaemonStopsInstead) {
   Status starting = ServingStatus();
-  starting.set_stage("starting");
-  StartDaemon().scripts = {{FakeAdmin::Send(StoppingStatus("grace")), FakeAdmin::Hold()},
+  starting.set_stage(v1::STAGE_STARTING);
+  StartDaemon().scripts = {{FakeAdmin::Send(StoppingStatus(v1::STAGE_GRACE)), FakeAdmin::Hold()},
                            {FakeAdmin::Send(starting), FakeAdmin::Send(EventOf(CleanReceipt()))}};
   EXPECT_EQ(Run({"wait", "serving", "--json"}), kExitNotServing);
   EXPECT_THAT(out(), IsEmpty());

@@ -12,7 +12,7 @@
 namespace lastcall {
 namespace {
 
-admin::v1::Status StatusOf(const std::string& stage, double uptime_s = 0) {
+admin::v1::Status StatusOf(v1::Stage stage, double uptime_s = 0) {
   admin::v1::Status status;
   status.set_stage(stage);
   status.set_uptime_s(uptime_s);
@@ -32,7 +32,8 @@ class WatchHubTest : public testing::Test {
     const auto event = watcher.Next(stop);
     if (!event) return "end";
     if (event->has_handover()) return "handover";
-    return event->has_receipt() ? "receipt " + event->receipt().json() : event->status().stage();
+    return event->has_receipt() ? "receipt " + event->receipt().json()
+                                : v1::Stage_Name(event->status().stage());
   }
   // The same, from a watcher that waits already when `happen` runs.
   template <class F>
@@ -55,31 +56,31 @@ class WatchHubTest : public testing::Test {
 };
 
 TEST_F(WatchHubTest, AWatcherSeesWhatIsPublishedFromThenOn) {
-  hub_.Publish(StatusOf("starting"));
+  hub_.Publish(StatusOf(v1::STAGE_STARTING));
   WatchHub::Watcher watcher(hub_);
-  hub_.Publish(StatusOf("serving"));
-  EXPECT_EQ(Next(watcher), "serving");
-  EXPECT_EQ(NextAfter(watcher, [&] { hub_.Publish(StatusOf("delay")); }), "delay");
+  hub_.Publish(StatusOf(v1::STAGE_SERVING));
+  EXPECT_EQ(Next(watcher), "STAGE_SERVING");
+  EXPECT_EQ(NextAfter(watcher, [&] { hub_.Publish(StatusOf(v1::STAGE_DELAY)); }), "STAGE_DELAY");
 }
 
 TEST_F(WatchHubTest, ASlowWatcherSkipsWhatWasOvertakenButNoStage) {
   WatchHub::Watcher watcher(hub_);
-  for (const double second : {1, 2, 3}) hub_.Publish(StatusOf("serving", second));
-  for (const char* stage : {"delay", "grace"}) hub_.Publish(StatusOf(stage));
+  for (const double second : {1, 2, 3}) hub_.Publish(StatusOf(v1::STAGE_SERVING, second));
+  for (const v1::Stage stage : {v1::STAGE_DELAY, v1::STAGE_GRACE}) hub_.Publish(StatusOf(stage));
   EXPECT_EQ(watcher.Next({})->status().uptime_s(), 3);
-  EXPECT_EQ(Next(watcher), "delay");
-  EXPECT_EQ(Next(watcher), "grace");
-  hub_.Publish(StatusOf("grace"));
-  EXPECT_EQ(Next(watcher), "grace");
+  EXPECT_EQ(Next(watcher), "STAGE_DELAY");
+  EXPECT_EQ(Next(watcher), "STAGE_GRACE");
+  hub_.Publish(StatusOf(v1::STAGE_GRACE));
+  EXPECT_EQ(Next(watcher), "STAGE_GRACE");
 }
 
 TEST_F(WatchHubTest, TheReceiptComesAfterTheNewestStatusAndThenTheEnd) {
   WatchHub::Watcher watcher(hub_);
-  hub_.Publish(StatusOf("cancel"));
-  hub_.Publish(StatusOf("stopped"));
+  hub_.Publish(StatusOf(v1::STAGE_CANCEL));
+  hub_.Publish(StatusOf(v1::STAGE_STOPPED));
   hub_.Close(ReceiptOf("{}"));
-  EXPECT_EQ(Next(watcher), "cancel");
-  EXPECT_EQ(Next(watcher), "stopped");
+  EXPECT_EQ(Next(watcher), "STAGE_CANCEL");
+  EXPECT_EQ(Next(watcher), "STAGE_STOPPED");
   EXPECT_EQ(Next(watcher), "receipt {}");
   EXPECT_EQ(Next(watcher), "end");
   EXPECT_EQ(Next(watcher), "end");
@@ -87,16 +88,16 @@ TEST_F(WatchHubTest, TheReceiptComesAfterTheNewestStatusAndThenTheEnd) {
 
 TEST_F(WatchHubTest, AHandoverSendsWatchersAwayUntilItIsOver) {
   WatchHub::Watcher watcher(hub_);
-  hub_.Publish(StatusOf("serving"));
+  hub_.Publish(StatusOf(v1::STAGE_SERVING));
   hub_.HandOver();
-  EXPECT_EQ(Next(watcher), "serving");
+  EXPECT_EQ(Next(watcher), "STAGE_SERVING");
   EXPECT_EQ(Next(watcher), "handover");
   EXPECT_EQ(Next(watcher), "end");
   WatchHub::Watcher too_late(hub_);
   EXPECT_EQ(Next(too_late), "handover");
   hub_.Reopen();
   WatchHub::Watcher later(hub_);
-  EXPECT_EQ(NextAfter(later, [&] { hub_.Publish(StatusOf("delay")); }), "delay");
+  EXPECT_EQ(NextAfter(later, [&] { hub_.Publish(StatusOf(v1::STAGE_DELAY)); }), "STAGE_DELAY");
 }
 
 TEST_F(WatchHubTest, AHandoverWakesAWaitingWatcher) {
@@ -114,14 +115,14 @@ TEST_F(WatchHubTest, NothingComesAfterTheReceipt) {
   WatchHub::Watcher early(hub_), late(hub_);
   hub_.Close(ReceiptOf("{}"));
   EXPECT_EQ(Next(early), "receipt {}");
-  hub_.Publish(StatusOf("stopped"));
+  hub_.Publish(StatusOf(v1::STAGE_STOPPED));
   EXPECT_EQ(Next(early), "end");
   EXPECT_EQ(Next(late), "receipt {}");
   EXPECT_EQ(Next(late), "end");
 }
 
 TEST_F(WatchHubTest, AWatcherThatComesAfterTheReceiptStillGetsIt) {
-  hub_.Publish(StatusOf("stopped"));
+  hub_.Publish(StatusOf(v1::STAGE_STOPPED));
   hub_.Close(ReceiptOf("{}"));
   WatchHub::Watcher watcher(hub_);
   EXPECT_EQ(Next(watcher), "receipt {}");
@@ -130,12 +131,12 @@ TEST_F(WatchHubTest, AWatcherThatComesAfterTheReceiptStillGetsIt) {
 
 TEST_F(WatchHubTest, WatchersDoNotTakeEventsFromEachOther) {
   WatchHub::Watcher quick(hub_), slow(hub_);
-  hub_.Publish(StatusOf("delay"));
-  EXPECT_EQ(Next(quick), "delay");
-  hub_.Publish(StatusOf("grace"));
-  EXPECT_EQ(Next(quick), "grace");
-  EXPECT_EQ(Next(slow), "delay");
-  EXPECT_EQ(Next(slow), "grace");
+  hub_.Publish(StatusOf(v1::STAGE_DELAY));
+  EXPECT_EQ(Next(quick), "STAGE_DELAY");
+  hub_.Publish(StatusOf(v1::STAGE_GRACE));
+  EXPECT_EQ(Next(quick), "STAGE_GRACE");
+  EXPECT_EQ(Next(slow), "STAGE_DELAY");
+  EXPECT_EQ(Next(slow), "STAGE_GRACE");
   hub_.Close(ReceiptOf("{}"));
   EXPECT_EQ(Next(slow), "receipt {}");
   EXPECT_EQ(Next(quick), "receipt {}");
@@ -147,8 +148,8 @@ TEST_F(WatchHubTest, AStopWakesItsWatcherAlone) {
   EXPECT_EQ(NextAfter(
                 gone, [&] { stop.request_stop(); }, stop.get_token()),
             "end");
-  hub_.Publish(StatusOf("delay"));
-  EXPECT_EQ(Next(staying), "delay");
+  hub_.Publish(StatusOf(v1::STAGE_DELAY));
+  EXPECT_EQ(Next(staying), "STAGE_DELAY");
 }
 
 TEST_F(WatchHubTest, KnowsWhetherAnybodyWatches) {
@@ -171,17 +172,18 @@ TEST_F(WatchHubTest, NobodyMissesAStageOrTheReceipt) {
       WatchHub::Watcher watcher(hub_);
       ++watching;
       int newest = -1;
-      for (std::string word = Next(watcher); word != "receipt {}"; word = Next(watcher)) {
-        ASSERT_NE(word, "end");
-        EXPECT_EQ(std::stoi(word), newest + 1);
-        newest = std::stoi(word);
+      auto event = watcher.Next({});
+      for (; event && event->has_status(); event = watcher.Next({})) {
+        EXPECT_EQ(static_cast<int>(event->status().stage()), newest + 1);
+        newest = event->status().stage();
       }
+      ASSERT_TRUE(event && event->has_receipt());
       EXPECT_EQ(newest, kStages - 1);
       EXPECT_EQ(Next(watcher), "end");
     });
   }
   while (watching < 4) std::this_thread::yield();
-  for (int i = 0; i < kStages; ++i) hub_.Publish(StatusOf(std::to_string(i)));
+  for (int i = 0; i < kStages; ++i) hub_.Publish(StatusOf(static_cast<v1::Stage>(i)));
   hub_.Close(ReceiptOf("{}"));
 }
 
