@@ -14,8 +14,8 @@
 namespace lastcall {
 namespace {
 
-using worker::v1::FromHost;
-using worker::v1::ToHost;
+using host::v1::FromHost;
+using host::v1::ToHost;
 
 // How long until a full channel is tried again. To be told of room would not do: the kernel tells
 // of it when three quarters are free, and a plugin that writes into the channel sees to it that
@@ -24,11 +24,11 @@ constexpr auto kRetry = std::chrono::milliseconds(1);
 
 FromHost ToProto(uint32_t query, const HostReport& report) {
   FromHost message;
-  worker::v1::Report& out = *message.mutable_report();
+  host::v1::Report& out = *message.mutable_report();
   out.set_query_id(query);
   out.set_stage(lastcall::ToProto(report.stage));
   for (const ServerReport& server : report.servers) {
-    worker::v1::ServerReport& one = *out.add_servers();
+    host::v1::ServerReport& one = *out.add_servers();
     one.set_name(server.name);
     one.set_serving(server.serving);
     one.set_accepting(server.accepting);
@@ -36,13 +36,13 @@ FromHost ToProto(uint32_t query, const HostReport& report) {
     one.set_calls_total(server.calls_total);
     one.set_connections(static_cast<uint32_t>(server.connections));
     for (const MethodCount& method : server.methods) {
-      worker::v1::MethodReport& count = *one.add_methods();
+      host::v1::MethodReport& count = *one.add_methods();
       count.set_name(method.method);
       count.set_in_flight(static_cast<uint32_t>(std::max<int64_t>(0, method.in_flight)));
       count.set_total(method.total);
     }
     for (const CallInfo& call : server.oldest) {
-      worker::v1::CallReport& old = *one.add_oldest();
+      host::v1::CallReport& old = *one.add_oldest();
       old.set_method(call.method);
       old.set_peer(call.peer);
       old.set_began_ns(lastcall::ToProto(call.began));

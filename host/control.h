@@ -7,7 +7,7 @@
 #include <thread>
 #include <vector>
 
-#include "lastcall/worker/v1/worker.pb.h"
+#include "lastcall/host/v1/host.pb.h"
 #include "wire/channel.h"
 #include "wire/logging.h"
 
@@ -25,7 +25,7 @@ class HostControl final : public HostObserver {
 
   // Blocks: until the first order, which says what to be. Empty: there is no supervisor any more.
   struct Configuration {
-    worker::v1::Configure message;
+    host::v1::Configure message;
     std::vector<UniqueFd> sockets;  // in the order of the message
   };
   std::optional<Configuration> AwaitConfiguration();
@@ -44,19 +44,19 @@ class HostControl final : public HostObserver {
 
  private:
   void Obey();
-  void Obey(const worker::v1::ToHost& order);
+  void Obey(const host::v1::ToHost& order);
   void SupervisorIsGone();
   void Report(uint32_t query);
   // Never blocks, and nothing is lost: what finds no room in the channel waits for it.
-  void Tell(worker::v1::FromHost message, std::vector<UniqueFd> fds = {});
+  void Tell(host::v1::FromHost message, std::vector<UniqueFd> fds = {});
   // The process may end after this: blocks for a moment, where there is no room.
-  void TellLast(worker::v1::FromHost message);
+  void TellLast(host::v1::FromHost message);
   // False: something waits for room.
   bool Flush();
   void AwaitWork();
 
   struct Told {
-    worker::v1::FromHost message;
+    host::v1::FromHost message;
     std::vector<UniqueFd> fds;
   };
 

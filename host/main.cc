@@ -32,7 +32,7 @@ namespace {
 constexpr int kOfHost = 24;
 constexpr int kOfServer = 8;
 
-PluginSource ToSource(const std::string& server, const worker::v1::PluginSpec& spec) {
+PluginSource ToSource(const std::string& server, const host::v1::PluginSpec& spec) {
   return {.name = spec.name(),
           .config = ConfigOf(server, spec),
           .create = [path = spec.path()](PluginHost& host) -> Result<std::unique_ptr<Plugin>> {
@@ -45,7 +45,7 @@ PluginSource ToSource(const std::string& server, const worker::v1::PluginSpec& s
 // Adds the servers of the message; its sockets go to them in order.
 bool AddServers(HostControl::Configuration& configuration, Host& host) {
   auto socket = configuration.sockets.begin();
-  for (const worker::v1::ServerSpec& spec : configuration.message.servers()) {
+  for (const host::v1::ServerSpec& spec : configuration.message.servers()) {
     HostServer server;
     server.name = spec.name();
     server.reflection = spec.reflection();
@@ -57,7 +57,7 @@ bool AddServers(HostControl::Configuration& configuration, Host& host) {
       server.tls->key = spec.tls().key();
       server.tls->client_ca = spec.tls().client_ca();
     }
-    for (const worker::v1::Socket& each : spec.sockets()) {
+    for (const host::v1::Socket& each : spec.sockets()) {
       if (socket == configuration.sockets.end()) return false;
       server.listeners.emplace_back(std::move(*socket++), each.address());
     }
@@ -73,7 +73,7 @@ int Main() {
   HostControl control(Channel(UniqueFd(kControlFd)), logger);
   auto configuration = control.AwaitConfiguration();
   if (!configuration) return 0;  // the supervisor ended before it began
-  const worker::v1::Configure& message = configuration->message;
+  const host::v1::Configure& message = configuration->message;
   prctl(PR_SET_NAME, ("lc-" + message.process()).c_str());
   logger = Logger("host " + message.process(), FromProto(message.log_level()));
   const GrpcLog grpc_log(logger.log());

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "host/trusted_plugin.h"
-#include "lastcall/worker/v1/worker.pb.h"
+#include "lastcall/host/v1/host.pb.h"
 #include "wire/configuration_message.h"
 
 #include <lastcall/host/commons.h>
@@ -17,8 +17,8 @@
 namespace lastcall {
 namespace {
 
-using worker::v1::FromHost;
-using worker::v1::ToHost;
+using host::v1::FromHost;
+using host::v1::ToHost;
 
 // A plugin may hang, and this process with it: nobody would wait for it any more.
 void EndWith(const Channel& channel) {
@@ -30,7 +30,7 @@ void EndWith(const Channel& channel) {
   }).detach();
 }
 
-std::optional<worker::v1::Trial> AwaitTrial(const Channel& channel) {
+std::optional<host::v1::Trial> AwaitTrial(const Channel& channel) {
   for (;;) {
     ToHost order;
     switch (channel.TryReceive(order, nullptr)) {
@@ -47,7 +47,7 @@ std::optional<worker::v1::Trial> AwaitTrial(const Channel& channel) {
 
 class PluginTrial {
  public:
-  PluginTrial(const Channel& channel, uint32_t place, const worker::v1::PluginOfServer& plugin,
+  PluginTrial(const Channel& channel, uint32_t place, const host::v1::PluginOfServer& plugin,
               Commons& commons)
       : channel_(channel), place_(place), plugin_(plugin), commons_(commons) {}
 
@@ -76,7 +76,7 @@ class PluginTrial {
 
   const Channel& channel_;
   const uint32_t place_;
-  const worker::v1::PluginOfServer& plugin_;
+  const host::v1::PluginOfServer& plugin_;
   Commons& commons_;
 };
 
@@ -90,7 +90,7 @@ int RunTrial(const Channel& channel) {
   Commons commons([&](LogLevel, std::string_view what) { warnings.emplace_back(what); });
   for (uint32_t place = 0; place < static_cast<uint32_t>(trial->plugins_size()); ++place) {
     FromHost message;
-    worker::v1::Tried& tried = *message.mutable_tried();
+    host::v1::Tried& tried = *message.mutable_tried();
     tried.set_plugin(place);
     std::vector<std::string> unchecked;
     tried.set_problem(PluginTrial(channel, place, trial->plugins(static_cast<int>(place)), commons)

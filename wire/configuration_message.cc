@@ -6,7 +6,7 @@
 namespace lastcall {
 namespace {
 
-using worker::v1::ConfigValue;
+using host::v1::ConfigValue;
 
 ConfigValue ToProto(const std::string& key, const PluginConfig::Value& value) {
   ConfigValue message;
@@ -43,8 +43,8 @@ PluginConfig::Value FromProto(const ConfigValue& message) {
 
 }  // namespace
 
-worker::v1::Limits ToProto(const ServerLimits& limits) {
-  worker::v1::Limits message;
+host::v1::Limits ToProto(const ServerLimits& limits) {
+  host::v1::Limits message;
   message.set_connections(limits.connections);
   message.set_streams(limits.streams);
   message.set_message(limits.message);
@@ -57,7 +57,7 @@ worker::v1::Limits ToProto(const ServerLimits& limits) {
   return message;
 }
 
-ServerLimits FromProto(const worker::v1::Limits& message) {
+ServerLimits FromProto(const host::v1::Limits& message) {
   ServerLimits limits;
   limits.connections = message.connections();
   limits.streams = message.streams();
@@ -71,16 +71,16 @@ ServerLimits FromProto(const worker::v1::Limits& message) {
   return limits;
 }
 
-worker::v1::PluginSpec PluginMessage(const std::string& name, const std::string& path,
-                                     const PluginValues& values) {
-  worker::v1::PluginSpec message;
+host::v1::PluginSpec PluginMessage(const std::string& name, const std::string& path,
+                                   const PluginValues& values) {
+  host::v1::PluginSpec message;
   message.set_name(name);
   message.set_path(path);
   for (const auto& [key, value] : values) *message.add_config() = ToProto(key, value);
   return message;
 }
 
-PluginConfig ConfigOf(const std::string& server, const worker::v1::PluginSpec& plugin) {
+PluginConfig ConfigOf(const std::string& server, const host::v1::PluginSpec& plugin) {
   PluginValues values;
   for (const ConfigValue& value : plugin.config()) values[value.key()] = FromProto(value);
   return PluginConfig("server." + server + ".config." + plugin.name(), std::move(values));

@@ -5,22 +5,22 @@
 #include <map>
 #include <string>
 
-#include "lastcall/worker/v1/worker.pb.h"
+#include "lastcall/host/v1/host.pb.h"
 
 #include <lastcall/net/limits.h>
 #include <lastcall/plugin/config.h>
 
 namespace lastcall {
 
-worker::v1::Limits ToProto(const ServerLimits& limits);
-ServerLimits FromProto(const worker::v1::Limits& message);
+host::v1::Limits ToProto(const ServerLimits& limits);
+ServerLimits FromProto(const host::v1::Limits& message);
 
 using PluginValues = std::map<std::string, PluginConfig::Value, std::less<>>;
 
 // `path`: of the shared object.
-worker::v1::PluginSpec PluginMessage(const std::string& name, const std::string& path,
-                                     const PluginValues& values);
+host::v1::PluginSpec PluginMessage(const std::string& name, const std::string& path,
+                                   const PluginValues& values);
 // The configuration as the plugin reads it.
-PluginConfig ConfigOf(const std::string& server, const worker::v1::PluginSpec& plugin);
+PluginConfig ConfigOf(const std::string& server, const host::v1::PluginSpec& plugin);
 
 }  // namespace lastcall

@@ -30,12 +30,12 @@ constexpr Pairs<Happening, v1::Happening, 7> kHappeningPairs{
      {Happening::kWentIdle, v1::HAPPENING_WENT_IDLE},
      {Happening::kWasDone, v1::HAPPENING_WAS_DONE},
      {Happening::kFailed, v1::HAPPENING_FAILED}}};
-constexpr Pairs<LogLevel, worker::v1::LogLevel, 5> kLogLevelPairs{
-    {{LogLevel::kTrace, worker::v1::LOG_LEVEL_TRACE},
-     {LogLevel::kDebug, worker::v1::LOG_LEVEL_DEBUG},
-     {LogLevel::kInfo, worker::v1::LOG_LEVEL_INFO},
-     {LogLevel::kWarning, worker::v1::LOG_LEVEL_WARNING},
-     {LogLevel::kError, worker::v1::LOG_LEVEL_ERROR}}};
+constexpr Pairs<LogLevel, host::v1::LogLevel, 5> kLogLevelPairs{
+    {{LogLevel::kTrace, host::v1::LOG_LEVEL_TRACE},
+     {LogLevel::kDebug, host::v1::LOG_LEVEL_DEBUG},
+     {LogLevel::kInfo, host::v1::LOG_LEVEL_INFO},
+     {LogLevel::kWarning, host::v1::LOG_LEVEL_WARNING},
+     {LogLevel::kError, host::v1::LOG_LEVEL_ERROR}}};
 constexpr Pairs<Cause::Kind, v1::Cause::Kind, 6> kCausePairs{
     {{Cause::Kind::kSignal, v1::Cause::KIND_SIGNAL},
      {Cause::Kind::kAdmin, v1::Cause::KIND_ADMIN},
@@ -107,8 +107,8 @@ std::optional<Happening> FromProto(v1::Happening happening) {
   return ReadAs(kHappeningPairs, happening);
 }
 
-worker::v1::LogLevel ToProto(LogLevel level) { return SentAs(kLogLevelPairs, level); }
-LogLevel FromProto(worker::v1::LogLevel level) {
+host::v1::LogLevel ToProto(LogLevel level) { return SentAs(kLogLevelPairs, level); }
+LogLevel FromProto(host::v1::LogLevel level) {
   return ReadAs(kLogLevelPairs, level).value_or(LogLevel::kInfo);
 }
 
@@ -240,8 +240,8 @@ Receipt FromProto(const v1::Receipt& message) {
   return receipt;
 }
 
-worker::v1::Stop ToProto(const Plan& plan, const std::vector<Ledger::Entry>& requests) {
-  worker::v1::Stop message;
+host::v1::Stop ToProto(const Plan& plan, const std::vector<Ledger::Entry>& requests) {
+  host::v1::Stop message;
   message.set_grace_ns(ToProto(plan.grace));
   message.set_cancel_ns(ToProto(plan.cancel));
   message.set_end_ns(ToProto(plan.end));
@@ -249,7 +249,7 @@ worker::v1::Stop ToProto(const Plan& plan, const std::vector<Ledger::Entry>& req
   return message;
 }
 
-Plan FromProto(const worker::v1::Stop& message) {
+Plan FromProto(const host::v1::Stop& message) {
   // Before the clock began nothing can have been planned.
   Plan plan;
   plan.grace = std::max(Instant(), FromProto(message.grace_ns()));

@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "lastcall/admin/v1/admin.pb.h"
+#include "lastcall/host/v1/host.pb.h"
 #include "lastcall/v1/receipt.pb.h"
-#include "lastcall/worker/v1/worker.pb.h"
 
 #include <lastcall/base/log.h>
 #include <lastcall/lifecycle/plan.h>
@@ -22,9 +22,9 @@ v1::Stage ToProto(Stage stage);
 std::optional<Stage> FromProto(v1::Stage stage);
 v1::Happening ToProto(Happening happening);
 std::optional<Happening> FromProto(v1::Happening happening);
-worker::v1::LogLevel ToProto(LogLevel level);
+host::v1::LogLevel ToProto(LogLevel level);
 // kInfo for what is no level.
-LogLevel FromProto(worker::v1::LogLevel level);
+LogLevel FromProto(host::v1::LogLevel level);
 
 v1::Cause ToProto(const Cause& cause);
 Cause FromProto(const v1::Cause& message);
@@ -37,9 +37,9 @@ Ledger::Entry FromProto(const v1::Request& message);
 std::vector<Ledger::Entry> FromProto(
     const google::protobuf::RepeatedPtrField<v1::Request>& requests);
 
-worker::v1::Stop ToProto(const Plan& plan, const std::vector<Ledger::Entry>& requests);
+host::v1::Stop ToProto(const Plan& plan, const std::vector<Ledger::Entry>& requests);
 // In order, whatever was sent.
-Plan FromProto(const worker::v1::Stop& message);
+Plan FromProto(const host::v1::Stop& message);
 
 // Relative to `now`; what is never is left out.
 admin::v1::Plan ToProto(const Ledger& ledger, Instant now);

@@ -8,9 +8,9 @@
 namespace lastcall {
 namespace {
 
-using worker::v1::FromHost;
-using worker::v1::MethodReport;
-using worker::v1::ServerReport;
+using host::v1::FromHost;
+using host::v1::MethodReport;
+using host::v1::ServerReport;
 
 // As rpc/call_registry.cc says it of methods that clients have invented.
 constexpr char kOtherMethods[] = "(others)";
@@ -41,7 +41,7 @@ void FoldMethods(ServerReport& server) {
   *methods.Add() = std::move(others);
 }
 
-void Fit(worker::v1::Report& report, const FromHost& message) {
+void Fit(host::v1::Report& report, const FromHost& message) {
   for (ServerReport& server : *report.mutable_servers()) server.clear_oldest();
   bool folded = true;
   while (!Fits(message) && folded) {
@@ -73,7 +73,7 @@ void FitToSupervisor(FromHost& message) {
   }
 }
 
-bool IsPlausible(const worker::v1::Report& report) {
+bool IsPlausible(const host::v1::Report& report) {
   if (report.servers_size() > static_cast<int>(Channel::kMaxFds)) return false;
   int methods = 0;
   for (const ServerReport& server : report.servers()) {

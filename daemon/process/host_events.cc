@@ -8,7 +8,7 @@
 
 namespace lastcall {
 
-using worker::v1::FromHost;
+using host::v1::FromHost;
 
 namespace {
 
@@ -36,9 +36,9 @@ void Tell(const FromHost& message, Instant now, ProcessEvents& events) {
   }
 }
 
-std::vector<ServerView> ServersIn(const worker::v1::Report& report) {
+std::vector<ServerView> ServersIn(const host::v1::Report& report) {
   std::vector<ServerView> servers;
-  for (const worker::v1::ServerReport& one : report.servers()) {
+  for (const host::v1::ServerReport& one : report.servers()) {
     ServerView& server = servers.emplace_back();
     server.name = SafeText(one.name(), kMaxSafeName);
     server.serving = one.serving();
@@ -46,11 +46,11 @@ std::vector<ServerView> ServersIn(const worker::v1::Report& report) {
     server.calls_in_flight = one.calls_in_flight();
     server.calls_total = one.calls_total();
     server.connections = one.connections();
-    for (const worker::v1::MethodReport& method : one.methods()) {
+    for (const host::v1::MethodReport& method : one.methods()) {
       server.methods.push_back(
           {SafeText(method.name(), kMaxSafeName), method.in_flight(), method.total()});
     }
-    for (const worker::v1::CallReport& call : one.oldest()) {
+    for (const host::v1::CallReport& call : one.oldest()) {
       server.oldest.push_back({SafeText(call.method(), kMaxSafeName),
                                SafeText(call.peer(), kMaxSafeName), FromProto(call.began_ns()),
                                call.told()});

@@ -18,8 +18,8 @@ namespace lastcall {
 namespace {
 
 using boost::asio::posix::stream_descriptor;
-using worker::v1::FromHost;
-using worker::v1::ToHost;
+using host::v1::FromHost;
+using host::v1::ToHost;
 
 // The host ends itself a little before the supervisor would kill it, so that its last words arrive.
 constexpr Duration kMargin = std::chrono::milliseconds(500);
@@ -128,7 +128,7 @@ std::vector<int> HostProcess::Sockets() const {
 
 ToHost HostProcess::Configuration() const {
   ToHost message;
-  worker::v1::Configure& configure = *message.mutable_configure();
+  host::v1::Configure& configure = *message.mutable_configure();
   configure.set_process(name_);
   configure.set_incarnation(incarnation_);
   configure.set_log_level(ToProto(context_.log_level()));
@@ -142,7 +142,7 @@ ToHost HostProcess::Configuration() const {
     configure.set_ready_by_ns((ready_by - margin).time_since_epoch().count());
   }
   for (const auto& [server, sockets] : spec_->servers) {
-    worker::v1::ServerSpec& spec = *configure.add_servers();
+    host::v1::ServerSpec& spec = *configure.add_servers();
     spec.set_name(server.name);
     spec.set_reflection(server.reflection);
     spec.set_draining(context_.IsDraining(server.name));
@@ -296,7 +296,7 @@ void HostProcess::Handle(const FromHost& message) {
 }
 
 // A host that ends closes its servers, and has nothing to say of them any more.
-void HostProcess::Heard(const worker::v1::Report& report) {
+void HostProcess::Heard(const host::v1::Report& report) {
   std::vector<ServerView> servers = ServersIn(report);
   context_.Ended(GoneFrom(servers_, servers));
   report_ = report;
@@ -348,7 +348,7 @@ void HostProcess::BeginRetire(const Plan& plan, const std::vector<Ledger::Entry>
 void HostProcess::Stop(const Plan& plan, const std::vector<Ledger::Entry>& requests,
                        bool replaced) {
   ToHost message;
-  worker::v1::Stop& stop = *message.mutable_stop();
+  host::v1::Stop& stop = *message.mutable_stop();
   stop = ToProto(ForHost(plan), requests);
   stop.set_replaced(replaced);
   for (const std::string& address : addresses_) {

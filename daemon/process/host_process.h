@@ -14,8 +14,8 @@
 
 #include "daemon/process/child_watch.h"
 #include "daemon/process/host_spec.h"
+#include "lastcall/host/v1/host.pb.h"
 #include "lastcall/state/v1/state.pb.h"
-#include "lastcall/worker/v1/worker.pb.h"
 #include "wire/channel.h"
 #include "wire/host_allowance.h"
 
@@ -35,7 +35,7 @@ class HostContext {
   virtual bool WillBeServed(const std::string& address, const Process& leaving) const = 0;
   // It has ended, or these of its servers have: this was the last that it said of them.
   virtual void Ended(const std::vector<ServerView>& last) = 0;
-  // See worker::v1::LeftBehind.
+  // See host::v1::LeftBehind.
   virtual void LeftBehind(std::vector<UniqueFd> connections) = 0;
 };
 
@@ -73,17 +73,17 @@ class HostProcess final : public Process, private Drainable {
   class Wire;
 
   void SetDraining(const std::string& server, bool draining) override;
-  worker::v1::ToHost Configuration() const;
+  host::v1::ToHost Configuration() const;
   std::vector<int> Sockets() const;
   void Stop(const Plan& plan, const std::vector<Ledger::Entry>& requests, bool replaced);
-  void Send(worker::v1::ToHost message);
+  void Send(host::v1::ToHost message);
   void Flush();
   void Await();
   void AwaitMessages();
   bool ReadMessages();
   Channel::Received ReadOne(size_t& bytes);
-  void Handle(const worker::v1::FromHost& message);
-  void Heard(const worker::v1::Report& report);
+  void Handle(const host::v1::FromHost& message);
+  void Heard(const host::v1::Report& report);
   void KillFor(const std::string& misconduct);
   void Exited(ExitStatus status);
   void CannotStart(const std::string& why);
@@ -105,7 +105,7 @@ class HostProcess final : public Process, private Drainable {
   std::string misconduct_;           // why; from then on nobody listens to it
   std::shared_ptr<Wire> wire_;       // null before the start and after the end
   HostAllowance allowance_;
-  worker::v1::Report report_;        // the last one that came, to hand on
+  host::v1::Report report_;          // the last one that came, to hand on
   std::vector<ServerView> servers_;  // the same, made safe
   uint32_t last_query_ = 0;
   Instant asked_{};  // when the query began that is open

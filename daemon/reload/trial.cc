@@ -9,7 +9,7 @@
 #include <thread>
 #include <utility>
 
-#include "lastcall/worker/v1/worker.pb.h"
+#include "lastcall/host/v1/host.pb.h"
 #include "wire/channel.h"
 #include "wire/configuration_message.h"
 
@@ -21,8 +21,8 @@
 namespace lastcall {
 namespace {
 
-using worker::v1::FromHost;
-using worker::v1::ToHost;
+using host::v1::FromHost;
+using host::v1::ToHost;
 
 constexpr size_t kMostOutput = 4096;  // of what it writes, to be quoted
 
@@ -97,7 +97,7 @@ Result<> TrialChild::Run(const std::string& program) {
   if (const auto started = Start(program); !started) return started;
   ToHost order;
   for (size_t i = next_; i < subjects_.size(); ++i) {
-    worker::v1::PluginOfServer& one = *order.mutable_trial()->add_plugins();
+    host::v1::PluginOfServer& one = *order.mutable_trial()->add_plugins();
     one.set_server(subjects_[i].server->name);
     const PluginSpec& plugin = *subjects_[i].plugin;
     *one.mutable_plugin() = PluginMessage(plugin.name, plugin.path, plugin.values);

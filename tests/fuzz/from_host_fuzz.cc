@@ -97,13 +97,13 @@ class Scene {
     std::string packet = (raw ? "" : "i") + std::string(bytes);
     if (packet.empty()) return;
     if (send(ends_.second.fd(), packet.data(), packet.size(), MSG_DONTWAIT) < 0) return;
-    worker::v1::FromHost message;
+    host::v1::FromHost message;
     if (ends_.first.TryReceive(message, nullptr) != Channel::Received::kYes) return;
     Tell(message, clock_.Now(), talks_.events());
   }
 
   void Hear(std::string_view bytes, uint32_t incarnation) {
-    worker::v1::FromHost message;
+    host::v1::FromHost message;
     if (!message.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) return;
     Tell(message, clock_.Now(), talks_.events(incarnation));
     (void)ServersIn(message.report());

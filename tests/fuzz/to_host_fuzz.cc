@@ -20,15 +20,15 @@
 namespace lastcall {
 namespace {
 
-void Read(const worker::v1::PluginSpec& plugin) {
+void Read(const host::v1::PluginSpec& plugin) {
   const PluginConfig config = ConfigOf("public", plugin);
   for (const auto& value : plugin.config()) {
     try {
       switch (value.value_case()) {
-        case worker::v1::ConfigValue::kInteger: (void)config.Integer(value.key()); break;
-        case worker::v1::ConfigValue::kNumber: (void)config.Number(value.key()); break;
-        case worker::v1::ConfigValue::kBoolean: (void)config.Boolean(value.key(), true); break;
-        case worker::v1::ConfigValue::kTexts: (void)config.List(value.key()); break;
+        case host::v1::ConfigValue::kInteger: (void)config.Integer(value.key()); break;
+        case host::v1::ConfigValue::kNumber: (void)config.Number(value.key()); break;
+        case host::v1::ConfigValue::kBoolean: (void)config.Boolean(value.key(), true); break;
+        case host::v1::ConfigValue::kTexts: (void)config.List(value.key()); break;
         default: (void)config.Length(value.key()); break;
       }
     } catch (const ConfigError&) {
@@ -39,13 +39,13 @@ void Read(const worker::v1::PluginSpec& plugin) {
 
 class HostLife {
  public:
-  void Obey(const worker::v1::ToHost& order) {
+  void Obey(const host::v1::ToHost& order) {
     for (const auto& server : order.configure().servers()) {
       for (const auto& plugin : server.plugins()) Read(plugin);
     }
     for (const auto& plugin : order.trial().plugins()) Read(plugin.plugin());
     if (order.has_configure() && lifecycle_.stage() == Stage::kStarting) {
-      const worker::v1::Configure& configure = order.configure();
+      const host::v1::Configure& configure = order.configure();
       lifecycle_.Configure({FromSeconds(configure.delay_s()), FromSeconds(configure.grace_s()),
                             FromSeconds(configure.cancel_s())});
       lifecycle_.Happened(Happening::kBecameReady, clock_.Now());
@@ -95,7 +95,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     if (packet.empty() || send(ends->first.fd(), packet.data(), packet.size(), MSG_DONTWAIT) < 0) {
       continue;
     }
-    lastcall::worker::v1::ToHost order;
+    lastcall::host::v1::ToHost order;
     if (ends->second.TryReceive(order, nullptr) == Channel::Received::kYes) host.Obey(order);
   }
   host.End();

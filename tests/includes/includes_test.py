@@ -40,6 +40,8 @@ def target_of(include, rooms):
     """The room that an include leads to; None: none of ours, nor of those that are counted."""
     parts = include.split("/")
     if parts[0] == "lastcall":
+        if include.endswith(".pb.h"):
+            return "proto"
         if len(parts) > 1 and parts[1] in rooms:
             return parts[1]
         return "plugin" if include == "lastcall/plugin.h" else "proto"

@@ -12,13 +12,13 @@
 #include <thread>
 
 #include "await_asleep.h"
-#include "lastcall/worker/v1/worker.pb.h"
+#include "lastcall/host/v1/host.pb.h"
 
 namespace lastcall {
 namespace {
 
 using namespace std::chrono_literals;
-using worker::v1::ToHost;
+using host::v1::ToHost;
 using Sent = Channel::Sent;
 using Received = Channel::Received;
 

@@ -131,14 +131,14 @@ TEST(ConvertTest, EveryKindOfCauseAndEveryStageAndHappeningComesBack) {
 TEST(ConvertTest, NoOrderAndNoReportIsRefusedForAWord) {
   constexpr char kComm[] = "останов\xd0", kReason[] = "x\n\x1b[31m\xff\u202e";
   const Request request{.cause = {.kind = Cause::Kind::kSignal, .who = kComm, .reason = kReason}};
-  worker::v1::ToHost sent, order;
+  host::v1::ToHost sent, order;
   *sent.mutable_stop() = ToProto(Plan(), {{request, true}});
   ASSERT_TRUE(order.ParseFromString(sent.SerializeAsString()));
   const Cause cause = FromProto(order.stop().requests()).at(0).request.cause;
   EXPECT_EQ(cause.who, "останов\\xd0");
   EXPECT_EQ(cause.reason, "x\\n\\x1b[31m\\xff\\u202e");
 
-  worker::v1::FromHost told, report;
+  host::v1::FromHost told, report;
   told.mutable_report()->add_servers()->add_methods()->set_name("/a/\xff");
   EXPECT_TRUE(report.ParseFromString(told.SerializeAsString()));
   told.mutable_start_failed()->set_message(kReason);
@@ -183,7 +183,7 @@ TEST(ConvertTest, NumbersThatMeanNothingBecomeTheMostHarmless) {
     EXPECT_EQ(receipt.requests[0].request.cause.kind, Cause::Kind::kProgram) << number;
     EXPECT_EQ(receipt.stuck[0].what, Stuck::What::kCall) << number;
     EXPECT_EQ(FromProto(static_cast<v1::Stage>(number)), std::nullopt) << number;
-    EXPECT_EQ(FromProto(static_cast<worker::v1::LogLevel>(number)), LogLevel::kInfo) << number;
+    EXPECT_EQ(FromProto(static_cast<host::v1::LogLevel>(number)), LogLevel::kInfo) << number;
     EXPECT_EQ(FromProto(static_cast<state::v1::Life::Phase>(number)), Phase::kDown) << number;
   }
   v1::Request message;
@@ -192,8 +192,8 @@ TEST(ConvertTest, NumbersThatMeanNothingBecomeTheMostHarmless) {
 }
 
 TEST(ConvertTest, EveryPhaseAndEveryLogLevelComesBack) {
-  for (const Phase phase : {Phase::kStarting, Phase::kRunning, Phase::kStopping, Phase::kWaiting,
-                            Phase::kDown}) {
+  for (const Phase phase :
+       {Phase::kStarting, Phase::kRunning, Phase::kStopping, Phase::kWaiting, Phase::kDown}) {
     EXPECT_EQ(FromProto(ToProto(phase)), phase);
   }
   for (const LogLevel level : {LogLevel::kTrace, LogLevel::kDebug, LogLevel::kInfo,
@@ -231,7 +231,7 @@ TEST(ConvertTest, TheWordsOfTheMessagesAreThoseOfTheLibrary) {
 TEST(ConvertTest, APlanComesBackToTheNanosecond) {
   for (const Plan& plan : {Plan{Instant(1ns), Instant(1h + 1ns), Instant(24h * 365 + 1ns)},
                            Plan{Instant(5s), kNever, kNever}, Plan{}}) {
-    const worker::v1::Stop message = ToProto(plan, {FullEntry(), FullEntry()});
+    const host::v1::Stop message = ToProto(plan, {FullEntry(), FullEntry()});
     EXPECT_EQ(FromProto(message), plan);
     EXPECT_EQ(FromProto(message.requests()).size(), 2u);
   }
@@ -275,7 +275,7 @@ TEST(ConvertTest, TimesFarAwayAreNone) {
 }
 
 TEST(ConvertTest, APlanIsInOrderWhateverWasSent) {
-  worker::v1::Stop message;
+  host::v1::Stop message;
   message.set_grace_ns(5);
   message.set_cancel_ns(std::numeric_limits<int64_t>::min());
   message.set_end_ns(3);

@@ -17,7 +17,7 @@ namespace lastcall {
 namespace {
 
 using namespace std::chrono_literals;
-using worker::v1::FromHost;
+using host::v1::FromHost;
 
 class HostControlTest : public testing::Test {
  protected:

@@ -13,16 +13,16 @@ namespace lastcall {
 namespace {
 
 using namespace std::chrono_literals;
-using worker::v1::FromHost;
+using host::v1::FromHost;
 
 // Servers with methods that were called 1, 2, 3 … times, each of them once at the moment.
 FromHost ReportOf(int servers, int methods, size_t name_size) {
   FromHost message;
   for (int i = 0; i < servers; ++i) {
-    worker::v1::ServerReport& server = *message.mutable_report()->add_servers();
+    host::v1::ServerReport& server = *message.mutable_report()->add_servers();
     server.set_name("server-" + std::to_string(i));
     for (int j = 0; j < methods; ++j) {
-      worker::v1::MethodReport& method = *server.add_methods();
+      host::v1::MethodReport& method = *server.add_methods();
       method.set_name(std::to_string(j) + std::string(name_size, 'm'));
       method.set_in_flight(1);
       method.set_total(static_cast<uint64_t>(j) + 1);
@@ -43,9 +43,9 @@ TEST(HostMessageTest, AReportThatIsTooLongKeepsItsBusiestMethodsAndEveryCount) {
   FitToSupervisor(message);
   EXPECT_LE(message.ByteSizeLong(), kMaxFromHost);
   ASSERT_EQ(message.report().servers_size(), 250);
-  for (const worker::v1::ServerReport& server : message.report().servers()) {
+  for (const host::v1::ServerReport& server : message.report().servers()) {
     uint64_t in_flight = 0, total = 0;
-    for (const worker::v1::MethodReport& method : server.methods()) {
+    for (const host::v1::MethodReport& method : server.methods()) {
       in_flight += method.in_flight();
       total += method.total();
     }

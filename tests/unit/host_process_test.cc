@@ -50,7 +50,7 @@ class ResumedHostTest : public testing::Test {
   // What the host is told now.
   Channel::Received Heard() {
     loop_.poll();
-    worker::v1::ToHost message;
+    host::v1::ToHost message;
     return ends_.second.TryReceive(message, nullptr);
   }
 
