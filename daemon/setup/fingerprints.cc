@@ -7,7 +7,6 @@
 #include <array>
 #include <cerrno>
 #include <iterator>
-#include <set>
 #include <string_view>
 #include <utility>
 #include <variant>
@@ -130,16 +129,24 @@ void AddParts(const ServerConfig& server, std::map<std::string, std::string>& di
 
 // The names of the parts that differ: "+server b, ~plugin echo".
 std::string Differences(const Parts& before, const Parts& after) {
-  std::set<std::string> names;
-  for (const auto& [name, text] : before) names.insert(name);
-  for (const auto& [name, text] : after) names.insert(name);
   std::string differences;
-  for (const std::string& name : names) {
-    const auto was = before.find(name);
-    const auto is = after.find(name);
-    if (was != before.end() && is != after.end() && was->second == is->second) continue;
-    const char* const sign = was == before.end() ? "+" : is == after.end() ? "-" : "~";
-    differences += (differences.empty() ? "" : ", ") + (sign + name);
+  const auto add = [&](char sign, const std::string& name) {
+    differences += differences.empty() ? "" : ", ";
+    differences += sign;
+    differences += name;
+  };
+  auto was = before.begin();
+  auto is = after.begin();
+  while (was != before.end() || is != after.end()) {
+    if (is == after.end() || (was != before.end() && was->first < is->first)) {
+      add('-', (was++)->first);
+    } else if (was == before.end() || is->first < was->first) {
+      add('+', (is++)->first);
+    } else {
+      if (was->second != is->second) add('~', is->first);
+      ++was;
+      ++is;
+    }
   }
   return differences;
 }

@@ -1,9 +1,12 @@
 #include "daemon/setup/listening_sockets.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <iterator>
 #include <map>
 #include <set>
+#include <string_view>
+#include <unordered_map>
 #include <utility>
 
 #include <lastcall/net/host_lookup.h>
@@ -16,56 +19,80 @@ bool HasName(const Address& address) {
   return address.kind == Address::Kind::kTcp && NeedsLookUp(address.host);
 }
 
-// What is bound already, as it is given away.
+// Where clients find it, without the host: sockets in different places are apart. Empty: nowhere that
+// could be written.
+std::string PlaceOf(const Listener& listener) {
+  if (!listener.path().name.empty()) return listener.path().name;
+  const std::string& text = listener.address();
+  return text.substr(text.rfind(':') + 1);
+}
+
+std::string PlaceOf(const Address& address) {
+  if (address.kind == Address::Kind::kUnix) return address.path;
+  return address.kind == Address::Kind::kTcp && address.port != 0 ? std::to_string(address.port)
+                                                                  : "";
+}
+
+// What is bound already, as it is given away. Found by what it is called: there may be thousands.
 class Holdings {
  public:
-  explicit Holdings(const Sockets& current) : current_(current) {}
+  explicit Holdings(const Sockets& current) {
+    for (const auto& [server, all] : current) {
+      for (const Bound& one : all) {
+        written_[one.text].push_back({&server, &one});
+        places_[PlaceOf(*one.listener)].push_back({&server, &one});
+      }
+    }
+  }
 
   // Those of an address that was written so before: of the same server, or of one that drops it. Two
   // servers may both have a port of their own by "127.0.0.1:0"; one whose server keeps it is not
   // taken by another.
   std::vector<Bound> Written(const std::string& text, const std::string& server) {
+    const auto found = written_.find(text);
+    if (found == written_.end()) return {};
     const bool any_port = text.ends_with(":0");
-    const auto written = [&](const Bound& one) { return one.text == text; };
-    const auto own = current_.find(server);
-    if (own != current_.end()) {
-      auto bound = Take(own->second, written, any_port ? 1 : kAll);
-      if (!bound.empty() || any_port) return bound;
-    }
-    for (const auto& [name, all] : current_) {
-      auto bound = any_port ? std::vector<Bound>() : Take(all, written, kAll);
-      if (!bound.empty()) return bound;
-    }
-    return {};
+    const auto of = [](const std::string& name) {
+      return [&name](const Held& one) { return *one.server == name; };
+    };
+    auto bound = Take(found->second, of(server), any_port ? 1 : kAll);
+    if (!bound.empty() || any_port) return bound;
+    const auto first =
+        std::find_if(found->second.begin(), found->second.end(),
+                     [&](const Held& one) { return !taken_.contains(one.bound->listener.get()); });
+    if (first == found->second.end()) return {};
+    return Take(found->second, of(*first->server));
   }
   // Those whose clients are as `reach` says to the clients of the address.
   std::vector<Bound> Reaching(const Address& address, Listener::Reach reach) {
-    std::vector<Bound> bound;
-    for (const auto& [name, all] : current_) {
-      for (Bound& one :
-           Take(all, [&](const Bound& each) { return each.listener->ReachOf(address) == reach; })) {
-        bound.push_back(std::move(one));
-      }
-    }
-    return bound;
+    const auto found = places_.find(PlaceOf(address));
+    if (found == places_.end()) return {};
+    return Take(found->second,
+                [&](const Held& one) { return one.bound->listener->ReachOf(address) == reach; });
   }
 
  private:
   static constexpr size_t kAll = SIZE_MAX;
+  struct Held {
+    const std::string* server;
+    const Bound* bound;
+  };
+  using ByName = std::unordered_map<std::string, std::vector<Held>>;
 
   template <class Wanted>
-  std::vector<Bound> Take(const std::vector<Bound>& all, Wanted wanted, size_t most = kAll) {
+  std::vector<Bound> Take(const std::vector<Held>& all, Wanted wanted, size_t most = kAll) {
     std::vector<Bound> bound;
-    for (const Bound& one : all) {
+    for (const Held& one : all) {
       if (bound.size() == most) break;
-      if (taken_.contains(one.listener.get()) || !wanted(one)) continue;
-      taken_.insert(one.listener.get());
-      bound.push_back(one);
+      const Listener* const listener = one.bound->listener.get();
+      if (taken_.contains(listener) || !wanted(one)) continue;
+      taken_.insert(listener);
+      bound.push_back(*one.bound);
     }
     return bound;
   }
 
-  const Sockets& current_;
+  ByName written_, places_;  // in the order of the servers' names
   std::set<const Listener*> taken_;
 };
 
@@ -135,17 +162,22 @@ Result<> ProbeOne(const Address& address, const std::vector<Bound>& here, Holdin
 template <class F>
 Result<> ForEachRewritten(const Config& config, const Sockets& sockets, std::string Bound::*text,
                           F action) {
+  std::unordered_map<std::string_view, std::vector<const Address*>> addresses;
+  for (const ServerConfig& server : config.servers) {
+    for (const Address& address : server.listen) {
+      if (address.kind == Address::Kind::kUnix) addresses[address.text].push_back(&address);
+    }
+  }
   Result<> result;
   for (const auto& [name, all] : sockets) {
     for (const Bound& bound : all) {
       if (bound.before.empty()) continue;
-      for (const ServerConfig& server : config.servers) {
-        for (const Address& address : server.listen) {
-          if (address.kind != Address::Kind::kUnix || address.text != bound.*text) continue;
-          auto done = action(*bound.listener, address);
-          if (!done && result) {
-            result = Fail(done.error().code, "server " + name + ": " + done.error().message);
-          }
+      const auto found = addresses.find(bound.*text);
+      if (found == addresses.end()) continue;
+      for (const Address* const address : found->second) {
+        auto done = action(*bound.listener, *address);
+        if (!done && result) {
+          result = Fail(done.error().code, "server " + name + ": " + done.error().message);
         }
       }
     }

@@ -1,28 +1,38 @@
 #include "daemon/setup/setup.h"
 
 #include <algorithm>
+#include <set>
+#include <string>
+#include <string_view>
 
 namespace lastcall {
 namespace {
 
-// The servers and settings of `process` become those of `after`, where it may not exist.
-void TakeOver(Setup& setup, const Setup& after, const std::string& process) {
-  const auto of_it = [&](const ServerConfig& server) { return server.process == process; };
-  const auto named = [&](const ProcessConfig& one) { return one.name == process; };
-  std::erase_if(setup.config.servers, of_it);
-  std::erase_if(setup.config.processes, named);
-  setup.contents.erase(process);
+// The servers and settings of `processes` become those of `after`, where there may be none.
+void TakeOver(Setup& setup, const Setup& after, const std::set<std::string>& processes) {
+  const auto changed = [&](const ServerConfig& server) {
+    return processes.contains(server.process);
+  };
+  // One of `after` may have been another process's.
+  std::set<std::string_view> moved;
   for (const ServerConfig& server : after.config.servers) {
-    if (!of_it(server)) continue;
-    // It may have been another process's.
-    std::erase_if(setup.config.servers, [&](const auto& one) { return one.name == server.name; });
+    if (changed(server)) moved.insert(server.name);
+  }
+  std::erase_if(setup.config.servers, [&](const ServerConfig& server) {
+    return changed(server) || moved.contains(server.name);
+  });
+  std::erase_if(setup.config.processes,
+                [&](const ProcessConfig& one) { return processes.contains(one.name); });
+  for (const std::string& process : processes) setup.contents.erase(process);
+  for (const ServerConfig& server : after.config.servers) {
+    if (!changed(server)) continue;
     setup.config.servers.push_back(server);
     setup.sockets[server.name] = after.sockets.at(server.name);
   }
   for (const ProcessConfig& one : after.config.processes) {
-    if (!named(one)) continue;
+    if (!processes.contains(one.name)) continue;
     setup.config.processes.push_back(one);
-    setup.contents[process] = after.contents.at(process);
+    setup.contents[one.name] = after.contents.at(one.name);
   }
 }
 
@@ -43,14 +53,15 @@ bool AllDone(const std::vector<Supervisor::Outcome>& outcomes, const Changes& ch
 }
 
 Setup Merge(Setup before, const Setup& after, const std::vector<Supervisor::Outcome>& outcomes) {
+  std::set<std::string> changed;
   for (const Supervisor::Outcome& outcome : outcomes) {
-    if (outcome.failure.empty()) TakeOver(before, after, outcome.process);
+    if (outcome.failure.empty()) changed.insert(outcome.process);
   }
+  TakeOver(before, after, changed);
   // Nobody is behind the sockets of a server that went with a process that was changed.
-  std::erase_if(before.sockets, [&](const auto& bound) {
-    return std::none_of(before.config.servers.begin(), before.config.servers.end(),
-                        [&](const ServerConfig& server) { return server.name == bound.first; });
-  });
+  std::set<std::string_view> servers;
+  for (const ServerConfig& server : before.config.servers) servers.insert(server.name);
+  std::erase_if(before.sockets, [&](const auto& bound) { return !servers.contains(bound.first); });
   return before;
 }
 
