@@ -10,13 +10,27 @@ import time
 import unittest
 
 from clients import AT_ONCE, PATIENCE, SLACK, wait_until
+from harness import BIN
 from reexec_test import FAILED, REFUSED, Installed
 from tls_test import Authority
 
 LIBRARY = pathlib.Path(os.environ["LASTCALL_BUILD"]) / "tests" / "slow_files.so"
 GROUP = "users"
+HOST = "shop.slow.example"
 # Whatever a reload reads; a start reads all but the last.
 THINGS = ("main file", "drop-in", "key", "plugin", "lastcall-host", "group", "lastcalld")
+# What else it waits for, once that is read.
+STEPS = (*THINGS, "host name", "trial", "new build")
+# Those of them that a reload does without when it is a trial run.
+DONE_IN_EARNEST = ("host name", "new build")
+# A lastcall-host that tries no plugin before it may.
+SLOW_TRIAL = """#!/bin/sh
+if [ "$1" = --try ]; then
+  : > "$SLOW_FILES/waiting"
+  while [ -e "$SLOW_FILES/closed" ]; do sleep 0.01; done
+fi
+exec '{host}' "$@"
+"""
 
 
 class Slow(Installed):
@@ -46,6 +60,20 @@ class Slow(Installed):
     def things(self):
         return dict(zip(THINGS, (self.config, self.drop_in, self.key, self.plugin,
                                  self.bin / "lastcall-host", GROUP, self.program)))
+
+    def closed_at(self, step):
+        """A reload does not come past this step within."""
+        if step == "host name":
+            self.config.write_text(
+                self.config.read_text().replace("listen = [", f'listen = ["{HOST}:0", ', 1))
+            return self.closed(HOST)
+        if step == "trial":
+            self.put(SLOW_TRIAL.format(host=BIN / "lastcall-host").encode(), "lastcall-host")
+            return self.closed(step)
+        if step == "new build":  # its check reads what this build does not need any more
+            self.upgrade()
+            return self.closed(self.drop_in)
+        return self.closed(self.things()[step])
 
     @contextlib.contextmanager
     def closed(self, thing):
@@ -104,20 +132,23 @@ class SlowTest(unittest.TestCase):
         self.assertEqual(daemon.receipt()["exit_code"], 0)
         daemon.assert_nothing_left()
 
-    def test_status_is_answered_while_a_reload_reads(self):
+    def test_status_is_answered_at_every_step_of_a_reload(self):
         with Slow() as daemon:
-            for name, thing in daemon.things().items():
-                for command in (["reload"], ["reload", "--dry-run"]):
-                    with self.subTest(name, command=command), daemon.closed(thing), \
+            for step in STEPS:
+                for command in (["reload", "--dry-run"], ["reload"]):
+                    if command[1:] and step in DONE_IN_EARNEST:
+                        continue
+                    with self.subTest(step, command=command), daemon.closed_at(step), \
                             daemon.asking(*command) as asked:
                         self.answers(daemon)
+                        self.assertIsNone(asked.poll())  # it waits still
                         daemon.open()
-                        self.assertIn("= process main", self.said(asked, 0))
-            self.assertEqual(daemon.builds_taken(), 0)
+                        self.assertIn("process main", self.said(asked, 0))
+            self.assertEqual(daemon.builds_taken(), 1)
 
-    def test_sigterm_is_heard_while_a_reload_reads(self):
-        for name in THINGS:
-            with self.subTest(name), Slow() as daemon, daemon.closed(daemon.things()[name]), \
+    def test_sigterm_is_heard_at_every_step_of_a_reload(self):
+        for step in STEPS:
+            with self.subTest(step), Slow() as daemon, daemon.closed_at(step), \
                     daemon.asking("reload") as asked:
                 self.stops(daemon)
                 self.assertIn("a shutdown is under way", self.said(asked, REFUSED))
