@@ -12,6 +12,7 @@
 #include "lastcall/host/v1/host.pb.h"
 #include "wire/configuration_message.h"
 
+#include <lastcall/base/exit_code.h>
 #include <lastcall/host/commons.h>
 
 namespace lastcall {
@@ -26,7 +27,7 @@ void EndWith(const Channel& channel) {
     pollfd one{fd, 0, 0};  // hang-ups alone
     while (poll(&one, 1, -1) < 0) {
     }
-    _exit(1);
+    _exit(kExitInternal);
   }).detach();
 }
 
