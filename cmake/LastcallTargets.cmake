@@ -1,11 +1,12 @@
 # How Lastcall's own targets are made: warnings are private, versions come from one place.
 
-# lastcall_library(NAME SOURCES … [HEADERS …] [PUBLIC …] [PRIVATE …]): the static library
-# lastcall_NAME with the alias lastcall::NAME. HEADERS are the installed ones.
+# lastcall_library(NAME SOURCES … [HEADERS …] [PRIVATE_HEADERS …] [PUBLIC …] [PRIVATE …]): the static
+# library lastcall_NAME with the alias lastcall::NAME. HEADERS are installed, for programs of others;
+# which ones those are is a promise, see docs/architecture.md.
 function(lastcall_library name)
-  cmake_parse_arguments(ARG "" "" "SOURCES;HEADERS;PUBLIC;PRIVATE" ${ARGN})
+  cmake_parse_arguments(ARG "" "" "SOURCES;HEADERS;PRIVATE_HEADERS;PUBLIC;PRIVATE" ${ARGN})
   set(target lastcall_${name})
-  add_library(${target} STATIC ${ARG_SOURCES})
+  add_library(${target} STATIC ${ARG_SOURCES} ${ARG_PRIVATE_HEADERS})
   add_library(lastcall::${name} ALIAS ${target})
   set_target_properties(${target} PROPERTIES EXPORT_NAME ${name})
   target_compile_features(${target} PUBLIC cxx_std_20)

@@ -19,7 +19,8 @@ def core_sources():
         text = file.read()
     sources = []
     for name in ("core", "systemd"):
-        listed = re.search(rf"lastcall_library\({name}\s+SOURCES(.*?)HEADERS", text, re.DOTALL)
+        listed = re.search(rf"lastcall_library\({name}\s+SOURCES(.*?)(?:PRIVATE_)?HEADERS", text,
+                           re.DOTALL)
         sources += [f"{LIBRARY}/{source}" for source in listed[1].split()]
     return sources
 

@@ -9,13 +9,12 @@ run(${CMAKE_COMMAND} -E env DESTDIR=${WORK}/staging
 set(prefix ${WORK}/moved)
 file(RENAME ${WORK}/staging/usr ${prefix})
 
-foreach(file include/lastcall/plugin.h include/lastcall/asio/asio_termination.h
-             include/lastcall/plugin/manifest_note.h
-             ${LIBDIR}/liblastcall_core.a lib/lastcall/plugins)
+foreach(file ${LIBDIR}/liblastcall_core.a lib/lastcall/plugins)
   if(NOT EXISTS ${prefix}/${file})
     message(FATAL_ERROR "${file} was not installed")
   endif()
 endforeach()
+run(/usr/bin/python3 ${SOURCE}/tests/includes/public_headers_test.py ${prefix}/include)
 file(GLOB package ${prefix}/${LIBDIR}/cmake/lastcall/*)
 foreach(file ${package})
   file(READ ${file} text)

@@ -19,11 +19,16 @@
 
 #include <lastcall/base/log.h>
 #include <lastcall/base/result.h>
-#include <lastcall/lifecycle/lifecycle.h>
+#include <lastcall/base/unique_fd.h>
+#include <lastcall/lifecycle/plan.h>
 #include <lastcall/lifecycle/receipt.h>
+#include <lastcall/lifecycle/stage.h>
 #include <lastcall/lifecycle/termination.h>
+#include <lastcall/net/limits.h>
+#include <lastcall/net/listener.h>
+#include <lastcall/net/tls.h>
 #include <lastcall/plugin/plugin.h>
-#include <lastcall/rpc/server.h>
+#include <lastcall/rpc/call_info.h>
 #include <lastcall/signals/signals.h>
 
 namespace lastcall {

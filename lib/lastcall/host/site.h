@@ -9,6 +9,7 @@
 #include <lastcall/host/commons.h>
 #include <lastcall/host/host.h>
 #include <lastcall/host/plugin_thread.h>
+#include <lastcall/rpc/server.h>
 
 namespace lastcall {
 

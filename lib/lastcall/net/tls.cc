@@ -11,6 +11,7 @@
 #include <vector>
 
 #include <lastcall/base/regular_file.h>
+#include <lastcall/base/trust.h>
 
 namespace lastcall {
 namespace {

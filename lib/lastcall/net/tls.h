@@ -6,9 +6,10 @@
 
 #include <lastcall/base/clock.h>
 #include <lastcall/base/result.h>
-#include <lastcall/base/trust.h>
 
 namespace lastcall {
+
+class Trust;
 
 // Paths of PEM files.
 struct TlsFiles {

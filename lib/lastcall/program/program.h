@@ -24,7 +24,7 @@
 
 #include <lastcall/base/log.h>
 #include <lastcall/base/result.h>
-#include <lastcall/lifecycle/lifecycle.h>
+#include <lastcall/lifecycle/plan.h>
 #include <lastcall/lifecycle/receipt.h>
 #include <lastcall/lifecycle/termination.h>
 #include <lastcall/program/work.h>

@@ -19,6 +19,7 @@
 #include <lastcall/event/standby.h>
 #include <lastcall/lifecycle/leave_spread.h>
 #include <lastcall/lifecycle/termination.h>
+#include <lastcall/rpc/call_info.h>
 
 namespace grpc {
 class ServerContextBase;
@@ -27,21 +28,6 @@ class ServerContextBase;
 namespace lastcall {
 
 class CallRegistry;
-
-struct MethodCount {
-  std::string method;  // "/package.Service/Method", made safe
-  int64_t in_flight = 0;
-  uint64_t total = 0;
-};
-
-// What is known of one call in flight, for reports.
-struct CallInfo {
-  std::string method;
-  std::string peer;
-  Instant began{};
-  bool told = false;
-  pid_t thread = 0;  // of a sync handler; 0: it has none of its own
-};
 
 // One call, from the guard's first sight of it to its end; what Call is a view of.
 // Threads: any.
