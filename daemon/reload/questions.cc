@@ -28,7 +28,10 @@ void Reload::TryCandidate(bool another_build, const ReloadDone& done) {
     if (!candidate) return done(tl::unexpected(candidate.error()));
     owner_.BeforeBind();
     const auto fine = parts_.binder.Probe(candidate->setup.config, parts_.running.sockets);
-    if (!fine) return done(Fail(Code::kInvalidArgument, fine.error().message));
+    if (!fine) {
+      Discard(std::move(*candidate));
+      return done(Fail(Code::kInvalidArgument, fine.error().message));
+    }
     ReloadReport report{.another_build = another_build, .changes = candidate->changes.list};
     BeginTrial(*candidate, [report = std::move(report), done](Result<TrialResult> trial) {
       if (!trial) return done(tl::unexpected(trial.error()));
@@ -36,6 +39,7 @@ void Reload::TryCandidate(bool another_build, const ReloadDone& done) {
       if (trial->failures.empty()) return done(report);
       done(Fail(Code::kInternal, "plugins could not be tried: " + trial->failures.front()));
     });
+    Discard(std::move(*candidate));
   });
 }
 

@@ -9,6 +9,8 @@ namespace {
 // Threads that read, those that hang included: that many are needed then alone.
 constexpr size_t kReaders = 16;
 constexpr size_t kTrials = 4;
+// Where no thread is free by then, it is destroyed in the loop after all.
+constexpr auto kDiscardPatience = std::chrono::seconds(10);
 
 template <class T>
 Result<T> Flat(Result<Result<T>> nested) {
@@ -113,6 +115,16 @@ void OffloadedReadings::BeginTrial(const Config& config, std::vector<std::string
         }
         done(std::move(trial));
       });
+}
+
+void OffloadedReadings::Discard(std::shared_ptr<void> unneeded) {
+  reading_.Begin<bool>(
+      After(clock_.Now(), kDiscardPatience),
+      [unneeded = std::move(unneeded)](const std::stop_token&) mutable {
+        unneeded.reset();
+        return true;
+      },
+      [](const Result<bool>&) {});
 }
 
 void OffloadedReadings::Cancel(const Error& error) {

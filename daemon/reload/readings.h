@@ -45,6 +45,8 @@ class Readings {
   // Plugins of processes that are to start may not live through it: they are tried elsewhere.
   virtual void BeginTrial(const Config& config, std::vector<std::string> processes,
                           Done<TrialResult> done) = 0;
+  // Destroys it: what a configuration of thousands of servers holds takes its time, too.
+  virtual void Discard(std::shared_ptr<void> unneeded) = 0;
 };
 
 // On threads of its own. Threads: the loop's.
@@ -60,6 +62,7 @@ class OffloadedReadings final : public Readings {
   void BeginNames(std::set<std::string> hosts, Duration limit, Done<HostNames> done) override;
   void BeginTrial(const Config& config, std::vector<std::string> processes,
                   Done<TrialResult> done) override;
+  void Discard(std::shared_ptr<void> unneeded) override;
 
   // Anything else that may hang with its file system. Fails: as Offload::Begin.
   template <class T>

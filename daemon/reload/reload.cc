@@ -216,13 +216,24 @@ void Reload::TakeEffect(Candidate candidate, const std::vector<Supervisor::Outco
   dropped.merge(AllOf(candidate.setup.sockets));
   const bool whole = AllDone(outcomes, candidate.changes);
   if (!whole) SayFailures(outcomes);
-  const Setup before =
-      std::exchange(running, whole ? candidate.setup : Merge(running, candidate.setup, outcomes));
+  auto merged = whole ? std::move(candidate.setup) : Merge(running, candidate.setup, outcomes);
+  Candidate before{.setup = std::exchange(running, std::move(merged)),
+                   .changes = {},
+                   .warnings = {},
+                   .names = {}};
   // Of those that have not changed: what the others were before is not in the configuration any more.
   const auto set = whole ? Result<>() : RestoreRights(running.config, candidate.setup.sockets);
   if (!set) Say(LogLevel::kError, "reload: " + set.error().message);
   for (const auto& listener : AllOf(running.sockets)) dropped.erase(listener);
-  owner_.TookEffect(before, dropped);
+  owner_.TookEffect(before.setup, dropped);
+  Discard(std::move(before));
+  Discard(std::move(candidate));
+}
+
+// The sockets end here and now.
+void Reload::Discard(Candidate candidate) {
+  candidate.setup.sockets.clear();
+  parts_.readings.Discard(std::make_shared<Candidate>(std::move(candidate)));
 }
 
 void Reload::SayFailures(const std::vector<Supervisor::Outcome>& outcomes) const {
@@ -235,6 +246,7 @@ void Reload::SayFailures(const std::vector<Supervisor::Outcome>& outcomes) const
 
 void Reload::Refuse(const Error& error) {
   if (attempt_) Note(error.message, {});
+  if (attempt_ && attempt_->candidate) Discard(std::move(*attempt_->candidate));
   attempt_.reset();
   Say(LogLevel::kError, "reload refused, nothing has changed: " + error.message);
   Answer(tl::unexpected(error));

@@ -115,6 +115,8 @@ class Reload {
   std::vector<Supervisor::Change> ChangesTo(const Candidate& candidate) const;
   void Over(const std::vector<Supervisor::Outcome>& outcomes);
   void TakeEffect(Candidate candidate, const std::vector<Supervisor::Outcome>& outcomes);
+  // Of no use any more.
+  void Discard(Candidate candidate);
   void SayFailures(const std::vector<Supervisor::Outcome>& outcomes) const;
   void Refuse(const Error& error);
   void Note(const std::string& refusal, const ReloadReport& report);

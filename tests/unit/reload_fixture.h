@@ -44,6 +44,10 @@ class FakeReadings final : public Readings {
     Add("trial", trial, std::move(done));
   }
 
+  void Discard(std::shared_ptr<void> unneeded) override {
+    discarded.push_back(std::move(unneeded));
+  }
+
   // Names of what was begun since the last look.
   std::vector<std::string> TakeBegun() { return std::exchange(begun_, {}); }
 
@@ -73,6 +77,7 @@ class FakeReadings final : public Readings {
   Open<TrialResult> trial;
   std::set<std::string> asked_hosts;
   std::vector<std::string> tried;
+  std::vector<std::shared_ptr<void>> discarded;
 
  private:
   template <class T>

@@ -275,6 +275,23 @@ TEST_F(ReloadTest, ADryRunTellsWhatWouldChangeAndChangesNothing) {
   EXPECT_FALSE(reload_->last());
 }
 
+// It may be a configuration of thousands of servers.
+TEST_F(ReloadTest, WhatIsOfNoUseAnyMoreIsDestroyedBesideTheLoop) {
+  Serve({"a"});
+  reload_->BeginDryRun(Answered());
+  Read(Files({}, {"a"}));
+  EXPECT_EQ(readings_.discarded.size(), 1u);  // the candidate
+  Begin();
+  Read(Files({}, {"a"}));
+  Replaced("a");
+  EXPECT_EQ(readings_.discarded.size(), 3u);  // what ran, and what was compared with it
+  Begin();
+  readings_.look.Answer(Readings::AnotherBuild());
+  readings_.prepare.Answer(Files({}, {"a", "b"}));
+  readings_.trial.Answer(TrialResult{.problems = {{}}, .warnings = {}, .failures = {}});
+  EXPECT_EQ(readings_.discarded.size(), 4u);  // what was refused
+}
+
 TEST_F(ReloadTest, ADryRunSaysThatThereIsAnotherBuild) {
   Serve({"a"});
   reload_->BeginDryRun(Answered());
