@@ -56,7 +56,7 @@ Setup Of(const std::string& text) {
   }
   Setup setup;
   setup.config = std::move(*config);
-  setup.contents = ContentsOf(setup.config, "/bin/true");
+  setup.contents = FingerprintsOf(setup.config, "/bin/true");
   return setup;
 }
 

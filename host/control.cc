@@ -146,7 +146,7 @@ void HostControl::SupervisorIsGone() {
 }
 
 void HostControl::Report(uint32_t query) {
-  host_->Inspect([this, query](const HostReport& report) { Tell(ToProto(query, report)); });
+  host_->Query([this, query](const HostReport& report) { Tell(ToProto(query, report)); });
 }
 
 void HostControl::Making(const std::string& plugin) {

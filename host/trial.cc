@@ -13,7 +13,7 @@
 #include "wire/configuration_message.h"
 
 #include <lastcall/base/exit_code.h>
-#include <lastcall/host/commons.h>
+#include <lastcall/host/process_audit.h>
 
 namespace lastcall {
 namespace {
@@ -49,19 +49,19 @@ std::optional<host::v1::Trial> AwaitTrial(const Channel& channel) {
 class PluginTrial {
  public:
   PluginTrial(const Channel& channel, uint32_t place, const host::v1::PluginOfServer& plugin,
-              Commons& commons)
-      : channel_(channel), place_(place), plugin_(plugin), commons_(commons) {}
+              ProcessAudit& audit)
+      : channel_(channel), place_(place), plugin_(plugin), audit_(audit) {}
 
   // What is wrong with it; empty: nothing. `unchecked`: see PluginConfig.
   std::string Run(std::vector<std::string>& unchecked) {
     Announce("loading it");
     const auto library = OpenTrustedPlugin(plugin_.plugin().path());
-    commons_.Inspect("it");
+    audit_.Inspect("it");
     if (!library) return library.error().message;
     Announce("its Check");
     const PluginConfig config = ConfigOf(plugin_.server(), plugin_.plugin());
     const auto checked = library->Check(config);
-    commons_.Inspect("it");
+    audit_.Inspect("it");
     if (!checked) return checked.error().message;
     unchecked = config.Unchecked();
     return "";
@@ -78,7 +78,7 @@ class PluginTrial {
   const Channel& channel_;
   const uint32_t place_;
   const host::v1::PluginOfServer& plugin_;
-  Commons& commons_;
+  ProcessAudit& audit_;
 };
 
 }  // namespace
@@ -88,14 +88,14 @@ int RunTrial(const Channel& channel) {
   if (!trial) return 1;
   EndWith(channel);
   std::vector<std::string> warnings;
-  Commons commons([&](LogLevel, std::string_view what) { warnings.emplace_back(what); });
+  ProcessAudit audit([&](LogLevel, std::string_view what) { warnings.emplace_back(what); });
   for (uint32_t place = 0; place < static_cast<uint32_t>(trial->plugins_size()); ++place) {
     FromHost message;
     host::v1::Tried& tried = *message.mutable_tried();
     tried.set_plugin(place);
     std::vector<std::string> unchecked;
-    tried.set_problem(PluginTrial(channel, place, trial->plugins(static_cast<int>(place)), commons)
-                          .Run(unchecked));
+    tried.set_problem(
+        PluginTrial(channel, place, trial->plugins(static_cast<int>(place)), audit).Run(unchecked));
     for (std::string& warning : std::exchange(warnings, {})) {
       tried.add_warnings(std::move(warning));
     }

@@ -17,7 +17,7 @@ ConfigValue ToProto(const std::string& key, const PluginConfig::Value& value) {
   if (const auto* integer = std::get_if<int64_t>(&value.value)) message.set_integer(*integer);
   if (const auto* number = std::get_if<double>(&value.value)) message.set_number(*number);
   if (const auto* boolean = std::get_if<bool>(&value.value)) message.set_boolean(*boolean);
-  if (const auto* texts = std::get_if<PluginConfig::Texts>(&value.value)) {
+  if (const auto* texts = std::get_if<PluginConfig::StringList>(&value.value)) {
     message.mutable_texts();
     for (const std::string& text : *texts) message.mutable_texts()->add_text(text);
   }
@@ -34,7 +34,7 @@ PluginConfig::Value FromProto(const ConfigValue& message) {
     case ConfigValue::kBoolean: value.value = message.boolean(); break;
     case ConfigValue::kTexts:
       value.value =
-          PluginConfig::Texts(message.texts().text().begin(), message.texts().text().end());
+          PluginConfig::StringList(message.texts().text().begin(), message.texts().text().end());
       break;
     default: value.value = message.text(); break;
   }

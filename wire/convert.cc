@@ -22,14 +22,14 @@ constexpr Pairs<Stage, v1::Stage, 6> kStagePairs{{{Stage::kStarting, v1::STAGE_S
                                                   {Stage::kGrace, v1::STAGE_GRACE},
                                                   {Stage::kCancel, v1::STAGE_CANCEL},
                                                   {Stage::kStopped, v1::STAGE_STOPPED}}};
-constexpr Pairs<Happening, v1::Happening, 7> kHappeningPairs{
-    {{Happening::kBecameReady, v1::HAPPENING_BECAME_READY},
-     {Happening::kStopRequested, v1::HAPPENING_STOP_REQUESTED},
-     {Happening::kInstantPassed, v1::HAPPENING_INSTANT_PASSED},
-     {Happening::kWentQuiet, v1::HAPPENING_WENT_QUIET},
-     {Happening::kWentIdle, v1::HAPPENING_WENT_IDLE},
-     {Happening::kWasDone, v1::HAPPENING_WAS_DONE},
-     {Happening::kFailed, v1::HAPPENING_FAILED}}};
+constexpr Pairs<Event, v1::Event, 7> kEventPairs{
+    {{Event::kBecameReady, v1::EVENT_BECAME_READY},
+     {Event::kStopRequested, v1::EVENT_STOP_REQUESTED},
+     {Event::kDeadlinePassed, v1::EVENT_DEADLINE_PASSED},
+     {Event::kWentQuiet, v1::EVENT_WENT_QUIET},
+     {Event::kWentIdle, v1::EVENT_WENT_IDLE},
+     {Event::kCompleted, v1::EVENT_COMPLETED},
+     {Event::kFailed, v1::EVENT_FAILED}}};
 constexpr Pairs<LogLevel, host::v1::LogLevel, 5> kLogLevelPairs{
     {{LogLevel::kTrace, host::v1::LOG_LEVEL_TRACE},
      {LogLevel::kDebug, host::v1::LOG_LEVEL_DEBUG},
@@ -102,10 +102,8 @@ std::optional<Duration> Optional(bool has, double seconds) {
 v1::Stage ToProto(Stage stage) { return SentAs(kStagePairs, stage); }
 std::optional<Stage> FromProto(v1::Stage stage) { return ReadAs(kStagePairs, stage); }
 
-v1::Happening ToProto(Happening happening) { return SentAs(kHappeningPairs, happening); }
-std::optional<Happening> FromProto(v1::Happening happening) {
-  return ReadAs(kHappeningPairs, happening);
-}
+v1::Event ToProto(Event event) { return SentAs(kEventPairs, event); }
+std::optional<Event> FromProto(v1::Event event) { return ReadAs(kEventPairs, event); }
 
 host::v1::LogLevel ToProto(LogLevel level) { return SentAs(kLogLevelPairs, level); }
 LogLevel FromProto(host::v1::LogLevel level) {
@@ -221,7 +219,7 @@ Receipt FromProto(const v1::Receipt& message) {
   for (const v1::StageRecord& record : message.stages()) {
     receipt.stages.push_back({FromProto(record.stage()).value_or(Stage::kStopped),
                               FromPlanned(record.planned_s()), FromSeconds(record.took_s()),
-                              FromProto(record.ended_by()).value_or(Happening::kInstantPassed)});
+                              FromProto(record.ended_by()).value_or(Event::kDeadlinePassed)});
   }
   receipt.calls_finished = message.calls_finished();
   receipt.calls_cancelled = message.calls_cancelled();

@@ -20,8 +20,8 @@ namespace lastcall {
 v1::Stage ToProto(Stage stage);
 // Empty: no stage of an incarnation.
 std::optional<Stage> FromProto(v1::Stage stage);
-v1::Happening ToProto(Happening happening);
-std::optional<Happening> FromProto(v1::Happening happening);
+v1::Event ToProto(Event event);
+std::optional<Event> FromProto(v1::Event event);
 host::v1::LogLevel ToProto(LogLevel level);
 // kInfo for what is no level.
 LogLevel FromProto(host::v1::LogLevel level);

@@ -59,7 +59,7 @@ std::string_view TypeName(const toml::node& node) {
   switch (node.type()) {
     case toml::node_type::table: return "a table";
     case toml::node_type::array: return "an array";
-    case toml::node_type::string: return "a text";
+    case toml::node_type::string: return "a string";
     case toml::node_type::integer: return "an integer";
     case toml::node_type::floating_point: return "a number";
     case toml::node_type::boolean: return "a boolean";
@@ -152,7 +152,7 @@ void Section::Bytes(std::string_view key, uint64_t most, uint64_t& out) {
     bytes = ParseBytes(text->get());
     if (!bytes) {
       Refuse(key, written +
-                      " is not a number of bytes; write an integer, or a text with one of B KiB "
+                      " is not a number of bytes; write an integer, or a string with one of B KiB "
                       "MiB GiB, for example \"4MiB\"");
       return;
     }
@@ -198,7 +198,7 @@ void Section::Text(std::string_view key, std::string& out) {
   if (node == nullptr) return;
   const auto* text = node->as_string();
   if (text == nullptr) {
-    ExpectedBut(key, "a text", *node, Assign(key, "\"…\""));
+    ExpectedBut(key, "a string", *node, Assign(key, "\"…\""));
   } else if (text->get().empty()) {
     Refuse(key, "must not be empty; remove the key to have its default");
   } else if (!IsSafeText(text->get())) {
@@ -232,7 +232,7 @@ std::optional<std::vector<LocatedText>> Section::Texts(std::string_view key,
   const auto* array = node != nullptr ? node->as_array() : nullptr;
   const std::string remedy = Assign(key, std::string(example));
   if (node != nullptr && array == nullptr) {
-    ExpectedBut(key, "an array of texts", *node, remedy);
+    ExpectedBut(key, "an array of strings", *node, remedy);
     return std::nullopt;
   }
   if (!when_empty.empty() && (array == nullptr || array->empty())) {
@@ -245,7 +245,7 @@ std::optional<std::vector<LocatedText>> Section::Texts(std::string_view key,
       texts.push_back({text->get(), PlaceOf(entry.source())});
       continue;
     }
-    problems_.Add(PlaceOf(entry.source()), NameOf(key) + ": expected an array of texts, found " +
+    problems_.Add(PlaceOf(entry.source()), NameOf(key) + ": expected an array of strings, found " +
                                                std::string(TypeName(entry)) + " in it; " + remedy);
   }
   return texts;

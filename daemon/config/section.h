@@ -100,7 +100,7 @@ void Section::Choice(std::string_view key, const std::vector<std::pair<std::stri
   if (const auto chosen = ChosenFrom(key, names)) out = choices[*chosen].second;
 }
 
-// "a text", "an integer", "a table" …
+// "a string", "an integer", "a table" …
 std::string_view TypeName(const toml::node& node);
 // "public", or "\"my server\"" when it needs quotes as a key.
 std::string KeyText(std::string_view key);

@@ -115,17 +115,17 @@ class Flattener {
       AddArray(name, *array);
     } else {
       Refuse(name, node,
-             "a plugin cannot take " + std::string(TypeName(node)) + "; write it as a text");
+             "a plugin cannot take " + std::string(TypeName(node)) + "; write it as a string");
     }
   }
 
   void AddArray(const std::string& name, const toml::array& array) {
-    PluginConfig::Texts texts;
+    PluginConfig::StringList texts;
     for (const toml::node& entry : array) {
       const auto* text = entry.as_string();
       if (text == nullptr) {
         Refuse(name, entry,
-               "a plugin takes arrays of texts only, found " + std::string(TypeName(entry)) +
+               "a plugin takes arrays of strings only, found " + std::string(TypeName(entry)) +
                    " in it; write texts, or tables with "
                    "names of their own");
         return;

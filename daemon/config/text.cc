@@ -82,7 +82,7 @@ void SetDotted(std::string_view key, const Node::Scalar& value, Node& table) {
 }
 
 void DescribePlugins(const ServerConfig& server, const std::string& plugin_dir, Node& node) {
-  PluginConfig::Texts entries;
+  PluginConfig::StringList entries;
   for (const PluginSpec& plugin : server.plugins) {
     const bool by_name = plugin.path == plugin_dir + "/" + plugin.name + ".so";
     entries.push_back(by_name ? plugin.name : plugin.path);
@@ -91,7 +91,7 @@ void DescribePlugins(const ServerConfig& server, const std::string& plugin_dir, 
 }
 
 void DescribeServer(const ServerConfig& server, const std::string& plugin_dir, Node& node) {
-  PluginConfig::Texts listen;
+  PluginConfig::StringList listen;
   for (const Address& address : server.listen) listen.push_back(address.Canonical());
   node.Set("listen", listen);
   DescribePlugins(server, plugin_dir, node);
@@ -162,7 +162,7 @@ std::string TomlScalar(const Node::Scalar& scalar) {
     return text.find_first_not_of("-0123456789") == text.npos ? text + ".0" : text;
   }
   std::string list;
-  for (const std::string& text : std::get<PluginConfig::Texts>(scalar)) {
+  for (const std::string& text : std::get<PluginConfig::StringList>(scalar)) {
     list += (list.empty() ? "" : ", ") + QuotedText(text);
   }
   return "[" + list + "]";
@@ -219,7 +219,7 @@ void AddValues(const Node& table, const std::string& prefix,
 }
 
 void WriteJson(const Node::Scalar& scalar, JsonWriter& json) {
-  if (const auto* texts = std::get_if<PluginConfig::Texts>(&scalar)) {
+  if (const auto* texts = std::get_if<PluginConfig::StringList>(&scalar)) {
     json.BeginArray();
     for (const std::string& text : *texts) json.String(text);
     json.EndArray();

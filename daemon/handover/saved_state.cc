@@ -198,7 +198,7 @@ void Save(const Setup& setup, StateWriter& writer) {
   SaveConfig(setup, state);
   SaveGroups(setup.roles.operators(), *state.mutable_roles()->mutable_operators());
   SaveGroups(setup.roles.observers(), *state.mutable_roles()->mutable_observers());
-  for (const auto& [process, parts] : setup.contents) {
+  for (const auto& [process, parts] : setup.fingerprints) {
     state::v1::Contents& contents = *state.add_contents();
     contents.set_process(process);
     for (const auto& [name, part] : parts) (*contents.mutable_parts())[name] = part;
@@ -221,7 +221,7 @@ Result<Setup> SetupIn(const state::v1::State& state) {
                                           GroupsIn(state.roles().observers()), geteuid())
                                   : RolesOf(setup.config);
   for (const state::v1::Contents& contents : state.contents()) {
-    setup.contents[contents.process()] = {contents.parts().begin(), contents.parts().end()};
+    setup.fingerprints[contents.process()] = {contents.parts().begin(), contents.parts().end()};
   }
   for (const ServerConfig& server : setup.config.servers) setup.sockets[server.name];
   for (const state::v1::Socket& saved : state.sockets()) {

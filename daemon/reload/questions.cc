@@ -57,27 +57,27 @@ Result<> Reload::CheckRestart(const std::string& process) const {
 // What is in the files is read first: what comes there later is a change that a reload must find.
 void Reload::BeginRestart(const std::string& process, bool wait, const Cause& by, ReloadDone done) {
   if (const auto can = CheckRestart(process); !can) return done(tl::unexpected(can.error()));
-  parts_.readings.BeginContents(
+  parts_.readings.BeginFingerprints(
       parts_.running.config,
-      [this, process, wait, by, done = std::move(done)](const Result<Contents>& contents) {
-        if (!contents && contents.error().code == Code::kFailedPrecondition) {
-          return done(tl::unexpected(contents.error()));
+      [this, process, wait, by, done = std::move(done)](const Result<Fingerprints>& fingerprints) {
+        if (!fingerprints && fingerprints.error().code == Code::kFailedPrecondition) {
+          return done(tl::unexpected(fingerprints.error()));
         }
         // Where it is not known it is restarted all the same: the next reload finds out what there
         // is.
-        Restart(process, wait, by, contents.value_or(Contents()), done);
+        Restart(process, wait, by, fingerprints.value_or(Fingerprints()), done);
       });
 }
 
 void Reload::Restart(const std::string& process, bool wait, const Cause& by,
-                     const Contents& contents, const ReloadDone& done) {
+                     const Fingerprints& fingerprints, const ReloadDone& done) {
   if (const auto can = CheckRestart(process); !can) return done(tl::unexpected(can.error()));
   // As it is when its turn comes: a reload in progress knows better what is in the files.
-  const Contents known = attempt_ ? Contents() : contents;
+  const Fingerprints known = attempt_ ? Fingerprints() : fingerprints;
   const auto begun = parts_.supervisor.BeginChanges(
       {{Supervisor::Change::Kind::kReplace, {.name = process}}}, by,
       [this, wait, done, known](const std::vector<Supervisor::Outcome>& outcomes) {
-        Contents& running = parts_.running.contents;
+        Fingerprints& running = parts_.running.fingerprints;
         for (const Supervisor::Outcome& outcome : outcomes) {
           const auto now = known.find(outcome.process);
           const bool loaded = now != known.end() && running.contains(outcome.process);

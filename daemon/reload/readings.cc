@@ -76,12 +76,12 @@ void OffloadedReadings::BeginPrepare(const Config& running, Done<Prepared> done)
       std::move(done));
 }
 
-void OffloadedReadings::BeginContents(const Config& running, Done<Contents> done) {
+void OffloadedReadings::BeginFingerprints(const Config& running, Done<Fingerprints> done) {
   const auto step = std::make_shared<Step>();
   step->Set("reading the programs and plugins");
-  BeginReading<Contents>(
-      step, running.ready, [running, host = host_program_] { return ContentsOf(running, host); },
-      std::move(done));
+  BeginReading<Fingerprints>(
+      step, running.ready,
+      [running, host = host_program_] { return FingerprintsOf(running, host); }, std::move(done));
 }
 
 // A name that is not known in time is no reason to wait for the others: where it is needed is

@@ -39,7 +39,7 @@ class Readings {
   // Everything that the daemon would run if it began now. The problems are in what comes of it.
   virtual void BeginPrepare(const Config& running, Done<Prepared> done) = 0;
   // What is in the files of what runs.
-  virtual void BeginContents(const Config& running, Done<Contents> done) = 0;
+  virtual void BeginFingerprints(const Config& running, Done<Fingerprints> done) = 0;
   // A name that is not known in time is answered as such, and the others are.
   virtual void BeginNames(std::set<std::string> hosts, Duration limit, Done<HostNames> done) = 0;
   // Plugins of processes that are to start may not live through it: they are tried elsewhere.
@@ -58,7 +58,7 @@ class OffloadedReadings final : public Readings {
 
   void BeginLook(Duration limit, Done<AnotherBuild> done) override;
   void BeginPrepare(const Config& running, Done<Prepared> done) override;
-  void BeginContents(const Config& running, Done<Contents> done) override;
+  void BeginFingerprints(const Config& running, Done<Fingerprints> done) override;
   void BeginNames(std::set<std::string> hosts, Duration limit, Done<HostNames> done) override;
   void BeginTrial(const Config& config, std::vector<std::string> processes,
                   Done<TrialResult> done) override;

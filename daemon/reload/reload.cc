@@ -96,7 +96,7 @@ void Reload::BeginPrepare(std::function<void(Result<Candidate>)> done) {
 Result<Reload::Candidate> Reload::Judge(Prepared prepared) const {
   const Setup& running = parts_.running;
   if (prepared.loaded) {
-    for (ConfigProblem& one : OutOfReach(running.config, prepared.config)) {
+    for (ConfigProblem& one : NeedsRestart(running.config, prepared.config)) {
       prepared.problems.push_back(std::move(one));
     }
   }
@@ -104,8 +104,8 @@ Result<Reload::Candidate> Reload::Judge(Prepared prepared) const {
   Candidate candidate{
       .setup = {}, .changes = {}, .warnings = std::move(prepared.warnings), .names = {}};
   candidate.setup = SetupOf(std::move(prepared));
-  candidate.changes =
-      Compare(running.config, running.contents, candidate.setup.config, candidate.setup.contents);
+  candidate.changes = Compare(running.config, running.fingerprints, candidate.setup.config,
+                              candidate.setup.fingerprints);
   return candidate;
 }
 

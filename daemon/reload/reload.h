@@ -123,8 +123,8 @@ class Reload {
   void Answer(const Result<ReloadReport>& result);
   static Error BeingReplaced();
   Result<> CheckRestart(const std::string& process) const;
-  void Restart(const std::string& process, bool wait, const Cause& by, const Contents& contents,
-               const ReloadDone& done);
+  void Restart(const std::string& process, bool wait, const Cause& by,
+               const Fingerprints& fingerprints, const ReloadDone& done);
   void Post(Callback run) { parts_.loop(std::move(run)); }
   void Say(LogLevel level, const std::string& message) const { parts_.log(level, message); }
 

@@ -89,7 +89,7 @@ std::string TextOf(const PluginConfig::Value& value) {
         if constexpr (std::is_same_v<T, int64_t>) json.Integer(one);
         if constexpr (std::is_same_v<T, double>) json.Number(one);
         if constexpr (std::is_same_v<T, bool>) json.Boolean(one);
-        if constexpr (std::is_same_v<T, PluginConfig::Texts>) {
+        if constexpr (std::is_same_v<T, PluginConfig::StringList>) {
           for (const std::string& text : one) json.String(text);
         }
       },
@@ -104,7 +104,7 @@ std::string TextOf(const PluginSpec& plugin) {
 }
 
 void AddParts(const ServerConfig& server, std::map<std::string, std::string>& digests,
-              Parts& parts) {
+              Fingerprint& parts) {
   const std::string of = " of server " + server.name;
   std::string listen, plugins;
   for (const Address& address : server.listen) listen += address.text + "\n";
@@ -128,7 +128,7 @@ void AddParts(const ServerConfig& server, std::map<std::string, std::string>& di
 }
 
 // The names of the parts that differ: "+server b, ~plugin echo".
-std::string Differences(const Parts& before, const Parts& after) {
+std::string Differences(const Fingerprint& before, const Fingerprint& after) {
   std::string differences;
   const auto add = [&](char sign, const std::string& name) {
     differences += differences.empty() ? "" : ", ";
@@ -226,28 +226,28 @@ bool SameRestart(const Config& before, const Config& after) {
 
 }  // namespace
 
-Contents ContentsOf(const Config& config, const std::string& host_program) {
-  Contents contents;
+Fingerprints FingerprintsOf(const Config& config, const std::string& host_program) {
+  Fingerprints fingerprints;
   std::map<std::string, std::string> digests;
   for (const ServerConfig& server : config.servers) {
-    AddParts(server, digests, contents[server.process]);
+    AddParts(server, digests, fingerprints[server.process]);
   }
-  for (auto& [process, parts] : contents) {
+  for (auto& [process, parts] : fingerprints) {
     const auto [digest, unknown] = digests.try_emplace(host_program);
     if (unknown) digest->second = DigestOf(host_program);
     parts["lastcall-host"] = digest->second;
     parts["shutdown.quiet"] = config.quiet ? FormatDuration(*config.quiet) : "";
   }
-  return contents;
+  return fingerprints;
 }
 
-Changes Compare(const Config& before, const Contents& contents_before, const Config& after,
-                const Contents& contents_after) {
+Changes Compare(const Config& before, const Fingerprints& fingerprints_before, const Config& after,
+                const Fingerprints& fingerprints_after) {
   Changes changes;
   SettingChanges settings(before, after);
-  for (const auto& [process, parts] : contents_after) {
-    const auto was = contents_before.find(process);
-    if (was == contents_before.end()) {
+  for (const auto& [process, parts] : fingerprints_after) {
+    const auto was = fingerprints_before.find(process);
+    if (was == fingerprints_before.end()) {
       changes.list.push_back({'+', "process " + process, ""});
       changes.added.push_back(process);
       continue;
@@ -261,8 +261,8 @@ Changes Compare(const Config& before, const Contents& contents_before, const Con
     // Hosts are told it at their start.
     for (ValueChange& quiet : settings.Under("shutdown.quiet")) values.push_back(std::move(quiet));
   }
-  for (const auto& [process, parts] : contents_before) {
-    if (contents_after.contains(process)) continue;
+  for (const auto& [process, parts] : fingerprints_before) {
+    if (fingerprints_after.contains(process)) continue;
     changes.list.push_back({'-', "process " + process, ""});
     changes.removed.push_back(process);
   }
@@ -281,7 +281,7 @@ Changes Compare(const Config& before, const Contents& contents_before, const Con
   return changes;
 }
 
-std::vector<ConfigProblem> OutOfReach(const Config& before, const Config& after) {
+std::vector<ConfigProblem> NeedsRestart(const Config& before, const Config& after) {
   if (before.admin_socket == after.admin_socket) return {};
   return {{{after.file, 0, 0},
            "admin.socket: it is " + before.admin_socket + " while this daemon runs, and would be " +

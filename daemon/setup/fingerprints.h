@@ -12,12 +12,12 @@ namespace lastcall {
 // Of each process, everything that it is made of: its program, its servers with their settings, and
 // what is in the files of their plugins. Processes with equal parts need no replacement.
 // Each part has a name for people: "plugin echo", "limits of server public".
-using Parts = std::map<std::string, std::string>;
-using Contents = std::map<std::string, Parts>;
+using Fingerprint = std::map<std::string, std::string>;
+using Fingerprints = std::map<std::string, Fingerprint>;
 
 // Blocks: reads every plugin and the host program, once each. One that cannot be read has the part
 // "missing".
-Contents ContentsOf(const Config& config, const std::string& host_program);
+Fingerprints FingerprintsOf(const Config& config, const std::string& host_program);
 
 // SHA-256; "missing" where it cannot be read. Blocks: reads the file.
 std::string DigestOf(const std::string& path);
@@ -44,10 +44,10 @@ struct Changes {
   std::vector<std::string> removed;
 };
 
-Changes Compare(const Config& before, const Contents& contents_before, const Config& after,
-                const Contents& contents_after);
+Changes Compare(const Config& before, const Fingerprints& fingerprints_before, const Config& after,
+                const Fingerprints& fingerprints_after);
 
 // What only a restart of the daemon can change; empty: nothing of it has.
-std::vector<ConfigProblem> OutOfReach(const Config& before, const Config& after);
+std::vector<ConfigProblem> NeedsRestart(const Config& before, const Config& after);
 
 }  // namespace lastcall

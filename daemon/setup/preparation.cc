@@ -57,7 +57,7 @@ Prepared Prepare(const std::function<Checked<Config>()>& load, const std::string
   KeepFirst(prepared.problems);
   if (!prepared.problems.empty()) return prepared;
   step.Set("comparing the programs and plugins");
-  prepared.contents = ContentsOf(prepared.config, host_program);
+  prepared.fingerprints = FingerprintsOf(prepared.config, host_program);
   step.Set("looking up groups");
   prepared.roles = RolesOf(prepared.config);
   FindGroups(prepared.config);

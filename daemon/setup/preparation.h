@@ -32,7 +32,7 @@ struct Prepared {
   bool loaded = false;  // otherwise there is no configuration
   Config config;
   std::vector<ConfigProblem> problems;  // every one; then the rest is left out
-  Contents contents;
+  Fingerprints fingerprints;
   Roles roles{{}, {}, geteuid()};
   std::vector<std::string> warnings;  // to be said where it takes effect
 };

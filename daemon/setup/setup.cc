@@ -23,7 +23,7 @@ void TakeOver(Setup& setup, const Setup& after, const std::set<std::string>& pro
   });
   std::erase_if(setup.config.processes,
                 [&](const ProcessConfig& one) { return processes.contains(one.name); });
-  for (const std::string& process : processes) setup.contents.erase(process);
+  for (const std::string& process : processes) setup.fingerprints.erase(process);
   for (const ServerConfig& server : after.config.servers) {
     if (!changed(server)) continue;
     setup.config.servers.push_back(server);
@@ -32,7 +32,7 @@ void TakeOver(Setup& setup, const Setup& after, const std::set<std::string>& pro
   for (const ProcessConfig& one : after.config.processes) {
     if (!processes.contains(one.name)) continue;
     setup.config.processes.push_back(one);
-    setup.contents[one.name] = after.contents.at(one.name);
+    setup.fingerprints[one.name] = after.fingerprints.at(one.name);
   }
 }
 
@@ -40,7 +40,7 @@ void TakeOver(Setup& setup, const Setup& after, const std::set<std::string>& pro
 
 Setup SetupOf(Prepared prepared) {
   return {.config = std::move(prepared.config),
-          .contents = std::move(prepared.contents),
+          .fingerprints = std::move(prepared.fingerprints),
           .roles = std::move(prepared.roles),
           .sockets = {}};
 }

@@ -19,7 +19,7 @@ namespace lastcall {
 
 struct Setup {
   Config config;
-  Contents contents;
+  Fingerprints fingerprints;
   Roles roles{{}, {}, geteuid()};
   Sockets sockets;  // of every server of `config`, once they are bound
 };

@@ -22,11 +22,11 @@ using std::chrono::milliseconds;
 
 struct EchoSettings {
   explicit EchoSettings(const PluginConfig& config)
-      : greeting(config.Text("greeting", "")),
-        fail_start(config.Text("fail_start", "")),
-        hang_start(config.Length("hang_start", Duration::zero())),
-        hang_stop(config.Length("hang_stop", Duration::zero())),
-        health(config.Text("health", "serving")) {
+      : greeting(config.String("greeting", "")),
+        fail_start(config.String("fail_start", "")),
+        hang_start(config.Duration("hang_start", Duration::zero())),
+        hang_stop(config.Duration("hang_stop", Duration::zero())),
+        health(config.String("health", "serving")) {
     if (health != "serving" && health != "not_serving") {
       throw config.Refuse("health", "must be \"serving\" or \"not_serving\"");
     }

@@ -21,7 +21,7 @@ int main(int argc, char** argv) {
   const auto added = host.AddServer({.listen = {argc > 1 ? argv[1] : "127.0.0.1:50051"},
                                      .services = {&greeter},
                                      .reflection = true});
-  if (!added) return host.Refuse(added.error());
+  if (!added) return host.ReportStartError(added.error());
   const int code = host.Run();
   puts(host.receipt().ToJson().c_str());
   return code;

@@ -4,7 +4,7 @@
 
 class Greeter final : public lastcall::Plugin, public hello::Greeter::Service {
  public:
-  explicit Greeter(lastcall::PluginHost& host) : word_(host.config().Text("word", "Hello")) {}
+  explicit Greeter(lastcall::PluginHost& host) : word_(host.config().String("word", "Hello")) {}
   std::vector<grpc::Service*> Services() override { return {this}; }
   grpc::Status Greet(grpc::ServerContext*, const hello::Name* in, hello::Greeting* out) override {
     out->set_text(word_ + ", " + in->name());

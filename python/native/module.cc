@@ -138,54 +138,54 @@ class PyProgram {
 
   bool AskedBySignal() const { return bound_->asked_by_signal(); }
 
-  void CheckProcess() const {
+  void CheckNotForked() const {
     // Also once it is closed, when there is no program to ask.
-    if (program_) return Check(program_->CheckProcess());
+    if (program_) return Check(program_->CheckNotForked());
     if (getpid() != pid_) throw LifecycleError("this process was forked and has no lifecycle");
   }
 
   void Shutdown(const py::str& reason, Seconds delay, Seconds grace, Seconds cancel) {
-    CheckProcess();
+    CheckNotForked();
     if (!program_) return;
     Check(program_->Shutdown(TextOf(reason), Length(delay), Length(grace), Length(cancel)));
   }
 
   void Configure(Seconds delay, Seconds grace, Seconds cancel) {
-    CheckProcess();
+    CheckNotForked();
     if (program_) Check(program_->Configure(Length(delay), Length(grace), Length(cancel)));
   }
 
   PyWork Enter(const py::str& name, const py::str& peer) {
-    CheckProcess();
+    CheckNotForked();
     return PyWork(program_ ? program_->Enter(TextOf(name), TextOf(peer)) : Work());
   }
   PyWork Open(const py::str& name) {
-    CheckProcess();
+    CheckNotForked();
     return PyWork(program_ ? program_->Open(TextOf(name)) : Work());
   }
   PyWork Hold(const py::str& name) {
-    CheckProcess();
+    CheckNotForked();
     return PyWork(program_ ? program_->Hold(TextOf(name)) : Work());
   }
 
   bool Reached(int stage) const {
-    CheckProcess();
+    CheckNotForked();
     return termination_.Reached(static_cast<Stage>(stage));
   }
 
   bool Wait(int stage, Seconds timeout) const {
-    CheckProcess();
+    CheckNotForked();
     const Duration length = timeout ? FromSeconds(*timeout) : kForever;
     return WithoutLock([&] { return termination_.WaitFor(static_cast<Stage>(stage), length); });
   }
 
   std::unique_ptr<PyLeaveTurns> Turns() const {
-    CheckProcess();
+    CheckNotForked();
     return std::make_unique<PyLeaveTurns>(termination_);
   }
 
   int Fileno(int stage) const {
-    CheckProcess();
+    CheckNotForked();
     return termination_.fd(static_cast<Stage>(stage));
   }
 
@@ -197,7 +197,7 @@ class PyProgram {
   }
 
   std::optional<std::string> ReceiptJson() const {
-    CheckProcess();
+    CheckNotForked();
     if (!program_) return receipt_;
     return Receipt();
   }
@@ -224,7 +224,7 @@ void DefineProgram(py::module_& module) {
       .def("close", &PyProgram::Close)
       .def("asked_by_signal", &PyProgram::AskedBySignal)
       .def("keep", [](const py::object& self) { self.inc_ref(); })
-      .def("check_process", &PyProgram::CheckProcess)
+      .def("check_process", &PyProgram::CheckNotForked)
       .def("shutdown", &PyProgram::Shutdown, py::arg("reason"), py::arg("delay"), py::arg("grace"),
            py::arg("cancel"))
       .def("configure", &PyProgram::Configure, py::arg("delay"), py::arg("grace"),

@@ -28,8 +28,8 @@ void Read(const host::v1::PluginSpec& plugin) {
         case host::v1::ConfigValue::kInteger: (void)config.Integer(value.key()); break;
         case host::v1::ConfigValue::kNumber: (void)config.Number(value.key()); break;
         case host::v1::ConfigValue::kBoolean: (void)config.Boolean(value.key(), true); break;
-        case host::v1::ConfigValue::kTexts: (void)config.List(value.key()); break;
-        default: (void)config.Length(value.key()); break;
+        case host::v1::ConfigValue::kTexts: (void)config.Strings(value.key()); break;
+        default: (void)config.Duration(value.key()); break;
       }
     } catch (const ConfigError&) {
     }
@@ -48,7 +48,7 @@ class HostLife {
       const host::v1::Configure& configure = order.configure();
       lifecycle_.Configure({FromSeconds(configure.delay_s()), FromSeconds(configure.grace_s()),
                             FromSeconds(configure.cancel_s())});
-      lifecycle_.Happened(Happening::kBecameReady, clock_.Now());
+      lifecycle_.Happened(Event::kBecameReady, clock_.Now());
     }
     (void)FromProto(order.set_log_level().level());
     if (!order.has_stop()) return;

@@ -46,7 +46,7 @@ class ConfigurationTest(Refusals):
     def test_wrong_type(self):
         with Daemon({"public": {"reflection": "yes"}}, wait=False) as daemon:
             self.expect_at(daemon, "reflection", CONFIGURATION,
-                           "server.public.reflection: expected true or false, found a text",
+                           "server.public.reflection: expected true or false, found a string",
                            "write for example")
 
     def test_wrong_duration(self):

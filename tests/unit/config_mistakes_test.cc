@@ -41,13 +41,14 @@ const Mistake kGeneral[] = {
      "m.toml:1: unknown key \"a\\nb\"; known are admin, log, plugin_dir, process, reload, server, "
      "shutdown and state_dir"},
     {"NumberForText", "state_dir = 3\n", "",
-     "m.toml:1: state_dir: expected a text, found an integer; write for example state_dir = \"…\""},
+     "m.toml:1: state_dir: expected a string, found an integer; write for example state_dir = "
+     "\"…\""},
     {"EmptyText", "state_dir = \"\"\n", "",
      "m.toml:1: state_dir: must not be empty; remove the key to have its default"},
     {"ControlCharacterInText", "plugin_dir = \"a\\u0000b\"\n", "",
      "m.toml:1: plugin_dir: \"a\\x00b\" has a control character; remove it"},
     {"ValueForSection", "shutdown = \"5s\"\n", "",
-     "m.toml:1: shutdown: expected a table, found a text; write it as a section of its own, "
+     "m.toml:1: shutdown: expected a table, found a string; write it as a section of its own, "
      "[shutdown]"},
     {"ArrayForSection", "", "[[log]]\nlevel = \"info\"\n",
      "m.toml:4: log: expected a table, found an array; write it as a section of its own, [log]"},
@@ -55,10 +56,10 @@ const Mistake kGeneral[] = {
      "m.toml:1: admin.socket: the path has 108 bytes, a socket's may have 107; choose a shorter "
      "one"},
     {"GroupsNotInArray", "admin.operators = \"wheel\"\n", "",
-     "m.toml:1: admin.operators: expected an array of texts, found a text; write for example "
+     "m.toml:1: admin.operators: expected an array of strings, found a string; write for example "
      "operators = [\"adm\"]"},
     {"GroupNoText", "admin.observers = [\"a\",\n1]\n", "",
-     "m.toml:2: admin.observers: expected an array of texts, found an integer in it; write for "
+     "m.toml:2: admin.observers: expected an array of strings, found an integer in it; write for "
      "example observers = [\"adm\"]"},
     {"GroupEmpty", "admin.observers = [\"\"]\n", "",
      "m.toml:1: admin.observers: \"\" is not a group; write its name, or remove it"},
@@ -113,7 +114,7 @@ const Mistake kServers[] = {
     {"UnknownKeyOfServer", "", "proces = \"x\"\n",
      "m.toml:4: unknown key server.a.proces; did you mean \"process\"?"},
     {"ReflectionNoBoolean", "", "reflection = \"on\"\n",
-     "m.toml:4: server.a.reflection: expected true or false, found a text; write for example "
+     "m.toml:4: server.a.reflection: expected true or false, found a string; write for example "
      "reflection = false"},
     {"ProcessName", "", "process = \"my process\"\n",
      "m.toml:4: server.a.process: \"my process\" cannot be a process's name: a name has letters, "
@@ -136,7 +137,7 @@ const Mistake kServers[] = {
      "m.toml:1: server.b: expected a table, found an integer; write it as a section of its own, "
      "[server.b]"},
     {"ListenNoArray", "", "[server.b]\nlisten = \"127.0.0.1:2\"\nplugins = [\"echo\"]\n",
-     "m.toml:5: server.b.listen: expected an array of texts, found a text; write for example "
+     "m.toml:5: server.b.listen: expected an array of strings, found a string; write for example "
      "listen "
      "= [\"127.0.0.1:50051\"]"},
     {"BadAddress", "",
@@ -188,11 +189,11 @@ const Mistake kLimits[] = {
     {"NegativeStreams", "", "limits.streams = -1\n",
      "m.toml:4: server.a.limits.streams: -1 is out of range; write an integer from 0 to 1000000"},
     {"ThreadsNoInteger", "", "limits.threads = \"4\"\n",
-     "m.toml:4: server.a.limits.threads: expected an integer, found a text; write for example "
+     "m.toml:4: server.a.limits.threads: expected an integer, found a string; write for example "
      "threads = 1000"},
     {"MessageWithUnknownUnit", "", "limits.message = \"4MB\"\n",
      "m.toml:4: server.a.limits.message: \"4MB\" is not a number of bytes; write an integer, or a "
-     "text with one of B KiB MiB GiB, for example \"4MiB\""},
+     "string with one of B KiB MiB GiB, for example \"4MiB\""},
     {"MessageNegative", "", "limits.message = -1\n",
      "m.toml:4: server.a.limits.message: -1 is out of range; write a number of bytes from 0 to "
      "2147483647"},
@@ -247,22 +248,25 @@ const Mistake kPlugins[] = {
      "m.toml:4: server.a.config.echo: expected a table, found an integer; write it as a section of "
      "its own, [server.a.config.echo]"},
     {"Date", "", "[server.a.config.echo]\nsince = 2026-11-21\n",
-     "m.toml:5: server.a.config.echo.since: a plugin cannot take a date; write it as a text"},
+     "m.toml:5: server.a.config.echo.since: a plugin cannot take a date; write it as a string"},
     {"Time", "", "[server.a.config.echo]\nat = 10:00:00\n",
-     "m.toml:5: server.a.config.echo.at: a plugin cannot take a time; write it as a text"},
+     "m.toml:5: server.a.config.echo.at: a plugin cannot take a time; write it as a string"},
     {"DateWithTime", "", "[server.a.config.echo]\nup.at = 2026-11-21T10:00:00Z\n",
      "m.toml:5: server.a.config.echo.up.at: a plugin cannot take a date with time; write it as a "
-     "text"},
+     "string"},
     {"ArrayOfIntegers", "", "[server.a.config.echo]\nports = [1, 2]\n",
-     "m.toml:5: server.a.config.echo.ports: a plugin takes arrays of texts only, found an integer "
+     "m.toml:5: server.a.config.echo.ports: a plugin takes arrays of strings only, found an "
+     "integer "
      "in "
      "it; write texts, or tables with names of their own"},
     {"MixedArray", "", "[server.a.config.echo]\nports = [\"1\",\n2]\n",
-     "m.toml:6: server.a.config.echo.ports: a plugin takes arrays of texts only, found an integer "
+     "m.toml:6: server.a.config.echo.ports: a plugin takes arrays of strings only, found an "
+     "integer "
      "in "
      "it; write texts, or tables with names of their own"},
     {"ArrayOfTables", "", "[[server.a.config.echo.backends]]\nhost = \"x\"\n",
-     "m.toml:4: server.a.config.echo.backends: a plugin takes arrays of texts only, found a table "
+     "m.toml:4: server.a.config.echo.backends: a plugin takes arrays of strings only, found a "
+     "table "
      "in "
      "it; write texts, or tables with names of their own"},
     {"KeyWithDot", "", "[server.a.config.echo]\n\"a.b\" = 1\n",

@@ -71,7 +71,7 @@ TEST_F(ProblemsTest, ProblemsAreSortedByPlaceAndNameTheirFile) {
       ElementsAre("m.toml:1: unknown key colour; known are admin, log, plugin_dir, process, "
                   "reload, server, shutdown and state_dir",
                   "m.toml:7: unknown key server.a.proces; did you mean \"process\"?",
-                  "m.d/10.toml:3: log.level: expected a text, found an integer; write for "
+                  "m.d/10.toml:3: log.level: expected a string, found an integer; write for "
                   "example level = \"…\"",
                   "m.d/10.toml:5: shutdown.delay: expected a duration with a unit, in quotes, "
                   "found an integer; write for example delay = \"5s\"",
@@ -90,7 +90,7 @@ TEST_F(ProblemsTest, DropInMayBreakWhatWasATable) {
 TEST_F(ProblemsTest, BadEntriesOfAnArrayDoNotHideOthers) {
   EXPECT_THAT(
       Problems("[server.a]\nplugins = [\"echo\"]\nlisten = [\n1,\n\"x\",\n\"y\"]\n"),
-      ElementsAre("m.toml:4: server.a.listen: expected an array of texts, found an integer in "
+      ElementsAre("m.toml:4: server.a.listen: expected an array of strings, found an integer in "
                   "it; write for example listen = [\"127.0.0.1:50051\"]",
                   "m.toml:5: server.a.listen: \"x\" has no port; write for example "
                   "\"x:50051\"",

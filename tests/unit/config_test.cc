@@ -178,7 +178,7 @@ greeting = "twenty"
   const ServerConfig& server = config.servers.at(0);
   EXPECT_THAT(Canonical(server), ElementsAre("127.0.0.1:1"));
   const PluginConfig& echo = server.plugins.at(0).config;
-  EXPECT_EQ(echo.Text("greeting"), "twenty");
+  EXPECT_EQ(echo.String("greeting"), "twenty");
   EXPECT_TRUE(echo.Boolean("loud", false));
   EXPECT_THAT(echo.Unread(), IsEmpty());
 }
@@ -258,11 +258,11 @@ key = "v"
   const PluginConfig& echo = config.servers.at(0).plugins.at(0).config;
   EXPECT_EQ(echo.Number("number"), 1.5);
   EXPECT_TRUE(echo.Boolean("on", false));
-  EXPECT_THAT(echo.List("names"), ElementsAre("a", "b"));
-  EXPECT_THAT(echo.List("none"), IsEmpty());
-  EXPECT_EQ(echo.Text("upstream.host"), "h");
+  EXPECT_THAT(echo.Strings("names"), ElementsAre("a", "b"));
+  EXPECT_THAT(echo.Strings("none"), IsEmpty());
+  EXPECT_EQ(echo.String("upstream.host"), "h");
   EXPECT_EQ(echo.Integer("upstream.port"), 80);
-  EXPECT_EQ(echo.Text("deep.er.key"), "v");
+  EXPECT_EQ(echo.String("deep.er.key"), "v");
   EXPECT_THAT(echo.Unread(), IsEmpty());
 }
 
@@ -270,7 +270,7 @@ TEST_F(ConfigTest, UnreadKeysOfAPluginHaveTheirPlace) {
   const Config config =
       Load(std::string(kServer) + "[server.public.config.echo]\ngreetng = \"hello\"\n");
   const PluginConfig& echo = config.servers.at(0).plugins.at(0).config;
-  echo.Text("greeting", "");
+  echo.String("greeting", "");
   EXPECT_THAT(
       echo.Unread(),
       ElementsAre(folder_ / "lastcalld.toml:6: unknown key server.public.config.echo.greetng; "
@@ -313,7 +313,7 @@ TEST_F(ConfigTest, InstalledFileShowsTheDefaults) {
   ASSERT_TRUE(shown.servers.at(0).tls);
   EXPECT_EQ(shown.servers[0].tls->client_ca, "/etc/lastcall/clients.pem") << "another";
   shown.servers[0].tls.reset();
-  EXPECT_EQ(shown.servers.at(0).plugins.at(0).config.Text("greeting"), "hello") << "another";
+  EXPECT_EQ(shown.servers.at(0).plugins.at(0).config.String("greeting"), "hello") << "another";
   shown.servers[0].plugins[0].values.clear();
   EXPECT_EQ(ToToml(shown), ToToml(defaults));
 }

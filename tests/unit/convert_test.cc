@@ -42,9 +42,9 @@ Receipt FullReceipt() {
                   .began = kWall,
                   .took = 21'500'123us};
   receipt.requests = {FullEntry(), {{.wall = kWall, .skip = true}, false}};
-  receipt.stages = {{Stage::kDelay, 5s, 1ns, Happening::kWentQuiet},
-                    {Stage::kGrace, kForever, 20s, Happening::kWentIdle},
-                    {Stage::kCancel, 0s, 500ms, Happening::kInstantPassed}};
+  receipt.stages = {{Stage::kDelay, 5s, 1ns, Event::kWentQuiet},
+                    {Stage::kGrace, kForever, 20s, Event::kWentIdle},
+                    {Stage::kCancel, 0s, 500ms, Event::kDeadlinePassed}};
   receipt.calls_finished = 17;
   receipt.calls_cancelled = 2;
   receipt.cancelled = {{"public", "/shop.Prices/Watch", "127.0.0.1:4711", 61s, true},
@@ -107,7 +107,7 @@ TEST(ConvertTest, WhatIsNoLengthWasLeftOut) {
   EXPECT_EQ(request.cancel, kForever);
 }
 
-TEST(ConvertTest, EveryKindOfCauseAndEveryStageAndHappeningComesBack) {
+TEST(ConvertTest, EveryKindOfCauseAndEveryStageAndEventComesBack) {
   using Kind = Cause::Kind;
   for (const Kind kind : {Kind::kSignal, Kind::kAdmin, Kind::kPlugin, Kind::kProgram,
                           Kind::kProcess, Kind::kSupervisor}) {
@@ -116,12 +116,12 @@ TEST(ConvertTest, EveryKindOfCauseAndEveryStageAndHappeningComesBack) {
     EXPECT_EQ(FromProto(ToProto(entry)).request.cause.kind, kind);
   }
   for (const Stage stage : kStages) {
-    for (const Happening happening : kHappenings) {
+    for (const Event event : kEvents) {
       Receipt receipt;
-      receipt.stages = {{stage, 1s, 1s, happening}};
+      receipt.stages = {{stage, 1s, 1s, event}};
       const Receipt back = FromProto(ToProto(receipt));
       EXPECT_EQ(back.stages[0].stage, stage);
-      EXPECT_EQ(back.stages[0].ended_by, happening);
+      EXPECT_EQ(back.stages[0].ended_by, event);
     }
   }
 }
@@ -172,14 +172,14 @@ TEST(ConvertTest, NumbersThatMeanNothingBecomeTheMostHarmless) {
   for (const int number : {0, 7, 99, -1, std::numeric_limits<int>::min()}) {
     v1::Receipt message;
     message.add_stages()->set_stage(static_cast<v1::Stage>(number));
-    message.mutable_stages(0)->set_ended_by(static_cast<v1::Happening>(number == 7 ? 8 : number));
+    message.mutable_stages(0)->set_ended_by(static_cast<v1::Event>(number == 7 ? 8 : number));
     message.add_requests()->mutable_cause()->set_kind(static_cast<v1::Cause::Kind>(number));
     message.add_stuck()->set_what(static_cast<v1::StuckRecord::What>(number));
     v1::Receipt received;
     ASSERT_TRUE(received.ParseFromString(message.SerializeAsString()));
     const Receipt receipt = FromProto(received);
     EXPECT_EQ(receipt.stages[0].stage, Stage::kStopped) << number;
-    EXPECT_EQ(receipt.stages[0].ended_by, Happening::kInstantPassed) << number;
+    EXPECT_EQ(receipt.stages[0].ended_by, Event::kDeadlinePassed) << number;
     EXPECT_EQ(receipt.requests[0].request.cause.kind, Cause::Kind::kProgram) << number;
     EXPECT_EQ(receipt.stuck[0].what, Stuck::What::kCall) << number;
     EXPECT_EQ(FromProto(static_cast<v1::Stage>(number)), std::nullopt) << number;
@@ -213,8 +213,8 @@ std::string WordIn(Enum value) {
 // Logs and receipts have the library's names, lastcallctl those of the messages.
 TEST(ConvertTest, TheWordsOfTheMessagesAreThoseOfTheLibrary) {
   for (const Stage stage : kStages) EXPECT_EQ(WordIn(ToProto(stage)), Name(stage));
-  for (const Happening happening : kHappenings) {
-    EXPECT_EQ(WordIn(ToProto(happening)), Name(happening));
+  for (const Event event : kEvents) {
+    EXPECT_EQ(WordIn(ToProto(event)), Name(event));
   }
   using Kind = Cause::Kind;
   for (const Kind kind : {Kind::kSignal, Kind::kAdmin, Kind::kPlugin, Kind::kProgram,

@@ -32,7 +32,7 @@ using testing::IsEmpty;
 using testing::Not;
 using testing::StartsWith;
 
-std::string Contents(const std::string& path) {
+std::string Fingerprints(const std::string& path) {
   std::ostringstream text;
   text << std::ifstream(path).rdbuf();
   return text.str();
@@ -86,8 +86,8 @@ class ProgramTest : public testing::Test {
   }
 
   void UseStdout(const std::string& path) { stdout_ = path; }
-  std::string out() const { return Contents(stdout_); }
-  std::string err() const { return Contents(Path("err")); }
+  std::string out() const { return Fingerprints(stdout_); }
+  std::string err() const { return Fingerprints(Path("err")); }
 
  private:
   TempFolder folder_;

@@ -36,7 +36,7 @@ void AddRequest(v1::Request& request) {
 }
 
 void AddStage(v1::Receipt& receipt, v1::Stage stage, double planned, double took,
-              v1::Happening ended_by) {
+              v1::Event ended_by) {
   v1::StageRecord& record = *receipt.add_stages();
   record.set_stage(stage);
   record.set_planned_s(planned);
@@ -132,9 +132,9 @@ v1::Receipt CleanReceipt() {
   receipt.set_began("2026-11-21T02:18:10.123Z");
   receipt.set_took_s(6.21);
   AddRequest(*receipt.add_requests());
-  AddStage(receipt, v1::STAGE_DELAY, 5, 5.0004, v1::HAPPENING_INSTANT_PASSED);
-  AddStage(receipt, v1::STAGE_GRACE, 20, 1.2, v1::HAPPENING_WENT_IDLE);
-  AddStage(receipt, v1::STAGE_CANCEL, 5, 0.0098, v1::HAPPENING_WAS_DONE);
+  AddStage(receipt, v1::STAGE_DELAY, 5, 5.0004, v1::EVENT_DEADLINE_PASSED);
+  AddStage(receipt, v1::STAGE_GRACE, 20, 1.2, v1::EVENT_WENT_IDLE);
+  AddStage(receipt, v1::STAGE_CANCEL, 5, 0.0098, v1::EVENT_COMPLETED);
   receipt.set_calls_finished(1204);
   return receipt;
 }
@@ -147,9 +147,9 @@ v1::Receipt ForcedReceipt() {
   receipt.set_outcome("stopped in 25s, 1002 calls cancelled, prices did not return");
   AddRequest(*receipt.add_requests());
   AddLateRequest(receipt);
-  AddStage(receipt, v1::STAGE_DELAY, 0, 0, v1::HAPPENING_INSTANT_PASSED);
-  AddStage(receipt, v1::STAGE_GRACE, -1, 20, v1::HAPPENING_STOP_REQUESTED);
-  AddStage(receipt, v1::STAGE_CANCEL, 5, 5, v1::HAPPENING_INSTANT_PASSED);
+  AddStage(receipt, v1::STAGE_DELAY, 0, 0, v1::EVENT_DEADLINE_PASSED);
+  AddStage(receipt, v1::STAGE_GRACE, -1, 20, v1::EVENT_STOP_REQUESTED);
+  AddStage(receipt, v1::STAGE_CANCEL, 5, 5, v1::EVENT_DEADLINE_PASSED);
   receipt.set_calls_finished(120);
   receipt.set_calls_cancelled(1002);
   AddCancelled(receipt, "/shop.Prices/Watch", "127.0.0.1:41022", 3725, true);

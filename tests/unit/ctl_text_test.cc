@@ -187,7 +187,7 @@ TEST(JsonTest, AStatusIsWhatScriptsRead) {
 TEST(JsonTest, AReceiptIsWhatScriptsRead) {
   v1::Receipt receipt;
   receipt.add_stages()->set_stage(v1::STAGE_CANCEL);
-  receipt.mutable_stages(0)->set_ended_by(v1::HAPPENING_INSTANT_PASSED);
+  receipt.mutable_stages(0)->set_ended_by(v1::EVENT_DEADLINE_PASSED);
   receipt.add_stages()->set_planned_s(-1.5);
   receipt.add_stuck()->set_what(v1::StuckRecord::WHAT_PART);
   receipt.add_processes()->add_requests()->mutable_cause()->set_kind(v1::Cause::KIND_SUPERVISOR);

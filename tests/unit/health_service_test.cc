@@ -57,10 +57,10 @@ class HealthServiceTest : public testing::Test {
 TEST_F(HealthServiceTest, AWatchThatSaysServingEndsTheSecondTimeThatItIsSentAway) {
   ASSERT_EQ(Next(), HealthCheckResponse::SERVING);
   AwaitTurn();
-  service_.SendAway();
+  service_.SendGoaway();
   board_.SetServing(false);
   EXPECT_EQ(Next(), HealthCheckResponse::NOT_SERVING) << "it has ended";
-  service_.SendAway();
+  service_.SendGoaway();
   EXPECT_EQ(Next(), HealthCheckResponse::UNKNOWN);
   EXPECT_EQ(watch_->Finish().error_code(), grpc::StatusCode::UNAVAILABLE);
 }
@@ -70,7 +70,7 @@ TEST_F(HealthServiceTest, AWatchThatSaysNotServingEndsTheFirstTime) {
   board_.SetServing(false);
   ASSERT_EQ(Next(), HealthCheckResponse::NOT_SERVING);
   AwaitTurn();
-  service_.SendAway();
+  service_.SendGoaway();
   EXPECT_EQ(Next(), HealthCheckResponse::UNKNOWN);
   EXPECT_EQ(watch_->Finish().error_message(), "the server is stopping");
 }

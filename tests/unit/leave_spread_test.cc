@@ -99,7 +99,7 @@ TEST_F(LeaveSpreadTest, EverybodyIsToldInTheFirstHalfOfTheGraceThatIsLeft) {
   for (int life = 0; life < 10000; ++life) {
     FakeClock clock;
     Lifecycle lifecycle({.delay = length(500), .grace = length(60'000), .cancel = 5s}, clock.Now());
-    lifecycle.Happened(Happening::kBecameReady, clock.Now());
+    lifecycle.Happened(Event::kBecameReady, clock.Now());
     std::optional<LeaveSpread> spread;
     const size_t calls = 1 + random() % 5;
     bool begun = false;

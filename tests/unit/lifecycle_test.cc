@@ -10,7 +10,7 @@ namespace lastcall {
 
 // "delay" and the like in what a failed expectation prints.
 void PrintTo(Stage stage, std::ostream* out) { *out << Name(stage); }
-void PrintTo(Happening happening, std::ostream* out) { *out << Name(happening); }
+void PrintTo(Event event, std::ostream* out) { *out << Name(event); }
 
 namespace {
 
@@ -27,8 +27,8 @@ class LifecycleTest : public Test {
   void Begin(Budget budget) { life_.emplace(budget, now_); }
   void SetUp() override { Begin(kLengths); }
 
-  Stages Happened(Happening happening) { return Entered(life_->Happened(happening, now_)); }
-  Stages Ready() { return Happened(Happening::kBecameReady); }
+  Stages Happened(Event event) { return Entered(life_->Happened(event, now_)); }
+  Stages Ready() { return Happened(Event::kBecameReady); }
   Stages Advance(Duration length) {
     now_ += length;
     return Entered(life_->Advance(now_));
@@ -52,7 +52,7 @@ class LifecycleTest : public Test {
     return entered;
   }
 
-  void ExpectRecord(size_t i, Stage stage, Duration planned, Duration took, Happening ended_by) {
+  void ExpectRecord(size_t i, Stage stage, Duration planned, Duration took, Event ended_by) {
     ASSERT_GT(life_->records().size(), i);
     const StageRecord& record = life_->records()[i];
     EXPECT_EQ(record.stage, stage);
@@ -67,7 +67,7 @@ class LifecycleTest : public Test {
   std::optional<Lifecycle> life_;
 };
 
-TEST_F(LifecycleTest, WaitsForAHappeningWhileNobodyAsksForAStop) {
+TEST_F(LifecycleTest, WaitsForAnEventWhileNobodyAsksForAStop) {
   EXPECT_EQ(life_->stage(), Stage::kStarting);
   EXPECT_EQ(life_->next_instant(), kNever);
   EXPECT_EQ(Advance(1h), Stages{});
@@ -90,32 +90,32 @@ TEST_F(LifecycleTest, EveryStageTakesItsWholeLengthWhenNothingEndsIt) {
   EXPECT_EQ(Advance(3s), Stages{Stage::kStopped});
   EXPECT_EQ(life_->next_instant(), kNever);
   ASSERT_EQ(life_->records().size(), 3u);
-  ExpectRecord(0, Stage::kDelay, 5s, 5s, Happening::kInstantPassed);
-  ExpectRecord(1, Stage::kGrace, 20s, 20s, Happening::kInstantPassed);
-  ExpectRecord(2, Stage::kCancel, 3s, 3s, Happening::kInstantPassed);
+  ExpectRecord(0, Stage::kDelay, 5s, 5s, Event::kDeadlinePassed);
+  ExpectRecord(1, Stage::kGrace, 20s, 20s, Event::kDeadlinePassed);
+  ExpectRecord(2, Stage::kCancel, 3s, 3s, Event::kDeadlinePassed);
 }
 
 TEST_F(LifecycleTest, StagesThatHaveNothingToDoEndEarlyAndTheNextKeepTheirLengths) {
   Ready();
   Request();
   Advance(1s);
-  EXPECT_EQ(Happened(Happening::kWentQuiet), Stages{Stage::kGrace});
+  EXPECT_EQ(Happened(Event::kWentQuiet), Stages{Stage::kGrace});
   EXPECT_EQ(life_->next_instant(), kBegin + 1s + 20s);
   Advance(2s);
-  EXPECT_EQ(Happened(Happening::kWentIdle), Stages{Stage::kCancel});
+  EXPECT_EQ(Happened(Event::kWentIdle), Stages{Stage::kCancel});
   EXPECT_EQ(life_->next_instant(), kBegin + 3s + 3s);
   Advance(10ms);
-  EXPECT_EQ(Happened(Happening::kWasDone), Stages{Stage::kStopped});
-  ExpectRecord(0, Stage::kDelay, 5s, 1s, Happening::kWentQuiet);
-  ExpectRecord(1, Stage::kGrace, 20s, 2s, Happening::kWentIdle);
-  ExpectRecord(2, Stage::kCancel, 3s, 10ms, Happening::kWasDone);
+  EXPECT_EQ(Happened(Event::kCompleted), Stages{Stage::kStopped});
+  ExpectRecord(0, Stage::kDelay, 5s, 1s, Event::kWentQuiet);
+  ExpectRecord(1, Stage::kGrace, 20s, 2s, Event::kWentIdle);
+  ExpectRecord(2, Stage::kCancel, 3s, 10ms, Event::kCompleted);
 }
 
 TEST_F(LifecycleTest, WithoutDelayARequestLeadsToGraceAtOnce) {
   Begin({.delay = 0s, .grace = 20s, .cancel = 3s});
   Ready();
   EXPECT_EQ(Request(), (Stages{Stage::kDelay, Stage::kGrace}));
-  ExpectRecord(0, Stage::kDelay, 0s, 0s, Happening::kInstantPassed);
+  ExpectRecord(0, Stage::kDelay, 0s, 0s, Event::kDeadlinePassed);
   EXPECT_EQ(life_->next_instant(), kBegin + 20s);
 }
 
@@ -150,17 +150,17 @@ TEST_F(LifecycleTest, ARequestWhileStartingLeadsToCancelWhichKeepsItsLength) {
   EXPECT_EQ(life_->next_instant(), kBegin + 3s);
   EXPECT_EQ(Ready(), Stages{});
   Advance(1s);
-  EXPECT_EQ(Happened(Happening::kWasDone), Stages{Stage::kStopped});
+  EXPECT_EQ(Happened(Event::kCompleted), Stages{Stage::kStopped});
   ASSERT_EQ(life_->records().size(), 1u);
-  ExpectRecord(0, Stage::kCancel, 3s, 1s, Happening::kWasDone);
+  ExpectRecord(0, Stage::kCancel, 3s, 1s, Event::kCompleted);
 }
 
 TEST_F(LifecycleTest, FailureEndsEveryStage) {
   const auto reach = [&](Stage stage) {
     if (stage >= Stage::kServing) Ready();
     if (stage >= Stage::kDelay) Request();
-    if (stage >= Stage::kGrace) Happened(Happening::kWentQuiet);
-    if (stage >= Stage::kCancel) Happened(Happening::kWentIdle);
+    if (stage >= Stage::kGrace) Happened(Event::kWentQuiet);
+    if (stage >= Stage::kCancel) Happened(Event::kWentIdle);
   };
   for (const Stage stage : kStages) {
     if (stage == Stage::kStopped) continue;
@@ -168,7 +168,7 @@ TEST_F(LifecycleTest, FailureEndsEveryStage) {
     stage_ = Stage::kStarting;
     reach(stage);
     ASSERT_EQ(life_->stage(), stage);
-    EXPECT_EQ(Happened(Happening::kFailed), Stages{Stage::kStopped}) << Name(stage);
+    EXPECT_EQ(Happened(Event::kFailed), Stages{Stage::kStopped}) << Name(stage);
   }
 }
 
@@ -179,28 +179,28 @@ TEST_F(LifecycleTest, AnOversleptStageEndsWhenItIsNoticed) {
   EXPECT_EQ(life_->stage_began(), kBegin + 7s);
   // What was promised for the end stays.
   EXPECT_EQ(life_->plan().end, kBegin + 28s);
-  ExpectRecord(0, Stage::kDelay, 5s, 7s, Happening::kInstantPassed);
+  ExpectRecord(0, Stage::kDelay, 5s, 7s, Event::kDeadlinePassed);
   EXPECT_EQ(Advance(18s), Stages{Stage::kCancel});
-  ExpectRecord(1, Stage::kGrace, 18s, 18s, Happening::kInstantPassed);
+  ExpectRecord(1, Stage::kGrace, 18s, 18s, Event::kDeadlinePassed);
 }
 
 TEST_F(LifecycleTest, AWholeShutdownThatWasOversleptEndsAtOnce) {
   Ready();
   Request();
   EXPECT_EQ(Advance(1h), (Stages{Stage::kGrace, Stage::kCancel, Stage::kStopped}));
-  ExpectRecord(0, Stage::kDelay, 5s, 1h, Happening::kInstantPassed);
-  ExpectRecord(1, Stage::kGrace, 0s, 0s, Happening::kInstantPassed);
-  ExpectRecord(2, Stage::kCancel, 0s, 0s, Happening::kInstantPassed);
+  ExpectRecord(0, Stage::kDelay, 5s, 1h, Event::kDeadlinePassed);
+  ExpectRecord(1, Stage::kGrace, 0s, 0s, Event::kDeadlinePassed);
+  ExpectRecord(2, Stage::kCancel, 0s, 0s, Event::kDeadlinePassed);
 }
 
-// The clock is asked before the happening: idle is not what ended a grace that was over.
-TEST_F(LifecycleTest, AHappeningAfterTheInstantFindsTheNextStage) {
+// The clock is asked before the event: idle is not what ended a grace that was over.
+TEST_F(LifecycleTest, AnEventAfterTheInstantFindsTheNextStage) {
   Ready();
   Request();
   Advance(5s);
   now_ += 20s;
-  EXPECT_EQ(Happened(Happening::kWentIdle), Stages{Stage::kCancel});
-  ExpectRecord(1, Stage::kGrace, 20s, 20s, Happening::kInstantPassed);
+  EXPECT_EQ(Happened(Event::kWentIdle), Stages{Stage::kCancel});
+  ExpectRecord(1, Stage::kGrace, 20s, 20s, Event::kDeadlinePassed);
 }
 
 TEST_F(LifecycleTest, ALateRequestCountsFromWhenItWasMade) {
@@ -210,7 +210,7 @@ TEST_F(LifecycleTest, ALateRequestCountsFromWhenItWasMade) {
   Entered(life_->RequestStop(request, now_));
   EXPECT_EQ(life_->next_instant(), kBegin + 5s);
   Advance(2s);
-  ExpectRecord(0, Stage::kDelay, 2s, 2s, Happening::kInstantPassed);
+  ExpectRecord(0, Stage::kDelay, 2s, 2s, Event::kDeadlinePassed);
 }
 
 TEST_F(LifecycleTest, RepeatedRequestsAreEnteredAndMoveNothing) {
@@ -256,15 +256,15 @@ TEST_F(LifecycleTest, ASkipThatComesFirstStillEndsInTime) {
   EXPECT_EQ(Advance(28s), (Stages{Stage::kGrace, Stage::kCancel, Stage::kStopped}));
 }
 
-TEST_F(LifecycleTest, AStageWithoutEndWaitsForItsHappening) {
+TEST_F(LifecycleTest, AStageWithoutEndWaitsForItsEvent) {
   Begin({.delay = 0s, .grace = kForever, .cancel = 3s});
   Ready();
   Request();
   EXPECT_EQ(life_->next_instant(), kNever);
   EXPECT_EQ(Advance(24h * 365), Stages{});
-  EXPECT_EQ(Happened(Happening::kWentIdle), Stages{Stage::kCancel});
+  EXPECT_EQ(Happened(Event::kWentIdle), Stages{Stage::kCancel});
   EXPECT_EQ(life_->next_instant(), now_ + 3s);
-  ExpectRecord(1, Stage::kGrace, kForever, 24h * 365, Happening::kWentIdle);
+  ExpectRecord(1, Stage::kGrace, kForever, 24h * 365, Event::kWentIdle);
 }
 
 TEST_F(LifecycleTest, NothingHappensAfterStopped) {
@@ -272,7 +272,7 @@ TEST_F(LifecycleTest, NothingHappensAfterStopped) {
   Request();
   Advance(1h);
   const Plan plan = life_->plan();
-  for (const Happening happening : kHappenings) EXPECT_EQ(Happened(happening), Stages{});
+  for (const Event event : kEvents) EXPECT_EQ(Happened(event), Stages{});
   EXPECT_EQ(Request(), Stages{});
   EXPECT_FALSE(moved_);
   EXPECT_EQ(Request({.delay = 0s, .grace = 0s, .cancel = 0s}), Stages{});

@@ -44,11 +44,11 @@ TEST(NoticesTest, HappenTellsEverybodyOnceAndLateOnesAtOnce) {
   int told = 0;
   const Subscription early = notices.Subscribe(nullptr, [&] { ++told; });
   EXPECT_EQ(told, 0);
-  notices.Happen();
+  notices.NotifyLast();
   EXPECT_EQ(told, 1);
   const Subscription late = notices.Subscribe(nullptr, [&] { ++told; });
   EXPECT_EQ(told, 2);
-  notices.Happen();
+  notices.NotifyLast();
   EXPECT_EQ(told, 2);
 }
 
@@ -56,11 +56,11 @@ TEST(NoticesTest, TellTellsEachTime) {
   Notices notices;
   int told = 0;
   Subscription subscription = notices.Subscribe(nullptr, [&] { ++told; });
-  notices.Tell();
-  notices.Tell();
+  notices.Notify();
+  notices.Notify();
   EXPECT_EQ(told, 2);
   subscription.Reset();
-  notices.Tell();
+  notices.Notify();
   EXPECT_EQ(told, 2);
 }
 
@@ -72,7 +72,7 @@ TEST(NoticesTest, WhoHasGoneIsNotTold) {
   }
   Subscription other = notices.Subscribe(nullptr, [&] { ++told; });
   other = Subscription();
-  notices.Happen();
+  notices.NotifyLast();
   EXPECT_EQ(told, 0);
 }
 
@@ -81,7 +81,7 @@ TEST(NoticesTest, AnExecutorRunsItWhereItLikes) {
   Notices notices;
   int told = 0;
   const Subscription first = notices.Subscribe(queue.executor(), [&] { ++told; });
-  notices.Happen();
+  notices.NotifyLast();
   const Subscription late = notices.Subscribe(queue.executor(), [&] { ++told; });
   EXPECT_EQ(told, 0);
   EXPECT_EQ(queue.size(), 2u);
@@ -94,7 +94,7 @@ TEST(NoticesTest, WhatAnExecutorStillHoldsDoesNotRunAfterItsSubscriptionHasGone)
   Notices notices;
   int told = 0;
   Subscription subscription = notices.Subscribe(queue.executor(), [&] { ++told; });
-  notices.Happen();
+  notices.NotifyLast();
   subscription.Reset();
   queue.RunAll();
   EXPECT_EQ(told, 0);
@@ -117,7 +117,7 @@ TEST(NoticesTest, ACallbackMayEndItselfAndStillUseWhatItCaptured) {
     subscription.Reset();
     seen = *word;
   });
-  notices.Happen();
+  notices.NotifyLast();
   EXPECT_EQ(seen, 7);
   EXPECT_TRUE(lives.expired());
 }
@@ -130,10 +130,10 @@ TEST(NoticesTest, ACallbackMayEndOthersSubscribeAndTell) {
   const Subscription first = notices.Subscribe(nullptr, [&] {
     other.Reset();
     inside.push_back(notices.Subscribe(nullptr, [&] { ++told; }));
-    notices.Happen();
+    notices.NotifyLast();
   });
   other = notices.Subscribe(nullptr, [&] { ++never; });
-  notices.Happen();
+  notices.NotifyLast();
   EXPECT_EQ(told, 1);
   EXPECT_EQ(never, 0);
 }
@@ -143,11 +143,11 @@ TEST(NoticesTest, ToldAgainWhileItRunsItRunsAgainAfterwards) {
   int told = 0;
   const Subscription subscription = notices.Subscribe(nullptr, [&] {
     if (++told > 1) return;
-    notices.Tell();
-    notices.Tell();
+    notices.Notify();
+    notices.Notify();
     EXPECT_EQ(told, 1) << "never inside itself";
   });
-  notices.Tell();
+  notices.Notify();
   EXPECT_EQ(told, 2);
 }
 
@@ -160,7 +160,7 @@ TEST(NoticesTest, ResetWaitsForACallbackThatRunsElsewhere) {
     release.Wait();
     returned = true;
   });
-  std::jthread teller([&] { notices.Happen(); });
+  std::jthread teller([&] { notices.NotifyLast(); });
   begun.Wait();
   std::jthread releaser([&] { release.Set(); });
   subscription.Reset();
@@ -176,7 +176,7 @@ TEST(NoticesTest, ACallbackThatThrewInItsExecutorIsNotRunningAnyMore) {
     throw std::runtime_error("oh");
   });
   for (int i = 1; i <= 2; ++i) {
-    notices.Tell();
+    notices.Notify();
     std::jthread([&] { EXPECT_THROW(queue.RunOne(), std::runtime_error); }).join();
     EXPECT_EQ(told, i);
   }
@@ -193,7 +193,7 @@ TEST(NoticesTest, ResetIsReleasedByACallbackThatThrows) {
     release.Wait();
     throw std::runtime_error("oh");
   });
-  notices.Happen();
+  notices.NotifyLast();
   std::jthread loop([&] { EXPECT_THROW(queue.RunOne(), std::runtime_error); });
   begun.Wait();
   std::jthread releaser([&] { release.Set(); });
@@ -209,9 +209,9 @@ TEST(NoticesTest, AnExecutorThatThrowsKeepsNobodyElseFromBeingTold) {
   Subscription first = notices.Subscribe(closed, [&] { ++told; });
   const Subscription second = notices.Subscribe(odd, [&] { ++told; });
   const Subscription third = notices.Subscribe(nullptr, [&] { ++told; });
-  notices.Tell();
+  notices.Notify();
   EXPECT_EQ(told, 1);
-  notices.Happen();
+  notices.NotifyLast();
   EXPECT_EQ(told, 2);
   const Subscription late = notices.Subscribe(closed, [&] { ++told; });
   EXPECT_EQ(told, 2);
@@ -222,11 +222,11 @@ TEST(NoticesTest, WhoComesAfterItHappenedElsewhereIsToldAtOnceAndOnce) {
   Notices notices;
   int early = 0, late = 0;
   const Subscription first = notices.Subscribe(nullptr, [&] { ++early; });
-  notices.HappenElsewhere();
+  notices.NotifyExecutors();
   const Subscription second = notices.Subscribe(nullptr, [&] { ++late; });
   EXPECT_EQ(early, 0);
   EXPECT_EQ(late, 1);
-  notices.Happen();
+  notices.NotifyLast();
   EXPECT_EQ(early, 1);
   EXPECT_EQ(late, 1);
 }
@@ -239,7 +239,7 @@ TEST(NoticesForkTest, InAChildNobodyWaitsForACallbackThatRan) {
     begun.Set();
     release.Wait();
   });
-  std::jthread teller([&] { notices.Happen(); });
+  std::jthread teller([&] { notices.NotifyLast(); });
   begun.Wait();
   const pid_t child = fork();
   if (child == 0) {
@@ -257,7 +257,7 @@ TEST(NoticesDeathTest, AnEmptyCallbackIsRefusedWhereItIsSubscribed) {
   testing::GTEST_FLAG(death_test_style) = "threadsafe";
   Notices notices;
   EXPECT_DEATH((void)notices.Subscribe(nullptr, nullptr), "an empty callback was subscribed");
-  notices.Happen();
+  notices.NotifyLast();
   EXPECT_DEATH((void)notices.Subscribe(nullptr, nullptr), "an empty callback was subscribed");
 }
 
@@ -270,13 +270,13 @@ TEST(NoticesTest, NoLockIsHeldWhileCallbacksRun) {
     inside.arrive_and_wait();  // the other thread is between its calls
     inside.arrive_and_wait();  // and has subscribed and gone
   });
-  std::jthread teller([&] { notices.Tell(); });
+  std::jthread teller([&] { notices.Notify(); });
   inside.arrive_and_wait();
   notices.Subscribe(nullptr, [] {}).Reset();
   inside.arrive_and_wait();
 }
 
-// The race of Reset with Happen: told or not told, never afterwards. Runs until both were seen.
+// The race of Reset with NotifyLast: told or not told, never afterwards. Runs until both were seen.
 TEST(NoticesTest, ResetDuringHappenHasTwoOutcomes) {
   int told_rounds = 0, missed_rounds = 0;
   for (int round = 0; (told_rounds == 0 || missed_rounds == 0 || round < 500) && round < 100'000;
@@ -288,7 +288,7 @@ TEST(NoticesTest, ResetDuringHappenHasTwoOutcomes) {
     std::barrier start(2);
     std::jthread teller([&] {
       start.arrive_and_wait();
-      notices.Happen();
+      notices.NotifyLast();
     });
     start.arrive_and_wait();
     for (int i = 0; i < round % 64; ++i) std::atomic_signal_fence(std::memory_order_seq_cst);
@@ -300,7 +300,7 @@ TEST(NoticesTest, ResetDuringHappenHasTwoOutcomes) {
   EXPECT_GT(missed_rounds, 0);
 }
 
-// The race of Subscribe with Happen: told by it, or late; always once.
+// The race of Subscribe with NotifyLast: told by it, or late; always once.
 TEST(NoticesTest, SubscribeDuringHappenIsToldOnce) {
   int by_happen = 0, late = 0;
   for (int round = 0; (by_happen == 0 || late == 0 || round < 500) && round < 100'000; ++round) {
@@ -310,7 +310,7 @@ TEST(NoticesTest, SubscribeDuringHappenIsToldOnce) {
     std::barrier start(2);
     std::thread teller([&] {
       start.arrive_and_wait();
-      notices.Happen();
+      notices.NotifyLast();
     });
     start.arrive_and_wait();
     const Subscription subscription = notices.Subscribe(nullptr, [&] {

@@ -23,14 +23,14 @@ PluginConfig Sample() {
                        {"loud", Value{true, "lastcalld.toml", 14}},
                        {"none", Value{std::nan(""), "lastcalld.toml", 16}},
                        {"endless", Value{HUGE_VAL, "lastcalld.toml", 18}},
-                       {"names", Value{PluginConfig::Texts{"a", "b"}, "lastcalld.toml", 15}},
+                       {"names", Value{PluginConfig::StringList{"a", "b"}, "lastcalld.toml", 15}},
                        {"upstream.wait", Value{"250ms", "lastcalld.toml", 17}}});
 }
 
 TEST(PluginConfigTest, GettersGiveWhatIsWritten) {
   const PluginConfig config = Sample();
-  EXPECT_EQ(config.Text("greeting"), "hello");
-  EXPECT_EQ(config.Text("greeting", "other"), "hello");
+  EXPECT_EQ(config.String("greeting"), "hello");
+  EXPECT_EQ(config.String("greeting", "other"), "hello");
   EXPECT_EQ(config.Integer("port"), 80);
   EXPECT_EQ(config.Integer("port", 1), 80);
   EXPECT_EQ(config.Number("ratio"), 0.5);
@@ -39,21 +39,21 @@ TEST(PluginConfigTest, GettersGiveWhatIsWritten) {
   EXPECT_EQ(config.Number("port"), 80.0);
   EXPECT_EQ(config.Number("port", 1), 80.0);
   EXPECT_TRUE(config.Boolean("loud", false));
-  EXPECT_THAT(config.List("names"), ElementsAre("a", "b"));
-  EXPECT_EQ(config.Length("upstream.wait"), milliseconds(250));
-  EXPECT_EQ(config.Length("upstream.wait", seconds(1)), milliseconds(250));
+  EXPECT_THAT(config.Strings("names"), ElementsAre("a", "b"));
+  EXPECT_EQ(config.Duration("upstream.wait"), milliseconds(250));
+  EXPECT_EQ(config.Duration("upstream.wait", seconds(1)), milliseconds(250));
   EXPECT_TRUE(config.Has("port"));
   EXPECT_FALSE(config.Has("prot"));
 }
 
 TEST(PluginConfigTest, AbsentKeysHaveTheirDefaults) {
   const PluginConfig config;
-  EXPECT_EQ(config.Text("x", "other"), "other");
+  EXPECT_EQ(config.String("x", "other"), "other");
   EXPECT_EQ(config.Integer("x", 1), 1);
   EXPECT_EQ(config.Number("x", 1.5), 1.5);
   EXPECT_TRUE(config.Boolean("x", true));
-  EXPECT_EQ(config.Length("x", seconds(1)), seconds(1));
-  EXPECT_THAT(config.List("x"), IsEmpty());
+  EXPECT_EQ(config.Duration("x", seconds(1)), seconds(1));
+  EXPECT_THAT(config.Strings("x"), IsEmpty());
 }
 
 struct Refusal {
@@ -74,12 +74,12 @@ TEST_P(RefusalTest, SaysWhatAndWhere) {
 }
 
 const Refusal kRefusals[] = {
-    {"IntegerForText", [](auto& c) { c.Text("port"); },
-     "lastcalld.toml:12: server.public.config.echo.port: expected a text, found an integer"},
-    {"IntegerForTextWithDefault", [](auto& c) { c.Text("port", "x"); },
-     "lastcalld.toml:12: server.public.config.echo.port: expected a text, found an integer"},
+    {"IntegerForText", [](auto& c) { c.String("port"); },
+     "lastcalld.toml:12: server.public.config.echo.port: expected a string, found an integer"},
+    {"IntegerForTextWithDefault", [](auto& c) { c.String("port", "x"); },
+     "lastcalld.toml:12: server.public.config.echo.port: expected a string, found an integer"},
     {"TextForInteger", [](auto& c) { c.Integer("greeting"); },
-     "lastcalld.toml:11: server.public.config.echo.greeting: expected an integer, found a text"},
+     "lastcalld.toml:11: server.public.config.echo.greeting: expected an integer, found a string"},
     {"NumberForInteger", [](auto& c) { c.Integer("ratio", 1); },
      "lastcalld.toml:13: server.public.config.echo.ratio: expected an integer, found a number"},
     {"BooleanForNumber", [](auto& c) { c.Number("loud"); },
@@ -87,26 +87,27 @@ const Refusal kRefusals[] = {
     {"NotANumber", [](auto& c) { c.Number("none", 1); },
      "lastcalld.toml:16: server.public.config.echo.none: must be a number, not nan"},
     {"ListForBoolean", [](auto& c) { c.Boolean("names", false); },
-     "lastcalld.toml:15: server.public.config.echo.names: expected true or false, found a list of "
-     "texts"},
-    {"TextForList", [](auto& c) { c.List("greeting"); },
-     "lastcalld.toml:11: server.public.config.echo.greeting: expected a list of texts, found a "
-     "text"},
-    {"IntegerForLength", [](auto& c) { c.Length("port"); },
-     "lastcalld.toml:12: server.public.config.echo.port: expected a length like \"250ms\", found "
+     "lastcalld.toml:15: server.public.config.echo.names: expected true or false, found an array "
+     "of "
+     "strings"},
+    {"TextForList", [](auto& c) { c.Strings("greeting"); },
+     "lastcalld.toml:11: server.public.config.echo.greeting: expected an array of strings, found a "
+     "string"},
+    {"IntegerForLength", [](auto& c) { c.Duration("port"); },
+     "lastcalld.toml:12: server.public.config.echo.port: expected a duration like \"250ms\", found "
      "an "
      "integer"},
-    {"BadLength", [](auto& c) { c.Length("greeting", seconds(1)); },
+    {"BadLength", [](auto& c) { c.Duration("greeting", seconds(1)); },
      "lastcalld.toml:11: server.public.config.echo.greeting: \"hello\" is not a duration: it needs "
      "a "
      "number with a unit; write for example \"250ms\", \"5s\" or \"1m30s\""},
-    {"MissingText", [](auto& c) { c.Text("x"); },
+    {"MissingText", [](auto& c) { c.String("x"); },
      "server.public.config.echo.x is missing; write for example x = \"…\""},
     {"MissingInteger", [](auto& c) { c.Integer("x"); },
      "server.public.config.echo.x is missing; write for example x = 1"},
     {"MissingNumber", [](auto& c) { c.Number("x"); },
      "server.public.config.echo.x is missing; write for example x = 1.5"},
-    {"MissingLength", [](auto& c) { c.Length("x"); },
+    {"MissingLength", [](auto& c) { c.Duration("x"); },
      "server.public.config.echo.x is missing; write for example x = \"5s\""},
     {"RefusedByThePlugin", [](auto& c) { throw c.Refuse("port", "must be below 80"); },
      "lastcalld.toml:12: server.public.config.echo.port: must be below 80"},
@@ -121,8 +122,8 @@ TEST(PluginConfigTest, UnreadKeysAreNamedInTheOrderOfTheFile) {
                                                   {"greetng", Value{"", "f.toml", 2}},
                                                   {"a", Value{"", "f.toml", 3}},
                                                   {"c", Value{"", "", 0}}});
-  config.Text("greeting", "");
-  config.Text("a");
+  config.String("greeting", "");
+  config.String("a");
   EXPECT_THAT(config.Unread(),
               ElementsAre("unknown key server.a.config.b.c; known are a and greeting",
                           "f.toml:1: unknown key server.a.config.b.zz; known are a and greeting",
@@ -140,7 +141,7 @@ TEST(PluginConfigTest, CheckThatReadsSomeKeysIsHeldToThem) {
   const PluginConfig config("server.a.config.b",
                             {{"greetng", Value{"", "f.toml", 2}}, {"zz", Value{"", "f.toml", 1}}});
   EXPECT_THAT(config.Unchecked(), IsEmpty());
-  config.Text("greeting", "");
+  config.String("greeting", "");
   const std::string said =
       " is not read by the plugin's Check, and is refused at a start if its constructor does not "
       "read it either; ";
@@ -148,8 +149,8 @@ TEST(PluginConfigTest, CheckThatReadsSomeKeysIsHeldToThem) {
       config.Unchecked(),
       ElementsAre("f.toml:1: server.a.config.b.zz" + said + "known is greeting",
                   "f.toml:2: server.a.config.b.greetng" + said + "did you mean \"greeting\"?"));
-  config.Text("zz");
-  config.Text("greetng");
+  config.String("zz");
+  config.String("greetng");
   EXPECT_THAT(config.Unchecked(), IsEmpty());
 }
 
@@ -167,9 +168,9 @@ TEST(PluginConfigTest, RefusedValueCountsAsRead) {
 
 TEST(PluginConfigTest, CopyRemembersForItself) {
   const PluginConfig original("s", {{"x", Value{"", "f.toml", 1}}, {"y", Value{"", "f.toml", 2}}});
-  original.Text("x");
+  original.String("x");
   const PluginConfig copy = original;
-  copy.Text("y");
+  copy.String("y");
   EXPECT_THAT(copy.Unread(), IsEmpty());
   EXPECT_THAT(original.Unread(), testing::SizeIs(1));
   PluginConfig assigned;

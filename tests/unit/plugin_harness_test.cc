@@ -36,12 +36,12 @@ Script* script = nullptr;
 
 class Scripted final : public Plugin, public Echo::Service {
  public:
-  explicit Scripted(PluginHost& host) : host_(host), word_(host.config().Text("word", "")) {
+  explicit Scripted(PluginHost& host) : host_(host), word_(host.config().String("word", "")) {
     if (word_ == "throw") throw std::runtime_error("out of words");
   }
   ~Scripted() override { script->gone = true; }
   static void Check(const PluginConfig& config) {
-    if (config.Text("word", "") == "bad") throw config.Refuse("word", "is a bad word");
+    if (config.String("word", "") == "bad") throw config.Refuse("word", "is a bad word");
   }
   std::vector<grpc::Service*> Services() override { return {this}; }
   void Stop(Deadline) noexcept override {

@@ -68,7 +68,7 @@ TEST(ProgramTest, GraceLastsWhileSomethingIsInFlight) {
   EXPECT_EQ(program.receipt()->calls_finished, 2u);
   EXPECT_THAT(StagesOf(*program.receipt()),
               testing::ElementsAre(Stage::kDelay, Stage::kGrace, Stage::kCancel));
-  EXPECT_EQ(program.receipt()->stages[1].ended_by, Happening::kWentIdle);
+  EXPECT_EQ(program.receipt()->stages[1].ended_by, Event::kWentIdle);
 }
 
 TEST(ProgramTest, WhatFinishedBeforeTheFirstRequestIsNotOfThisShutdown) {
@@ -454,7 +454,7 @@ TEST(ProgramTest, QuietEndsTheDelay) {
   program.Ready();
   program.Shutdown("stop");
   EXPECT_EQ(program.Run(), 0);
-  EXPECT_EQ(program.receipt()->stages[0].ended_by, Happening::kWentQuiet);
+  EXPECT_EQ(program.receipt()->stages[0].ended_by, Event::kWentQuiet);
 }
 
 TEST(ProgramTest, WhileItServesAStopIsSeenWhenTheRequestReturns) {
@@ -636,7 +636,7 @@ TEST(ProgramForkTest, AChildIsToldThatItHasNoLifecycle) {
   };
   auto program = std::make_unique<Program>(options);
   program->Ready();
-  EXPECT_TRUE(program->CheckProcess());
+  EXPECT_TRUE(program->CheckNotForked());
   // Or the child may find the allocator locked, by a thread it does not have. The loop had gone on
   // when the log was called.
   AwaitAsleep(logs);
@@ -645,7 +645,7 @@ TEST(ProgramForkTest, AChildIsToldThatItHasNoLifecycle) {
     const auto asked = program->Shutdown("from the child");
     const bool told = !asked && asked.error().code == Code::kFailedPrecondition &&
                       asked.error().message.find("was forked") != std::string::npos;
-    const bool refused = !program->Ready() && !program->CheckProcess();
+    const bool refused = !program->Ready() && !program->CheckNotForked();
     { const Work nothing = program->Enter("nothing"); }
     program.reset();
     _exit(told && refused ? 0 : 1);

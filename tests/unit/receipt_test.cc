@@ -36,9 +36,9 @@ Receipt Full() {
                 .grace = 1500ms,
                 .cancel = kForever};
   receipt.requests = {{signal, true}, {admin, false}, {{.wall = kWall + 2s, .skip = true}, true}};
-  receipt.stages = {{Stage::kDelay, 5s, 1s, Happening::kWentQuiet},
-                    {Stage::kGrace, kForever, 20s, Happening::kWentIdle},
-                    {Stage::kCancel, 500ms, 500ms, Happening::kInstantPassed}};
+  receipt.stages = {{Stage::kDelay, 5s, 1s, Event::kWentQuiet},
+                    {Stage::kGrace, kForever, 20s, Event::kWentIdle},
+                    {Stage::kCancel, 500ms, 500ms, Event::kDeadlinePassed}};
   receipt.calls_finished = 17;
   receipt.calls_cancelled = 1;
   receipt.cancelled = {{"public", "/shop.Prices/Watch", "127.0.0.1:4711", 61s, true}};

@@ -24,15 +24,15 @@
 
 namespace lastcall {
 
-// Answers nothing by itself; "look", "prepare", "contents", "names" and "trial" are what is open.
+// Answers nothing by itself; "look", "prepare", "fingerprints", "names" and "trial" are what is open.
 class FakeReadings final : public Readings {
  public:
   void BeginLook(Duration, Done<AnotherBuild> done) override { Add("look", look, std::move(done)); }
   void BeginPrepare(const Config&, Done<Prepared> done) override {
     Add("prepare", prepare, std::move(done));
   }
-  void BeginContents(const Config&, Done<Contents> done) override {
-    Add("contents", contents, std::move(done));
+  void BeginFingerprints(const Config&, Done<Fingerprints> done) override {
+    Add("fingerprints", fingerprints, std::move(done));
   }
   void BeginNames(std::set<std::string> hosts, Duration, Done<HostNames> done) override {
     asked_hosts = std::move(hosts);
@@ -55,7 +55,7 @@ class FakeReadings final : public Readings {
   void Cancel(const Error& error) {
     Fail(look, error);
     Fail(prepare, error);
-    Fail(contents, error);
+    Fail(fingerprints, error);
     Fail(names, error);
     Fail(trial, error);
   }
@@ -72,7 +72,7 @@ class FakeReadings final : public Readings {
   };
   Open<AnotherBuild> look;
   Open<Prepared> prepare;
-  Open<Contents> contents;
+  Open<Fingerprints> fingerprints;
   Open<HostNames> names;
   Open<TrialResult> trial;
   std::set<std::string> asked_hosts;
@@ -137,7 +137,7 @@ class ReloadTest : public testing::Test, protected ReloadOwner {
     server.listen.push_back(Socket(name));
     setup.config.servers.push_back(std::move(server));
     setup.config.processes.push_back({.name = name});
-    setup.contents[name] = {{"plugin", version}};
+    setup.fingerprints[name] = {{"plugin", version}};
   }
   Address Socket(const std::string& name) {
     const std::string path = folder_ / name;
@@ -156,7 +156,7 @@ class ReloadTest : public testing::Test, protected ReloadOwner {
     Prepared prepared;
     prepared.loaded = true;
     prepared.config = setup.config;
-    prepared.contents = setup.contents;
+    prepared.fingerprints = setup.fingerprints;
     return prepared;
   }
 
@@ -237,7 +237,7 @@ class ReloadTest : public testing::Test, protected ReloadOwner {
     return member;
   }
   // "v1" or "v2", as the daemon believes.
-  std::string Version(const std::string& name) { return setup_.contents.at(name).at("plugin"); }
+  std::string Version(const std::string& name) { return setup_.fingerprints.at(name).at("plugin"); }
 
   void BeginHandover(UniqueFd, const Cause&) override { ++handovers_; }
   void BeforeBind() override {}

@@ -314,7 +314,7 @@ TEST_F(ReloadTest, ADryRunFindsAnAddressThatIsTaken) {
 TEST_F(ReloadTest, ARestartLearnsWhatIsInTheFilesNow) {
   Serve({"a"});
   reload_->BeginRestart("a", true, kBy, Answered());
-  readings_.contents.Answer(Contents{{"a", {{"plugin", "v2"}}}});
+  readings_.fingerprints.Answer(Fingerprints{{"a", {{"plugin", "v2"}}}});
   Replaced("a");
   EXPECT_EQ(answers_, Names{" a: 2"});
   EXPECT_EQ(Version("a"), "v2");
@@ -323,7 +323,7 @@ TEST_F(ReloadTest, ARestartLearnsWhatIsInTheFilesNow) {
 TEST_F(ReloadTest, ARestartThatFailsLeavesWhatIsKnown) {
   Serve({"a"});
   reload_->BeginRestart("a", true, kBy, Answered());
-  readings_.contents.Answer(Contents{{"a", {{"plugin", "v2"}}}});
+  readings_.fingerprints.Answer(Fingerprints{{"a", {{"plugin", "v2"}}}});
   process("a").events().Exited({.code = 1});
   EXPECT_EQ(answers_, Names{" a: exit code 1"});
   EXPECT_EQ(Version("a"), "v1");
@@ -334,7 +334,7 @@ TEST_F(ReloadTest, ARestartDuringAReloadBelievesTheReload) {
   Begin();
   Read(Files({}, {"a"}));
   reload_->BeginRestart("a", true, kBy, Answered());
-  readings_.contents.Answer(Contents{{"a", {{"plugin", "v3"}}}});
+  readings_.fingerprints.Answer(Fingerprints{{"a", {{"plugin", "v3"}}}});
   Replaced("a");
   Replaced("a");
   EXPECT_EQ(answers_, (Names{"~process a; a: 2", " a: 3"}));
@@ -344,7 +344,7 @@ TEST_F(ReloadTest, ARestartDuringAReloadBelievesTheReload) {
 TEST_F(ReloadTest, ARestartHappensAlsoWhereNothingCanBeRead) {
   Serve({"a"});
   reload_->BeginRestart("a", false, kBy, Answered());
-  readings_.contents.Answer(Fail(Code::kAborted, "the disk does not answer"));
+  readings_.fingerprints.Answer(Fail(Code::kAborted, "the disk does not answer"));
   EXPECT_EQ(answers_, Names{"done"});
   EXPECT_EQ(process("a").TakeTold(), Told{"start 2"});
 }

@@ -253,7 +253,7 @@ class RetirementTest : public testing::TestWithParam<Way> {
   }
 
   // Keeps what is left behind.
-  Farewell Replaced() {
+  RetireOptions Replaced() {
     return {.leave = LeaveSpread::Within(kNever, kNever),
             .heir = [this](std::vector<UniqueFd> left) {
               std::move(left.begin(), left.end(), std::back_inserter(left_behind_));

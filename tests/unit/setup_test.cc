@@ -37,15 +37,15 @@ class MergeTest : public ReloadTest {
 TEST_F(MergeTest, WhatFailedIsAsItWas) {
   const DaemonSetup merged =
       Merge(Of({"a", "b"}, "v1"), Of({"a", "b"}, "v2"), {{"a", "", 2}, {"b", "it crashed", 1}});
-  EXPECT_EQ(merged.contents.at("a").at("plugin"), "v2");
-  EXPECT_EQ(merged.contents.at("b").at("plugin"), "v1");
+  EXPECT_EQ(merged.fingerprints.at("a").at("plugin"), "v2");
+  EXPECT_EQ(merged.fingerprints.at("b").at("plugin"), "v1");
   EXPECT_EQ(SocketOf(merged, "a-server"), "v2");
   EXPECT_EQ(SocketOf(merged, "b-server"), "v1");
 }
 
 TEST_F(MergeTest, WhatWasNotBegunIsAsItWas) {
   const DaemonSetup merged = Merge(Of({"a", "b"}, "v1"), Of({"a", "b"}, "v2"), {{"a", "no", 1}});
-  EXPECT_EQ(merged.contents, Of({"a", "b"}, "v1").contents);
+  EXPECT_EQ(merged.fingerprints, Of({"a", "b"}, "v1").fingerprints);
 }
 
 TEST_F(MergeTest, WhatWasRemovedIsGoneWithItsSockets) {
@@ -53,7 +53,7 @@ TEST_F(MergeTest, WhatWasRemovedIsGoneWithItsSockets) {
       Merge(Of({"a", "b"}, "v1"), Of({"a"}, "v2"), {{"b", "", 0}, {"a", "no", 1}});
   EXPECT_THAT(Servers(merged), ElementsAre("a-server of a"));
   EXPECT_FALSE(merged.sockets.contains("b-server"));
-  EXPECT_FALSE(merged.contents.contains("b"));
+  EXPECT_FALSE(merged.fingerprints.contains("b"));
 }
 
 TEST_F(MergeTest, AServerThatMovedBelongsToItsNewProcess) {

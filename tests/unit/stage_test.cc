@@ -1,4 +1,4 @@
-// The stage table: every stage, every happening.
+// The stage table: every stage, every event.
 #include <gtest/gtest.h>
 
 #include <string>
@@ -9,7 +9,7 @@
 namespace lastcall {
 namespace {
 
-// As in the header's table, read line by line; the columns are kHappenings in order.
+// As in the header's table, read line by line; the columns are kEvents in order.
 struct Row {
   Stage stage;
   std::array<Stage, 7> next;
@@ -30,21 +30,21 @@ constexpr Row kTable[] = {
     // clang-format on
 };
 
-TEST(StageTest, EveryHappeningLeadsWhereTheTableSays) {
+TEST(StageTest, EveryEventLeadsWhereTheTableSays) {
   ASSERT_EQ(std::size(kTable), kStages.size());
-  ASSERT_EQ(kTable[0].next.size(), kHappenings.size());
+  ASSERT_EQ(kTable[0].next.size(), kEvents.size());
   for (const Row& row : kTable) {
-    for (size_t i = 0; i < kHappenings.size(); ++i) {
-      EXPECT_EQ(Next(row.stage, kHappenings[i]), row.next[i])
-          << Name(row.stage) << " × " << Name(kHappenings[i]);
+    for (size_t i = 0; i < kEvents.size(); ++i) {
+      EXPECT_EQ(Next(row.stage, kEvents[i]), row.next[i])
+          << Name(row.stage) << " × " << Name(kEvents[i]);
     }
   }
 }
 
-TEST(StageTest, NoHappeningLeadsBack) {
+TEST(StageTest, NoEventLeadsBack) {
   for (const Stage stage : kStages) {
-    for (const Happening happening : kHappenings) {
-      EXPECT_GE(Next(stage, happening), stage) << Name(stage) << " × " << Name(happening);
+    for (const Event event : kEvents) {
+      EXPECT_GE(Next(stage, event), stage) << Name(stage) << " × " << Name(event);
     }
   }
 }
@@ -55,7 +55,7 @@ TEST(StageTest, NamesAreTheWordsOfTheContract) {
   EXPECT_EQ(names, (std::vector<std::string>{"starting", "serving", "delay", "grace", "cancel",
                                              "stopped"}));
   names.clear();
-  for (const Happening happening : kHappenings) names.emplace_back(Name(happening));
+  for (const Event event : kEvents) names.emplace_back(Name(event));
   EXPECT_EQ(names, (std::vector<std::string>{"ready", "request", "instant", "quiet", "idle", "done",
                                              "failed"}));
 }

@@ -51,9 +51,9 @@ TEST_F(SupervisorTest, AnIdleDaemonStopsWithoutTime) {
   EXPECT_EQ(receipt().failure, "");
   EXPECT_EQ(receipt().subject, "lastcalld");
   ASSERT_EQ(receipt().stages.size(), 3u);
-  EXPECT_EQ(receipt().stages[0].ended_by, Happening::kWentQuiet);
-  EXPECT_EQ(receipt().stages[1].ended_by, Happening::kWentIdle);
-  EXPECT_EQ(receipt().stages[2].ended_by, Happening::kWasDone);
+  EXPECT_EQ(receipt().stages[0].ended_by, Event::kWentQuiet);
+  EXPECT_EQ(receipt().stages[1].ended_by, Event::kWentIdle);
+  EXPECT_EQ(receipt().stages[2].ended_by, Event::kCompleted);
 }
 
 TEST_F(SupervisorTest, AStopWhileStartingGoesToCancelAndEndsWell) {

@@ -43,7 +43,7 @@ class AsioContextEnd final : public boost::asio::execution_context::service {
   Notices notices;
 
  private:
-  void shutdown() override { notices.Happen(); }
+  void shutdown() override { notices.NotifyLast(); }
 };
 
 // An I/O object, as a timer is: operations wait, Cancel and destruction end them early. That is how

@@ -92,7 +92,7 @@ class Activity {
 struct Subscription::Entry : std::enable_shared_from_this<Entry> {
   Entry(Executor where, Callback what) : executor(std::move(where)), callback(std::move(what)) {}
 
-  void Tell() {
+  void Notify() {
     if (!executor) return Run();
     try {
       posting.Perform([this] { executor([self = shared_from_this()] { self->Run(); }); });
@@ -154,7 +154,7 @@ Notices::~Notices() = default;
 
 Subscription Notices::Late(Executor executor, Callback callback) {
   Subscription subscription(MakeEntry(std::move(executor), std::move(callback)));
-  subscription.entry_->Tell();
+  subscription.entry_->Notify();
   return subscription;
 }
 
@@ -178,20 +178,20 @@ Subscription Notices::Subscribe(Executor executor, Callback callback) {
       return Subscription(std::move(entry));
     }
   }
-  entry->Tell();
+  entry->Notify();
   return Subscription(std::move(entry));
 }
 
-void Notices::Tell() {
+void Notices::Notify() {
   std::vector<std::shared_ptr<Subscription::Entry>> entries;
   {
     std::lock_guard lock(list_->mutex);
     entries.assign(list_->entries.begin(), list_->entries.end());
   }
-  for (const auto& entry : entries) entry->Tell();
+  for (const auto& entry : entries) entry->Notify();
 }
 
-void Notices::Happen() {
+void Notices::NotifyLast() {
   List::Entries entries;
   {
     std::lock_guard lock(list_->mutex);
@@ -199,10 +199,10 @@ void Notices::Happen() {
     for (const auto& entry : list_->entries) entry->listed = false;
     entries.swap(list_->entries);
   }
-  for (const auto& entry : entries) entry->Tell();
+  for (const auto& entry : entries) entry->Notify();
 }
 
-void Notices::HappenElsewhere() {
+void Notices::NotifyExecutors() {
   List::Entries entries;
   {
     std::lock_guard lock(list_->mutex);
@@ -214,7 +214,7 @@ void Notices::HappenElsewhere() {
       entries.splice(entries.end(), list_->entries, entry);
     }
   }
-  for (const auto& entry : entries) entry->Tell();
+  for (const auto& entry : entries) entry->Notify();
 }
 
 }  // namespace lastcall

@@ -9,7 +9,7 @@
 namespace lastcall {
 
 // Threads: any, for every method; any number may be subscribed. Callbacks run under no lock, so
-// they may subscribe, unsubscribe and do whatever else. What was written before Tell or Happen is
+// they may subscribe, unsubscribe and do whatever else. What was written before Tell or NotifyLast is
 // visible in the callbacks. Subscriptions may outlive this.
 class Notices {
  public:
@@ -18,7 +18,7 @@ class Notices {
   Notices(const Notices&) = delete;
   Notices& operator=(const Notices&) = delete;
 
-  // After Happen and HappenElsewhere the callback is told at once, before this returns. It must not
+  // After NotifyLast and NotifyExecutors the callback is told at once, before this returns. It must not
   // be empty: that aborts.
   [[nodiscard]] Subscription Subscribe(Executor executor, Callback callback);
   // To something that has happened: told at once.
@@ -26,11 +26,11 @@ class Notices {
 
   // Tells everybody who is subscribed now. A callback that is running still is told again when it
   // returns, once for however many times.
-  void Tell();
+  void Notify();
   // Tells everybody for the last time.
-  void Happen();
-  // The same, for those alone that have an executor; the others that are there are told by Happen.
-  void HappenElsewhere();
+  void NotifyLast();
+  // The same, for those alone that have an executor; the others that are there are told by NotifyLast.
+  void NotifyExecutors();
 
  private:
   friend class Subscription;

@@ -21,7 +21,7 @@ Result<> Host::AddServer(HostServer server) {
   return {};
 }
 
-int Host::Refuse(const Error& error) const {
+int Host::ReportStartError(const Error& error) const {
   LogToStderr(LogLevel::kError, error.message);
   return ExitCodeFor(error);
 }
@@ -40,7 +40,7 @@ void Host::Shutdown(std::string reason, std::optional<Duration> delay,
 
 void Host::RequestStop(Request request) {
   request.cause = MadeSafe(std::move(request.cause));
-  Date(request, loop_->clock());
+  Timestamp(request, loop_->clock());
   loop_->Post([loop = loop_.get(), request = std::move(request)] { loop->OnRequest(request); });
 }
 
@@ -59,7 +59,7 @@ void Host::SetDraining(std::string server, bool draining) {
   });
 }
 
-void Host::Inspect(std::function<void(const HostReport&)> look) {
+void Host::Query(std::function<void(const HostReport&)> look) {
   loop_->Post([loop = loop_.get(), look = std::move(look)] { look(loop->Report()); });
 }
 

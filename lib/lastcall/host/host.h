@@ -5,7 +5,7 @@
 //     Greeter greeter;                                // a grpc::Service
 //     lastcall::Host host({.shutdown = {.delay = 0s, .grace = 20s, .cancel = 5s}});
 //     auto added = host.AddServer({.listen = {"127.0.0.1:50051"}, .services = {&greeter}});
-//     if (!added) return host.Refuse(added.error());
+//     if (!added) return host.ReportStartError(added.error());
 //     return host.Run();                              // SIGTERM ends it, in stages
 //   }
 #pragma once
@@ -113,7 +113,7 @@ class Host {
   // Order: before Run. Fails: an address that cannot be bound (see Listener::Bind).
   Result<> AddServer(HostServer server);
   // Prints the error and returns the exit code for it: 69 cannot bind, 70 otherwise.
-  int Refuse(const Error& error) const;
+  int ReportStartError(const Error& error) const;
 
   // Starts everything, serves until somebody asks for a stop, and stops in stages.
   // Blocks: until stopped. Returns the exit code: 0 every call finished, 3 calls were cancelled,
@@ -142,7 +142,7 @@ class Host {
   void SetAccepting(bool accepting);
   void SetDraining(std::string server, bool draining);
   // Runs `look` in the host's thread.
-  void Inspect(std::function<void(const HostReport&)> look);
+  void Query(std::function<void(const HostReport&)> look);
   // State, calls in flight and the stacks of their handlers, to the log.
   void Dump();
   Termination termination() const;

@@ -48,7 +48,7 @@ int HostLoop::Run() {
 
 void HostLoop::StartSites() {
   plugin_thread_.Post([this] {
-    const Site::Surroundings surroundings{
+    const HostedServer::Surroundings surroundings{
         .clock = clock_,
         .log = loop_.log(),
         .termination = loop_.termination(),
@@ -59,10 +59,10 @@ void HostLoop::StartSites() {
               });
             },
         .making = [this](const std::string& plugin) { observer_.Making(plugin); }};
-    commons_.emplace(loop_.log());
+    audit_.emplace(loop_.log());
     Result<> started;
     for (const auto& site : sites_) {
-      started = site->Start(plugin_thread_, surroundings, *commons_, abandon_start_);
+      started = site->Start(plugin_thread_, surroundings, *audit_, abandon_start_);
       if (!started) break;
     }
     Post([this, started] { OnStarted(started); });
@@ -131,7 +131,7 @@ void HostLoop::OnDraining(const std::string& name, bool draining) {
   UpdateHealth();
   if (!draining) return;
   ForEachServer([&](Server& server) {
-    if (server.name() == name) server.SendAway();
+    if (server.name() == name) server.SendGoaway();
   });
 }
 
@@ -163,7 +163,7 @@ void HostLoop::EnterGrace() {
   // Replaced, there is no hurry: what ends by itself need not be told.
   const LeaveSpread leave(clock_.Now(), loop_.lifecycle().plan().cancel,
                           replaced_ ? kForever : LeaveSpread::kPause);
-  Farewell farewell{.leave = leave, .last_call = !replaced_, .unserved = unserved_};
+  RetireOptions farewell{.leave = leave, .last_call = !replaced_, .unserved = unserved_};
   if (replaced_) {
     farewell.heir = [this](std::vector<UniqueFd> connections) {
       observer_.LeftBehind(std::move(connections));
@@ -172,7 +172,7 @@ void HostLoop::EnterGrace() {
   BeginRetire(farewell);
 }
 
-void HostLoop::BeginRetire(const Farewell& farewell) {
+void HostLoop::BeginRetire(const RetireOptions& farewell) {
   retiring_ = true;
   ForEachServer([&](Server& server) {
     ++not_retired_;
@@ -196,7 +196,7 @@ void HostLoop::StopPlugins() {
   stopping_plugins_ = true;
   plugin_thread_.Post([this, by = Deadline(loop_.lifecycle().plan().end)] {
     for (auto site = sites_.rbegin(); site != sites_.rend(); ++site) {
-      (*site)->Stop(plugin_thread_, *commons_, by);
+      (*site)->Stop(plugin_thread_, *audit_, by);
     }
     Post([this] { plugins_stopped_ = true; });
   });

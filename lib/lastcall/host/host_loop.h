@@ -9,10 +9,10 @@
 #include <string>
 #include <vector>
 
-#include <lastcall/host/commons.h>
 #include <lastcall/host/host.h>
+#include <lastcall/host/hosted_server.h>
 #include <lastcall/host/plugin_thread.h>
-#include <lastcall/host/site.h>
+#include <lastcall/host/process_audit.h>
 #include <lastcall/program/stage_loop.h>
 
 namespace lastcall {
@@ -22,7 +22,9 @@ class HostLoop final : private StagePart {
  public:
   explicit HostLoop(HostOptions options);
 
-  void Add(HostServer server) { sites_.push_back(std::make_unique<Site>(std::move(server))); }
+  void Add(HostServer server) {
+    sites_.push_back(std::make_unique<HostedServer>(std::move(server)));
+  }
   void Post(std::function<void()> event) { loop_.Post(std::move(event)); }
   Termination termination() const { return loop_.termination(); }
   const Receipt& receipt() const { return loop_.receipt(); }
@@ -56,7 +58,7 @@ class HostLoop final : private StagePart {
   void EnterCancel();
   void StartSites();
   void RefuseStart(const Error& error, std::optional<Duration> cancel);
-  void BeginRetire(const Farewell& farewell);
+  void BeginRetire(const RetireOptions& farewell);
   void StopPlugins();
   void UpdateHealth();
   void ListCancelled();
@@ -71,8 +73,9 @@ class HostLoop final : private StagePart {
   const HostOptions options_;
   HostObserver& observer_;
   StageLoop loop_;
-  std::vector<std::unique_ptr<Site>> sites_;  // the plugin thread's while it starts and stops them
-  std::optional<Commons> commons_;            // the plugin thread's
+  std::vector<std::unique_ptr<HostedServer>>
+      sites_;                          // the plugin thread's while it starts and stops them
+  std::optional<ProcessAudit> audit_;  // the plugin thread's
   std::atomic<bool> abandon_start_{false};
   bool started_ = false;  // the plugin thread is done with starting
   bool stopping_plugins_ = false;

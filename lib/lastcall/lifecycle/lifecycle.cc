@@ -9,7 +9,7 @@ void Lifecycle::Configure(Budget budget) {
   if (ledger_.empty()) ledger_ = Ledger(budget);
 }
 
-void Lifecycle::Enter(Stage next, Happening why, Instant now, Changes& changes) {
+void Lifecycle::Enter(Stage next, Event why, Instant now, Changes& changes) {
   if (next == stage_) return;
   const Instant planned_end = plan().EndOf(stage_);
   if (IsStopping(stage_)) {
@@ -26,14 +26,14 @@ void Lifecycle::Enter(Stage next, Happening why, Instant now, Changes& changes) 
 void Lifecycle::AdvanceInto(Instant now, Changes& changes) {
   while (next_instant() <= now) {
     // An overslept stage (a stopped process, a busy machine) ends when it is noticed, not before.
-    Enter(Next(stage_, Happening::kInstantPassed), Happening::kInstantPassed, now, changes);
+    Enter(Next(stage_, Event::kDeadlinePassed), Event::kDeadlinePassed, now, changes);
   }
 }
 
-Lifecycle::Changes Lifecycle::Happened(Happening happening, Instant now) {
+Lifecycle::Changes Lifecycle::Happened(Event event, Instant now) {
   Changes changes;
   AdvanceInto(now, changes);
-  Enter(Next(stage_, happening), happening, now, changes);
+  Enter(Next(stage_, event), event, now, changes);
   AdvanceInto(now, changes);
   return changes;
 }
@@ -47,18 +47,18 @@ Lifecycle::Changes Lifecycle::Advance(Instant now) {
 Lifecycle::Changes Lifecycle::RequestStop(Request request, Instant now, bool* moved) {
   const bool changed = ledger_.Add(std::move(request), stage_);
   if (moved != nullptr) *moved = changed;
-  return Happened(Happening::kStopRequested, now);
+  return Happened(Event::kStopRequested, now);
 }
 
 Lifecycle::Changes Lifecycle::Adopt(const Plan& plan, std::vector<Ledger::Entry> entries,
                                     Instant now) {
   ledger_.Adopt(plan, std::move(entries));
-  return Happened(Happening::kStopRequested, now);
+  return Happened(Event::kStopRequested, now);
 }
 
 bool Lifecycle::ran_out() const {
   return !records_.empty() && records_.back().stage == Stage::kCancel &&
-         records_.back().ended_by == Happening::kInstantPassed;
+         records_.back().ended_by == Event::kDeadlinePassed;
 }
 
 void Lifecycle::Complete(Receipt& receipt) const {

@@ -16,17 +16,17 @@ class Lifecycle {
   struct Change {
     Stage left;
     Stage entered;
-    Happening why;
+    Event why;
     Instant at;
   };
-  // The steps of one happening in order; several when a stage on the way has no length.
+  // The steps of one event in order; several when a stage on the way has no length.
   using Changes = std::vector<Change>;
 
   Lifecycle(Budget budget, Instant now) : ledger_(budget), stage_began_(now) {}
 
   // Other lengths for requests to come. Once there was one, they stay as they are.
   void Configure(Budget budget);
-  Changes Happened(Happening happening, Instant now);
+  Changes Happened(Event event, Instant now);
   // `moved`, where given: whether the request brought an instant forward.
   Changes RequestStop(Request request, Instant now, bool* moved = nullptr);
   // Takes over what another lifecycle (the supervisor's) has decided.
@@ -38,7 +38,7 @@ class Lifecycle {
   Instant stage_began() const { return stage_began_; }
   const Ledger& ledger() const { return ledger_; }
   const Plan& plan() const { return ledger_.plan(); }
-  // When Advance has something to do; kNever: it waits for a happening.
+  // When Advance has something to do; kNever: it waits for a event.
   Instant next_instant() const { return plan().EndOf(stage_); }
   // The stages of the shutdown that are over.
   const std::vector<StageRecord>& records() const { return records_; }
@@ -52,7 +52,7 @@ class Lifecycle {
   void Complete(Receipt& receipt) const;
 
  private:
-  void Enter(Stage next, Happening why, Instant now, Changes& changes);
+  void Enter(Stage next, Event why, Instant now, Changes& changes);
   void AdvanceInto(Instant now, Changes& changes);
 
   Ledger ledger_;

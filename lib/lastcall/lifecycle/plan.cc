@@ -25,11 +25,11 @@ Duration Budget::Total() const {
 Request RequestNow(Cause cause, const Clock& clock) {
   Request request;
   request.cause = MadeSafe(std::move(cause));
-  Date(request, clock);
+  Timestamp(request, clock);
   return request;
 }
 
-void Date(Request& request, const Clock& clock) {
+void Timestamp(Request& request, const Clock& clock) {
   if (request.at != Instant{}) return;
   request.at = clock.Now();
   request.wall = clock.Wall();

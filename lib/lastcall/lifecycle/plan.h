@@ -28,7 +28,7 @@ struct Budget {
 
 struct Request {
   Cause cause = {};
-  Instant at{};  // as it is made here: not said, which Date fills in
+  Instant at{};  // as it is made here: not said, which Timestamp fills in
   WallTime wall{};
   // What is left out is the configured length, or nothing where that stage is over already.
   std::optional<Duration> delay = {};
@@ -42,7 +42,7 @@ struct Request {
 // Asked at this moment, for the configured lengths.
 Request RequestNow(Cause cause, const Clock& clock);
 // A request that does not say when it was made was made at this moment.
-void Date(Request& request, const Clock& clock);
+void Timestamp(Request& request, const Clock& clock);
 
 // When the stages begin. grace <= cancel <= end.
 struct Plan {

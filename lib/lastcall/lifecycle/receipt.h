@@ -17,7 +17,7 @@ struct StageRecord {
   Stage stage = Stage::kStopped;
   Duration planned = Duration::zero();  // when it began; kForever: without end
   Duration took = Duration::zero();
-  Happening ended_by = Happening::kInstantPassed;
+  Event ended_by = Event::kDeadlinePassed;
 };
 
 // A call that was in flight when the cancel stage began.

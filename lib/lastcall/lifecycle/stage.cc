@@ -10,7 +10,7 @@ constexpr Stage S = Stage::kStarting, V = Stage::kServing, D = Stage::kDelay, G 
 
 // A stop that comes while starting has no call to wait for: it goes straight to cancel, where what
 // was started is stopped.
-constexpr Stage kNext[kStages.size()][kHappenings.size()] = {
+constexpr Stage kNext[kStages.size()][kEvents.size()] = {
     // clang-format off
     //            ready  stop  instant  quiet  idle  done  failed
     /* starting */ {V,    C,    S,       S,     S,    S,    X},
@@ -24,12 +24,12 @@ constexpr Stage kNext[kStages.size()][kHappenings.size()] = {
 
 constexpr std::string_view kStageNames[] = {"starting", "serving", "delay",
                                             "grace",    "cancel",  "stopped"};
-constexpr std::string_view kHappeningNames[] = {"ready", "request", "instant", "quiet",
-                                                "idle",  "done",    "failed"};
+constexpr std::string_view kEventNames[] = {"ready", "request", "instant", "quiet",
+                                            "idle",  "done",    "failed"};
 
 }  // namespace
 
-Stage Next(Stage stage, Happening happening) { return kNext[Index(stage)][Index(happening)]; }
+Stage Next(Stage stage, Event event) { return kNext[Index(stage)][Index(event)]; }
 std::string_view Name(Stage stage) { return kStageNames[Index(stage)]; }
 
 std::optional<Stage> StageNamed(std::string_view name) {
@@ -39,6 +39,6 @@ std::optional<Stage> StageNamed(std::string_view name) {
   return std::nullopt;
 }
 
-std::string_view Name(Happening happening) { return kHappeningNames[Index(happening)]; }
+std::string_view Name(Event event) { return kEventNames[Index(event)]; }
 
 }  // namespace lastcall

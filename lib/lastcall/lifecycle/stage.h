@@ -21,29 +21,28 @@ inline constexpr std::array kStages{Stage::kStarting, Stage::kServing, Stage::kD
                                     Stage::kGrace,    Stage::kCancel,  Stage::kStopped};
 
 // What happens to an incarnation. Past tense: it has happened.
-enum class Happening : uint8_t {
-  kBecameReady,    // everything is started
-  kStopRequested,  // the first request is in the ledger
-  kInstantPassed,  // the planned end of the stage
-  kWentQuiet,      // no new call for the configured length
-  kWentIdle,       // nothing is in flight
-  kWasDone,        // everything is stopped
-  kFailed,         // it could not start, or it is gone
+enum class Event : uint8_t {
+  kBecameReady,     // everything is started
+  kStopRequested,   // the first request is in the ledger
+  kDeadlinePassed,  // the planned end of the stage
+  kWentQuiet,       // no new call for the configured length
+  kWentIdle,        // nothing is in flight
+  kCompleted,       // everything is stopped
+  kFailed,          // it could not start, or it is gone
 };
-inline constexpr std::array kHappenings{Happening::kBecameReady,   Happening::kStopRequested,
-                                        Happening::kInstantPassed, Happening::kWentQuiet,
-                                        Happening::kWentIdle,      Happening::kWasDone,
-                                        Happening::kFailed};
+inline constexpr std::array kEvents{
+    Event::kBecameReady, Event::kStopRequested, Event::kDeadlinePassed, Event::kWentQuiet,
+    Event::kWentIdle,    Event::kCompleted,     Event::kFailed};
 
-// The stage after `happening`; `stage` itself where it changes nothing. Total.
-Stage Next(Stage stage, Happening happening);
+// The stage after `event`; `stage` itself where it changes nothing. Total.
+Stage Next(Stage stage, Event event);
 
 // "serving"; the words of every log, protocol and document.
 std::string_view Name(Stage stage);
 // Empty: no such name.
 std::optional<Stage> StageNamed(std::string_view name);
 // How a receipt says what ended a stage: "instant", "idle", …
-std::string_view Name(Happening happening);
+std::string_view Name(Event event);
 
 constexpr bool IsStopping(Stage stage) { return stage >= Stage::kDelay; }
 // Whether connections are accepted in this stage.

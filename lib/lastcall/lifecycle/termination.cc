@@ -89,7 +89,7 @@ void TerminationSource::SetPlan(const Plan& plan) {
     auto& one = state_->at(stage);
     one.Plan(plan.BeginOf(stage));
     const Instant instant = one.instant.load(std::memory_order_relaxed);
-    if (instant < std::exchange(one.told_instant, instant)) one.moved.Tell();
+    if (instant < std::exchange(one.told_instant, instant)) one.moved.Notify();
   }
 }
 
@@ -107,8 +107,8 @@ void TerminationSource::Reach(Stage stage, Instant now) {
   }
   for (auto* one : reached) {
     one->stop.request_stop();
-    one->reached.Happen();
-    one->moved.Tell();
+    one->reached.NotifyLast();
+    one->moved.Notify();
   }
 }
 
@@ -119,7 +119,7 @@ void TerminationSource::Announce(Stage stage, const Plan& plan, Instant now) {
   }
   state->at(stage).Plan(now);
   state->at(stage).latch.Set();
-  state->at(stage).reached.HappenElsewhere();
+  state->at(stage).reached.NotifyExecutors();
 }
 
 }  // namespace lastcall

@@ -12,8 +12,8 @@ namespace lastcall {
 namespace {
 
 // By the order of PluginConfig::Value's alternatives.
-constexpr std::array<std::string_view, 5> kTypes = {"a text", "an integer", "a number", "a boolean",
-                                                    "a list of texts"};
+constexpr std::array<std::string_view, 5> kTypes = {"a string", "an integer", "a number",
+                                                    "a boolean", "an array of strings"};
 
 std::string Front(const PluginConfig::Value& value) {
   return value.file.empty() ? "" : value.file + ":" + std::to_string(value.line) + ": ";
@@ -63,13 +63,13 @@ ConfigError PluginConfig::Missing(std::string_view key, std::string_view example
                      std::string(key) + " = " + std::string(example));
 }
 
-std::string PluginConfig::Text(std::string_view key) const {
-  if (const auto* text = Get<std::string>(key, "a text")) return *text;
+std::string PluginConfig::String(std::string_view key) const {
+  if (const auto* text = Get<std::string>(key, "a string")) return *text;
   throw Missing(key, "\"…\"");
 }
 
-std::string PluginConfig::Text(std::string_view key, std::string otherwise) const {
-  if (const auto* text = Get<std::string>(key, "a text")) return *text;
+std::string PluginConfig::String(std::string_view key, std::string otherwise) const {
+  if (const auto* text = Get<std::string>(key, "a string")) return *text;
   return otherwise;
 }
 
@@ -108,25 +108,26 @@ bool PluginConfig::Boolean(std::string_view key, bool otherwise) const {
   return boolean != nullptr ? *boolean : otherwise;
 }
 
-Duration PluginConfig::Length(std::string_view key) const {
+lastcall::Duration PluginConfig::Duration(std::string_view key) const {
   if (!Has(key)) {
     asked_.Add(key);
     throw Missing(key, "\"5s\"");
   }
-  return Length(key, Duration::zero());
+  return Duration(key, lastcall::Duration::zero());
 }
 
-Duration PluginConfig::Length(std::string_view key, Duration otherwise) const {
-  const auto* text = Get<std::string>(key, "a length like \"250ms\"");
+lastcall::Duration PluginConfig::Duration(std::string_view key,
+                                          lastcall::Duration otherwise) const {
+  const auto* text = Get<std::string>(key, "a duration like \"250ms\"");
   if (text == nullptr) return otherwise;
   const auto length = ParseDuration(*text);
   if (!length) throw Refuse(key, length.error().message);
   return *length;
 }
 
-PluginConfig::Texts PluginConfig::List(std::string_view key) const {
-  const auto* texts = Get<Texts>(key, "a list of texts");
-  return texts != nullptr ? *texts : Texts();
+PluginConfig::StringList PluginConfig::Strings(std::string_view key) const {
+  const auto* texts = Get<StringList>(key, "an array of strings");
+  return texts != nullptr ? *texts : StringList();
 }
 
 bool PluginConfig::Has(std::string_view key) const { return values_.find(key) != values_.end(); }

@@ -30,9 +30,9 @@ class ConfigError : public std::exception {
 // Threads: any.
 class PluginConfig {
  public:
-  using Texts = std::vector<std::string>;
+  using StringList = std::vector<std::string>;
   struct Value {
-    std::variant<std::string, int64_t, double, bool, Texts> value;
+    std::variant<std::string, int64_t, double, bool, StringList> value;
     std::string file;  // empty: from the command line
     uint32_t line = 0;
   };
@@ -45,17 +45,17 @@ class PluginConfig {
 
   // The value, or `otherwise` where the key is absent. Fails: throws ConfigError when the type is
   // another, or, for those without `otherwise`, when it is absent.
-  std::string Text(std::string_view key) const;
-  std::string Text(std::string_view key, std::string otherwise) const;
+  std::string String(std::string_view key) const;
+  std::string String(std::string_view key, std::string otherwise) const;
   int64_t Integer(std::string_view key) const;
   int64_t Integer(std::string_view key, int64_t otherwise) const;
   double Number(std::string_view key) const;  // an integer will do; never NaN
   double Number(std::string_view key, double otherwise) const;
   bool Boolean(std::string_view key, bool otherwise) const;
-  Duration Length(std::string_view key) const;  // a text with a unit: "250ms"
-  Duration Length(std::string_view key, Duration otherwise) const;
-  Texts List(std::string_view key) const;  // absent: empty
-  bool Has(std::string_view key) const;    // does not count as reading it
+  lastcall::Duration Duration(std::string_view key) const;  // a string with a unit: "250ms"
+  lastcall::Duration Duration(std::string_view key, lastcall::Duration otherwise) const;
+  StringList Strings(std::string_view key) const;  // absent: empty
+  bool Has(std::string_view key) const;            // does not count as reading it
 
   // For a value that has the right type and is wrong all the same:
   // throw config.Refuse("port", "must be below 65536").

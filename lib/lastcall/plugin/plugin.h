@@ -3,7 +3,7 @@
 //
 //   class Greeter final : public lastcall::Plugin, public hello::Greeter::Service {
 //    public:
-//     explicit Greeter(lastcall::PluginHost& host) : greeting_(host.config().Text("greeting", "Hello")) {}
+//     explicit Greeter(lastcall::PluginHost& host) : greeting_(host.config().String("greeting", "Hello")) {}
 //     std::vector<grpc::Service*> Services() override { return {this}; }
 //     grpc::Status Greet(grpc::ServerContext*, const hello::Name* name, hello::Greeting* out) override {
 //       out->set_text(greeting_ + ", " + name->name());

@@ -181,7 +181,7 @@ Program::~Program() {
   if (getpid() != pid_) static_cast<void>(loop_.release());
 }
 
-Result<> Program::CheckProcess() const {
+Result<> Program::CheckNotForked() const {
   if (getpid() == pid_) return {};
   return Fail(Code::kFailedPrecondition,
               "process " + std::to_string(getpid()) + " was forked and has no lifecycle: that is " +
@@ -191,7 +191,7 @@ Result<> Program::CheckProcess() const {
 }
 
 Result<> Program::Ready() {
-  if (auto here = CheckProcess(); !here) return here;
+  if (auto here = CheckNotForked(); !here) return here;
   if (auto signals = loop_->CheckSignals(); !signals) return signals;
   loop_->Post([loop = loop_.get()] { loop->stages().OnReady(); });
   return {};
@@ -218,9 +218,9 @@ Result<> Program::Shutdown(std::string reason, std::optional<Duration> delay,
 }
 
 Result<> Program::RequestStop(Request request) {
-  if (auto here = CheckProcess(); !here) return here;
+  if (auto here = CheckNotForked(); !here) return here;
   request.cause = MadeSafe(std::move(request.cause));
-  Date(request, loop_->clock());
+  Timestamp(request, loop_->clock());
   loop_->stages().Announce(request);
   loop_->Post(
       [loop = loop_.get(), request = std::move(request)] { loop->stages().OnRequest(request); });
@@ -229,13 +229,13 @@ Result<> Program::RequestStop(Request request) {
 
 Result<> Program::Configure(std::optional<Duration> delay, std::optional<Duration> grace,
                             std::optional<Duration> cancel) {
-  if (auto here = CheckProcess(); !here) return here;
+  if (auto here = CheckNotForked(); !here) return here;
   loop_->stages().Configure(delay, grace, cancel);
   return {};
 }
 
 Result<> Program::Adopt(const Plan& plan, std::vector<Ledger::Entry> entries) {
-  if (auto here = CheckProcess(); !here) return here;
+  if (auto here = CheckNotForked(); !here) return here;
   loop_->Post([loop = loop_.get(), plan, entries = std::move(entries)] {
     loop->stages().OnAdopt(plan, entries);
   });
@@ -243,19 +243,19 @@ Result<> Program::Adopt(const Plan& plan, std::vector<Ledger::Entry> entries) {
 }
 
 Work Program::Enter(std::string name, const std::string& peer) {
-  if (!CheckProcess()) return {};
+  if (!CheckNotForked()) return {};
   return loop_->work().Enter(kInFlight, SafeText(std::move(name), kMaxSafeName),
                              SafeText(PeerText(peer), kMaxSafeName), loop_->clock().Now());
 }
 
 Work Program::Open(std::string name) {
-  if (!CheckProcess()) return {};
+  if (!CheckNotForked()) return {};
   return loop_->work().Enter(kPart, SafeText(std::move(name), kMaxSafeName), {},
                              loop_->clock().Now());
 }
 
 Work Program::Hold(std::string name) {
-  if (!CheckProcess()) return {};
+  if (!CheckNotForked()) return {};
   return loop_->work().Enter(kHold, SafeText(std::move(name), kMaxSafeName), {},
                              loop_->clock().Now());
 }

@@ -132,7 +132,7 @@ class Program {
   // Null until kStopped is reached; then it does not change for as long as the program lives.
   const Receipt* receipt() const;
   // kFailedPrecondition in a forked child.
-  Result<> CheckProcess() const;
+  Result<> CheckNotForked() const;
 
  private:
   class Loop;

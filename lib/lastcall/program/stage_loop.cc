@@ -73,7 +73,7 @@ void StageLoop::Step() {
 void StageLoop::OnClock() {
   const Instant now = clock_.Now();
   if (part_.due() <= now) part_.OnDue();
-  if (QuietAt() <= now) Apply(lifecycle_.Happened(Happening::kWentQuiet, now));
+  if (QuietAt() <= now) Apply(lifecycle_.Happened(Event::kWentQuiet, now));
   Apply(lifecycle_.Advance(now));
 }
 
@@ -88,10 +88,10 @@ void StageLoop::Run(const std::function<void()>& event) {
 
 void StageLoop::LookAtPart() {
   if (stage() == Stage::kGrace && part_.idle()) {
-    Apply(lifecycle_.Happened(Happening::kWentIdle, clock_.Now()));
+    Apply(lifecycle_.Happened(Event::kWentIdle, clock_.Now()));
   }
   if (stage() == Stage::kCancel && part_.done()) {
-    Apply(lifecycle_.Happened(Happening::kWasDone, clock_.Now()));
+    Apply(lifecycle_.Happened(Event::kCompleted, clock_.Now()));
   }
 }
 
@@ -100,7 +100,7 @@ Instant StageLoop::QuietAt() const {
   return After(std::max(lifecycle_.stage_began(), part_.last_began()), *options_.quiet);
 }
 
-void StageLoop::OnReady() { Apply(lifecycle_.Happened(Happening::kBecameReady, clock_.Now())); }
+void StageLoop::OnReady() { Apply(lifecycle_.Happened(Event::kBecameReady, clock_.Now())); }
 
 void StageLoop::OnSignal(const ReceivedSignal& signal) {
   const SignalAction action = signal_table_.Decide(signal, stage());
@@ -146,9 +146,9 @@ void StageLoop::OnEnd() {
   if (stage() == Stage::kStopped) return;
   FirstRequest();
   if (stage() < Stage::kCancel) {
-    part_.Entering({stage(), Stage::kCancel, Happening::kFailed, clock_.Now()});
+    part_.Entering({stage(), Stage::kCancel, Event::kFailed, clock_.Now()});
   }
-  Apply(lifecycle_.Happened(Happening::kFailed, clock_.Now()));
+  Apply(lifecycle_.Happened(Event::kFailed, clock_.Now()));
 }
 
 void StageLoop::Apply(const Lifecycle::Changes& changes) {

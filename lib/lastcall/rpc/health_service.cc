@@ -74,7 +74,7 @@ class WatchCall : public std::enable_shared_from_this<WatchCall> {
     Advance();
   }
 
-  void SendAway() {
+  void SendGoaway() {
     std::lock_guard lock(mutex_);
     ending_ = std::exchange(sent_away_, true) || last_ != HealthCheckResponse::SERVING;
     Advance();
@@ -170,8 +170,8 @@ class HealthService::Core {
     thread_ = std::thread([this] { Run(); });
   }
 
-  void SendAway() {
-    for (const auto& watch : Living()) watch->SendAway();
+  void SendGoaway() {
+    for (const auto& watch : Living()) watch->SendGoaway();
   }
 
   void EndStreams() {
@@ -291,7 +291,7 @@ HealthService::HealthService(HealthBoard& board, std::function<void()> on_idle)
 HealthService::~HealthService() { core_->Stop(); }
 void HealthService::Register(grpc::ServerBuilder& builder) { core_->Register(builder); }
 void HealthService::Start() { core_->Start(); }
-void HealthService::SendAway() { core_->SendAway(); }
+void HealthService::SendGoaway() { core_->SendGoaway(); }
 void HealthService::EndStreams() { core_->EndStreams(); }
 int64_t HealthService::in_flight() const { return core_->in_flight(); }
 void HealthService::Stop() { core_->Stop(); }

@@ -23,7 +23,7 @@ class HealthService {
   // Connections have been sent away. A client that has heard it ends its Watch by itself, and takes
   // one that the server ends for a sick server, though the GOAWAY came first: grpc-go fails its calls.
   // So a Watch whose client was told SERVING ends the second time, others now; after their last status.
-  void SendAway();
+  void SendGoaway();
   // Ends every Watch that is there, after its last status. Otherwise they would hold the server's
   // shutdown.
   void EndStreams();

@@ -180,7 +180,7 @@ Lingering::~Lingering() {
   thread_.join();
 }
 
-void Lingering::Limit(Duration longest, Heir heir) {
+void Lingering::Limit(Duration longest, ConnectionSink heir) {
   std::lock_guard lock(mutex_);
   longest_ = longest;
   heir_ = std::move(heir);
@@ -266,7 +266,7 @@ void Lingering::PassOn(std::vector<Guest>& guests, Instant now) {
   }
   if (overdue.empty()) return;
   std::erase_if(guests, [](const Guest& guest) { return !guest.fd; });
-  Heir heir;
+  ConnectionSink heir;
   {
     std::lock_guard lock(mutex_);
     heir = heir_;

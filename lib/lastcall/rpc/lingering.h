@@ -26,7 +26,7 @@ namespace lastcall {
 
 // Takes connections over that their clients have not closed yet, to keep them for a while. Any
 // thread; may block for a moment.
-using Heir = std::function<void(std::vector<UniqueFd>)>;
+using ConnectionSink = std::function<void(std::vector<UniqueFd>)>;
 
 // What it needs is there from its construction on. Once begun, the server's connections linger when
 // gRPC closes them.
@@ -46,7 +46,7 @@ class Lingering {
 
   // From now on they linger here for so long at most, instead of a second, and go to `heir` then;
   // empty: they are closed.
-  void Limit(Duration longest, Heir heir);
+  void Limit(Duration longest, ConnectionSink heir);
 
   // gRPC hears no more of what arrives on the connections; what it has read already goes its way.
   void Mute();
@@ -89,7 +89,7 @@ class Lingering {
   std::mutex mutex_;
   bool ending_ = false;
   Duration longest_;
-  Heir heir_;
+  ConnectionSink heir_;
   std::vector<Guest> arrived_;
   std::vector<Registration> muted_;
   std::thread thread_;

@@ -70,7 +70,7 @@ void Retirement::End() {
   run_.Join();
 }
 
-void Retirement::SendAway() {
+void Retirement::SendGoaway() {
   if (!run_.begun()) Ask();
 }
 
@@ -80,7 +80,8 @@ void Retirement::Ask() {
   if (options_.goaway) options_.goaway(server_);
 }
 
-void Retirement::Begin(std::function<void()> closed, Heir heir, std::function<void()> retired) {
+void Retirement::Begin(std::function<void()> closed, ConnectionSink heir,
+                       std::function<void()> retired) {
   closed_ = std::move(closed);
   heir_ = std::move(heir);
   retired_ = std::move(retired);
@@ -124,9 +125,9 @@ size_t Retirement::Remaining() {
 
 // Of the clients that have no call and do not answer: asked, not heard any more, sent away with a
 // last word, cut off. A call begins it anew, until the last word is said.
-class Retirement::Dismissal {
+class Retirement::IdleEviction {
  public:
-  Dismissal(Retirement& of, Instant now)
+  IdleEviction(Retirement& of, Instant now)
       : of_(of),
         patience_(Patience()),
         // One in its handshake hears no GOAWAY yet.
@@ -249,7 +250,7 @@ void Retirement::AwaitDeparture() {
   const Instant aged_at = options_.goaway ? now : now + options_.age * 11 / 10;
   if (aged_at <= now) options_.sent_away();
   Instant goaway_at = now + kRepeat;
-  Dismissal dismissal(*this, now);
+  IdleEviction dismissal(*this, now);
   while (Remaining() > 0) {
     now = std::chrono::steady_clock::now();
     if (goaway_at <= now) {

@@ -49,7 +49,7 @@ class Retirement {
   ~Retirement() { End(); }
 
   // Asks the clients that are there to take their next calls elsewhere. Nothing else changes.
-  void SendAway();
+  void SendGoaway();
   // When `closed` has returned, which says that nothing is accepted any more and may block for a
   // moment, sends the clients away and lets their calls finish, for as long as they take. A client
   // that has no call and does not answer is dismissed: of gRPC's own clients the idle ones look at
@@ -57,7 +57,7 @@ class Retirement {
   // next call finds out; without one nobody serves that call, and a few milliseconds must do.
   // `retired` runs in a thread of the retirement when no connection and no call is left, `closed`
   // too.
-  void Begin(std::function<void()> closed, Heir heir, std::function<void()> retired);
+  void Begin(std::function<void()> closed, ConnectionSink heir, std::function<void()> retired);
   // Cancels the calls that are left, and soon after closes the connections of peers that say
   // nothing. Order: after Begin.
   void Cancel();
@@ -68,7 +68,7 @@ class Retirement {
   void Nudge();
 
  private:
-  class Dismissal;
+  class IdleEviction;
 
   void Run();
   void Ask();
@@ -80,7 +80,7 @@ class Retirement {
   Connections& connections_;
   const Options options_;
   std::function<void()> closed_;
-  Heir heir_;
+  ConnectionSink heir_;
   std::function<void()> retired_;
   bool succeeded_ = false;  // somebody serves what the clients send next
 

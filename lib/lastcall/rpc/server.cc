@@ -267,7 +267,7 @@ Result<std::unique_ptr<Server>> Server::Build(ServerOptions options, const Clock
                                        grpc.health_service.in_flight();
                               },
                           .seen = SeenBy(Channelz(others), server->calls_),
-                          .sent_away = [&grpc] { grpc.health_service.SendAway(); },
+                          .sent_away = [&grpc] { grpc.health_service.SendGoaway(); },
                           .handshake = options.tls ? kHandshake : Duration::zero()});
   grpc.health_service.Start();
   if (options.listeners.empty()) return server;
@@ -324,9 +324,9 @@ bool Server::serving() const { return grpc_->health.serving(); }
 
 size_t Server::CountConnections() { return grpc_->connections.Count(); }
 
-void Server::SendAway() { grpc_->retirement->SendAway(); }
+void Server::SendGoaway() { grpc_->retirement->SendGoaway(); }
 
-void Server::BeginRetire(const Farewell& farewell, std::function<void()> retired) {
+void Server::BeginRetire(const RetireOptions& farewell, std::function<void()> retired) {
   auto closed = farewell.closed;
   if (grpc_->acceptor != nullptr) {
     grpc_->acceptor->BeginEnd(farewell.last_call, farewell.unserved);

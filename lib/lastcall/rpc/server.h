@@ -47,7 +47,7 @@ struct ServerOptions {
 };
 
 // How a server retires.
-struct Farewell {
+struct RetireOptions {
   LeaveSpread leave = LeaveSpread::Within({}, {});  // when its calls are told: at once
   // Nobody else listens now: those who wait in the queue still come in, as far as a moment goes. See
   // Acceptor::BeginEnd, for the next as well.
@@ -57,7 +57,7 @@ struct Farewell {
   std::function<void()> closed = [] {};
   // Where somebody else serves what the clients send next: takes the connections over that their
   // clients have yet to close. See Retirement::Begin.
-  Heir heir;
+  ConnectionSink heir;
 };
 
 class Server {
@@ -78,7 +78,7 @@ class Server {
   void Accept(bool accept);
   bool accepting() const;
   // A connection that somebody else accepted, non-blocking. Its calls' peer() is "unix:NAME": what
-  // the client says of itself does not show there. See PeerName. Order: not after Farewell::closed.
+  // the client says of itself does not show there. See PeerName. Order: not after RetireOptions::closed.
   // Threads: any.
   void Take(UniqueFd connection, const std::string& name);
   // Health of the whole server, and of one service by its plugin (false: it has no such service).
@@ -90,11 +90,11 @@ class Server {
 
   // Asks the clients that are connected now to take their next calls elsewhere. Threads: as
   // BeginRetire. Does not block.
-  void SendAway();
+  void SendGoaway();
   // Stops accepting for good, which may take a moment yet, sends the clients away and tells their
   // calls to leave. `retired` runs in a thread of its own when no connection and no call is left.
   // Does not block.
-  void BeginRetire(const Farewell& farewell, std::function<void()> retired);
+  void BeginRetire(const RetireOptions& farewell, std::function<void()> retired);
   // Cancels the calls in flight. Does not block.
   void Cancel();
 

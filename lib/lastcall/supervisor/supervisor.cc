@@ -65,7 +65,7 @@ Supervisor::Supervisor(Options options, Resumed resumed, const Clock& clock,
       lifecycle_(options.shutdown, resumed.started),
       members_(std::move(resumed.members)),
       draining_(std::move(resumed.draining)) {
-  lifecycle_.Happened(Happening::kBecameReady, resumed.serving_since);
+  lifecycle_.Happened(Event::kBecameReady, resumed.serving_since);
 }
 
 void Supervisor::Start() {
@@ -324,17 +324,17 @@ void Supervisor::FollowProcesses() {
       if (std::all_of(members_.begin(), members_.end(),
                       [](const State& state) { return state.phase == Phase::kRunning; })) {
         for (State& state : members_) Accept(state);
-        Apply(lifecycle_.Happened(Happening::kBecameReady, now));
+        Apply(lifecycle_.Happened(Event::kBecameReady, now));
       }
       break;
     case Stage::kDelay:
-      if (AllAtLeast(Stage::kGrace)) Apply(lifecycle_.Happened(Happening::kWentQuiet, now));
+      if (AllAtLeast(Stage::kGrace)) Apply(lifecycle_.Happened(Event::kWentQuiet, now));
       break;
     case Stage::kGrace:
-      if (AllAtLeast(Stage::kCancel)) Apply(lifecycle_.Happened(Happening::kWentIdle, now));
+      if (AllAtLeast(Stage::kCancel)) Apply(lifecycle_.Happened(Event::kWentIdle, now));
       break;
     case Stage::kCancel:
-      if (AllDown()) Apply(lifecycle_.Happened(Happening::kWasDone, now));
+      if (AllDown()) Apply(lifecycle_.Happened(Event::kCompleted, now));
       break;
     case Stage::kStopped:
       if (AllDown() || last_patience_ <= now) Finish();
@@ -355,8 +355,8 @@ void Supervisor::Apply(const Lifecycle::Changes& changes) {
   FollowProcesses();
 }
 
-void Supervisor::EnterStopped(Happening why) {
-  if (why != Happening::kInstantPassed) return;
+void Supervisor::EnterStopped(Event why) {
+  if (why != Event::kDeadlinePassed) return;
   last_patience_ = After(clock_.Now(), kPatience);
   const auto end = [](Life& life) {
     if (life.phase == Phase::kDown) return;

@@ -186,7 +186,7 @@ class Supervisor {
   void BeginStop();
   void FollowProcesses();
   void Apply(const Lifecycle::Changes& changes);
-  void EnterStopped(Happening why);
+  void EnterStopped(Event why);
   void Accept(Life& life);
   void Failed(State& state, const ExitStatus& status);
   void Ended(const State& state, Life& life, const ExitStatus& status);

@@ -8,9 +8,9 @@
 #include <future>
 #include <mutex>
 
-#include "lastcall/host/commons.h"
+#include "lastcall/host/hosted_server.h"
 #include "lastcall/host/plugin_thread.h"
-#include "lastcall/host/site.h"
+#include "lastcall/host/process_audit.h"
 #include "lastcall/lifecycle/lifecycle.h"
 #include "lastcall/plugin/loader.h"
 
@@ -62,8 +62,8 @@ class PluginHarness::Inside {
   const Log log_;
   Lifecycle lifecycle_;
   TerminationSource termination_;
-  std::optional<Site> site_;
-  std::optional<Commons> commons_;
+  std::optional<HostedServer> site_;
+  std::optional<ProcessAudit> audit_;
   std::promise<void> retired_;
   bool retiring_ = false;
   bool stopped_ = false;
@@ -161,7 +161,7 @@ Result<std::string> PluginHarness::Inside::Serve(
   if (const auto made = Make(std::move(source), std::move(*listener)); !made) {
     return tl::unexpected(made.error());
   }
-  Apply(lifecycle_.Happened(Happening::kBecameReady, clock_.Now()));
+  Apply(lifecycle_.Happened(Event::kBecameReady, clock_.Now()));
   return target;
 }
 
@@ -173,7 +173,7 @@ Result<> PluginHarness::Inside::Make(PluginSource source, Listener listener) {
   site_.emplace(std::move(server));
   const auto started = std::make_shared<Result<>>();
   const bool returned = Run([this, started] {
-    commons_.emplace(log_);
+    audit_.emplace(log_);
     const std::atomic<bool> abandoned{false};
     *started = site_->Start(thread_,
                             {.clock = clock_,
@@ -181,7 +181,7 @@ Result<> PluginHarness::Inside::Make(PluginSource source, Listener listener) {
                              .termination = termination_.view(),
                              .request_stop = [](const Request&) {},
                              .making = [](const std::string&) {}},
-                            *commons_, abandoned);
+                            *audit_, abandoned);
   });
   if (!returned) {
     hangs_ = true;
@@ -253,12 +253,12 @@ Result<> PluginHarness::Inside::TryStop() {
                               : "the handler of " + calls[0].method + " has not returned");
   }
   const Deadline by(lifecycle_.plan().end);
-  if (!Run([this, by] { site_->Stop(thread_, *commons_, by); })) {
+  if (!Run([this, by] { site_->Stop(thread_, *audit_, by); })) {
     const auto activity = thread_.activity();
     return Fail(Code::kDeadlineExceeded,
                 (activity ? activity->what : "something") + " has not returned");
   }
-  Apply(lifecycle_.Happened(Happening::kWasDone, clock_.Now()));
+  Apply(lifecycle_.Happened(Event::kCompleted, clock_.Now()));
   return {};
 }
 

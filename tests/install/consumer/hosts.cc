@@ -36,7 +36,7 @@ int main(int, char** arguments) {
                        return library->Create(plugin_host);
                      }}};
   const auto added = host.AddServer(std::move(server));
-  if (!added) return host.Refuse(added.error());
+  if (!added) return host.ReportStartError(added.error());
   const int code = host.Run();
   if (code == 0) std::puts("hello served and stopped");
   return code;

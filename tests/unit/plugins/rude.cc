@@ -145,10 +145,10 @@ const bool kDone = (Do(AtLoad()), true);
 class Rude final : public lastcall::Plugin, public lastcall::test::Rude::Service {
  public:
   explicit Rude(lastcall::PluginHost& host)
-      : in_stop_(host.config().Text("stop", "")), when_called_(host.config().Text("call", "")) {
+      : in_stop_(host.config().String("stop", "")), when_called_(host.config().String("call", "")) {
     Check(host.config());
-    Do(host.config().Text("constructor", ""));
-    Speak(host.config().Text("speak", ""), host);
+    Do(host.config().String("constructor", ""));
+    Speak(host.config().String("speak", ""), host);
     if (host.config().Boolean("health", false)) {
       again_ = host.termination().OnReached(lastcall::Stage::kDelay, [&host] {
         host.SetServing(lastcall::test::Rude::service_full_name(), true);
@@ -157,8 +157,8 @@ class Rude final : public lastcall::Plugin, public lastcall::test::Rude::Service
     }
   }
   static void Check(const lastcall::PluginConfig& config) {
-    Do(config.Text("check", ""));
-    if (config.Text("check", "") == "throw rubbish") throw std::runtime_error(kRubbish);
+    Do(config.String("check", ""));
+    if (config.String("check", "") == "throw rubbish") throw std::runtime_error(kRubbish);
   }
 
   std::vector<grpc::Service*> Services() override { return {this}; }

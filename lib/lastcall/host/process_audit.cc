@@ -1,4 +1,4 @@
-#include "lastcall/host/commons.h"
+#include "lastcall/host/process_audit.h"
 
 #include <dirent.h>
 #include <unistd.h>
@@ -104,7 +104,7 @@ std::string DescribeHandler(const struct sigaction& action) {
 
 }  // namespace
 
-Commons::Commons(Log log)
+ProcessAudit::ProcessAudit(Log log)
     : log_(std::move(log)), masked_(SignalsAreBlocked()), handlers_(Handlers()) {
   for (const pid_t thread : Threads()) {
     if (!OpenIn(thread).empty()) open_threads_.insert(thread);
@@ -112,17 +112,17 @@ Commons::Commons(Log log)
   for (const pid_t child : Children()) children_[child];
 }
 
-void Commons::Say(const std::string& who, const std::string& what) {
+void ProcessAudit::Say(const std::string& who, const std::string& what) {
   log_(LogLevel::kWarning, who + " " + what);
 }
 
-void Commons::Inspect(const std::string& who) {
+void ProcessAudit::Inspect(const std::string& who) {
   CompareHandlers(who);
   if (masked_) CompareMasks(who);
   CompareChildren(who);
 }
 
-void Commons::InspectEnd(const std::string& who) {
+void ProcessAudit::InspectEnd(const std::string& who) {
   for (const pid_t child : Children()) {
     const auto known = children_.find(child);
     const std::string starter = known == children_.end() ? "a plugin" : known->second;
@@ -133,7 +133,7 @@ void Commons::InspectEnd(const std::string& who) {
   }
 }
 
-void Commons::CompareHandlers(const std::string& who) {
+void ProcessAudit::CompareHandlers(const std::string& who) {
   for (const auto& [signal, now] : Handlers()) {
     struct sigaction& before = handlers_[signal];
     if (now.sa_handler == before.sa_handler) continue;
@@ -152,7 +152,7 @@ void Commons::CompareHandlers(const std::string& who) {
   }
 }
 
-void Commons::CompareMasks(const std::string& who) {
+void ProcessAudit::CompareMasks(const std::string& who) {
   const pid_t self = gettid();
   for (const pid_t thread : Threads()) {
     const std::vector<int> open = OpenIn(thread);
@@ -169,7 +169,7 @@ void Commons::CompareMasks(const std::string& who) {
   }
 }
 
-void Commons::CompareChildren(const std::string& who) {
+void ProcessAudit::CompareChildren(const std::string& who) {
   for (const pid_t child : Children()) {
     if (!children_.emplace(child, who).second) continue;
     Say(who,

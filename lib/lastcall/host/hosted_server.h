@@ -1,4 +1,4 @@
-// Site: one server of a host with the plugins behind it, from the first constructor to the last
+// HostedServer: one server of a host with the plugins behind it, from the first constructor to the last
 // destructor.
 #pragma once
 
@@ -6,14 +6,14 @@
 #include <memory>
 #include <vector>
 
-#include <lastcall/host/commons.h>
 #include <lastcall/host/host.h>
 #include <lastcall/host/plugin_thread.h>
+#include <lastcall/host/process_audit.h>
 #include <lastcall/rpc/server.h>
 
 namespace lastcall {
 
-class Site {
+class HostedServer {
  public:
   // What a site needs of its host; all of it callable from any thread.
   struct Surroundings {
@@ -25,18 +25,18 @@ class Site {
     std::function<void(const std::string&)> making;
   };
 
-  explicit Site(HostServer server);
+  explicit HostedServer(HostServer server);
   // Order: after Stop, or when Start was never called.
-  ~Site();
+  ~HostedServer();
 
   // Makes the plugins in order, then the server. Threads: the plugin thread's. Stops half-way, with
   // success, once `abandoned` is set.
   // Fails: with the code of what refused, kInvalidArgument where the configuration is at fault.
-  Result<> Start(PluginThread& thread, const Surroundings& surroundings, Commons& commons,
+  Result<> Start(PluginThread& thread, const Surroundings& surroundings, ProcessAudit& audit,
                  const std::atomic<bool>& abandoned);
   // Ends the server, then stops and destroys the plugins in reverse order. Threads: the plugin
   // thread's. Order: after the server has retired.
-  void Stop(PluginThread& thread, Commons& commons, Deadline by);
+  void Stop(PluginThread& thread, ProcessAudit& audit, Deadline by);
 
   const std::string& name() const { return spec_.name; }
   // Null before it was started and after Stop.
@@ -51,7 +51,7 @@ class Site {
     std::unique_ptr<Plugin> plugin;
   };
 
-  Result<> MakePlugin(PluginThread& thread, const Surroundings& surroundings, Commons& commons,
+  Result<> MakePlugin(PluginThread& thread, const Surroundings& surroundings, ProcessAudit& audit,
                       PluginSource& source);
 
   HostServer spec_;

@@ -14,10 +14,10 @@
 namespace lastcall {
 
 // Threads: the one that runs the plugins' code, always the same.
-class Commons {
+class ProcessAudit {
  public:
   // Whatever is there now is nobody's fault.
-  explicit Commons(Log log);
+  explicit ProcessAudit(Log log);
 
   // After code of `who` ("plugin echo of server public") has run: logs what it has changed. Handlers
   // of the signals that Lastcall reads, and the mask of this thread, are put back.

@@ -1,4 +1,4 @@
-#include "lastcall/host/site.h"
+#include "lastcall/host/hosted_server.h"
 
 #include <atomic>
 #include <map>
@@ -9,7 +9,7 @@
 
 namespace lastcall {
 
-class Site::Context final : public PluginHost {
+class HostedServer::Context final : public PluginHost {
  public:
   Context(PluginSource source, std::string server, const Surroundings& surroundings)
       : source_(std::move(source)), server_name_(std::move(server)), surroundings_(surroundings) {}
@@ -79,16 +79,16 @@ class Site::Context final : public PluginHost {
   std::map<std::string, bool> early_;
 };
 
-Site::Site(HostServer server) : spec_(std::move(server)) {}
-Site::~Site() = default;
+HostedServer::HostedServer(HostServer server) : spec_(std::move(server)) {}
+HostedServer::~HostedServer() = default;
 
-Result<> Site::MakePlugin(PluginThread& thread, const Surroundings& surroundings, Commons& commons,
-                          PluginSource& source) {
+Result<> HostedServer::MakePlugin(PluginThread& thread, const Surroundings& surroundings,
+                                  ProcessAudit& audit, PluginSource& source) {
   const std::string name = source.name;
   auto context = std::make_unique<Context>(std::move(source), spec_.name, surroundings);
   surroundings.making(context->who());
   auto plugin = thread.As("plugin " + name + ": constructor", [&] { return context->Create(); });
-  commons.Inspect(context->who());
+  audit.Inspect(context->who());
   if (!plugin) return tl::unexpected(plugin.error());
   for (grpc::Service* service : (*plugin)->Services()) spec_.services.push_back(service);
   std::string unread;
@@ -100,11 +100,11 @@ Result<> Site::MakePlugin(PluginThread& thread, const Surroundings& surroundings
   return {};
 }
 
-Result<> Site::Start(PluginThread& thread, const Surroundings& surroundings, Commons& commons,
-                     const std::atomic<bool>& abandoned) {
+Result<> HostedServer::Start(PluginThread& thread, const Surroundings& surroundings,
+                             ProcessAudit& audit, const std::atomic<bool>& abandoned) {
   for (PluginSource& source : spec_.plugins) {
     if (abandoned.load()) return {};
-    if (const auto made = MakePlugin(thread, surroundings, commons, source); !made) return made;
+    if (const auto made = MakePlugin(thread, surroundings, audit, source); !made) return made;
   }
   if (abandoned.load()) return {};
   auto server =
@@ -123,7 +123,7 @@ Result<> Site::Start(PluginThread& thread, const Surroundings& surroundings, Com
   return {};
 }
 
-void Site::Stop(PluginThread& thread, Commons& commons, Deadline by) {
+void HostedServer::Stop(PluginThread& thread, ProcessAudit& audit, Deadline by) {
   for (const Hosted& hosted : plugins_) hosted.context->SetServer(nullptr);
   thread.As("server " + spec_.name + ": closing", [&] { server_ = nullptr; });
   while (!plugins_.empty()) {
@@ -131,7 +131,7 @@ void Site::Stop(PluginThread& thread, Commons& commons, Deadline by) {
     const std::string name = "plugin " + std::string(last.context->plugin());
     thread.As(name + ": Stop", [&] { last.plugin->Stop(by); });
     thread.As(name + ": destructor", [&] { last.plugin = nullptr; });
-    commons.InspectEnd(last.context->who());
+    audit.InspectEnd(last.context->who());
     plugins_.pop_back();
   }
 }
