@@ -100,7 +100,7 @@ int RunSetDraining(Session& session, bool draining) {
       draining ? "draining: its clients are asked to leave, and served until they do"
                : "no longer draining";
   session.Print(SafeText(request.server()) + " is " + std::string(now) +
-                (response->changed() ? "" : " (it was so already)"));
+                (response->changed() ? "" : " (already)"));
   return kExitDone;
 }
 

@@ -99,7 +99,7 @@ void Daemon::GoOn(const Error& why, bool left) {
 }
 
 void Daemon::GoOnWithReload() {
-  Say(LogLevel::kInfo, "lastcalld " LASTCALL_VERSION " goes on in place of the build before");
+  Say(LogLevel::kInfo, "lastcalld " LASTCALL_VERSION " resumed after re-exec");
   systemd_.Ready(Summary());
   reload_->Begin(resumed_by_, true, [this](Result<ReloadReport> report) {
     if (report) report->another_build = true;

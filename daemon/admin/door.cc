@@ -69,7 +69,7 @@ void AdminDoor::BeginClose(std::function<void()> closed) {
   AwaitRetired(timing_.patience, [this] {
     server_->Cancel();
     AwaitRetired(timing_.cancel, [this] {
-      log_(LogLevel::kWarning, "the admin socket's connections have not ended; they are left");
+      log_(LogLevel::kWarning, "the admin socket's connections have not ended; abandoned");
       Retired();
     });
   });
@@ -140,17 +140,16 @@ void AdminDoor::Keep() {
   const auto renewed = socket_->Renew();
   if (renewed) {
     if (*renewed) Listen();
-    log_(LogLevel::kWarning, "somebody removed the admin socket " + socket_->path() +
-                                 (*renewed ? "" : "'s lock") + "; it was made again");
+    log_(LogLevel::kWarning, "the admin socket " + socket_->path() + (*renewed ? "" : "'s lock") +
+                                 " was removed; recreated");
     lost_ = false;
     return;
   }
   if (!std::exchange(lost_, true)) {
-    log_(LogLevel::kError,
-         "the admin socket " + socket_->path() +
-             " is gone, and cannot be made again now: " + renewed.error().message +
-             "; it is tried every 5 s, and until then "
-             "signals alone reach this daemon");
+    log_(LogLevel::kError, "the admin socket " + socket_->path() +
+                               " is gone, and cannot be recreated now: " + renewed.error().message +
+                               "; it is tried every 5 s, and until then "
+                               "signals alone reach this daemon");
   }
   again_.expires_after(timing_.again);
   again_.async_wait([this, here = std::weak_ptr(here_)](const boost::system::error_code& error) {

@@ -250,7 +250,7 @@ class AdminServer::Service final : public admin::v1::Admin::Service {
     const int unsaid = std::exchange(unsaid_, 0);
     lock.unlock();
     log_(LogLevel::kWarning,
-         "admin: may not " + what + ": " + callers_.Describe(caller) +
+         "admin: denied " + what + " to " + callers_.Describe(caller) +
              (unsaid == 0 ? "" : "; and " + std::to_string(unsaid) + " more calls were refused"));
   }
 

@@ -19,7 +19,7 @@ void Handover::Begin(UniqueFd binary, const Cause& by, const std::string& progra
   program_ = program;
   binary_ = std::move(binary);
   stamp_ = stamp_of_(binary_.get());
-  log_(LogLevel::kInfo, program_ + " is another build now; it is checked");
+  log_(LogLevel::kInfo, program_ + ": new binary found; verifying");
   effects_.BeginCheck(binary_.get(),
                       [this](const Result<>& passed) { passed ? Leave() : End(passed.error()); });
 }

@@ -66,7 +66,7 @@ void ResumeCheck::Begin(int binary, state::v1::State state, const std::vector<in
   if (!child) {
     const Error error{Code::kAborted, self_.program + " is another build, which does not start: " +
                                           child.error().message +
-                                          "; put a working one there, or the old one back"};
+                                          "; install a working binary, or the old one"};
     return boost::asio::post(loop_, [wanted = std::weak_ptr(done_), error] {
       if (const auto tell = wanted.lock()) (*tell)(tl::unexpected(error));
     });
@@ -138,7 +138,7 @@ Result<> ResumeCheck::Judge(const ChildEnd& end) const {
               self_.program + " is another build, which cannot take over: " +
                   (late_ ? "it took longer than " + FormatDuration(limit_) : Describe(end.status)) +
                   (words.empty() ? "" : ": " + words) +
-                  "; put a working one there, or the old one back");
+                  "; install a working binary, or the old one");
 }
 
 }  // namespace lastcall

@@ -240,7 +240,7 @@ void Reload::SayFailures(const std::vector<Supervisor::Outcome>& outcomes) const
   for (const Supervisor::Outcome& outcome : outcomes) {
     if (outcome.failure.empty()) continue;
     Say(LogLevel::kError, "reload: process " + outcome.process + ": " + outcome.failure +
-                              "; it and what comes after it are as they were");
+                              "; it and what comes after it remain unchanged");
   }
 }
 

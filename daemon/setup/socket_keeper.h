@@ -63,7 +63,7 @@ class SocketKeeper {
 
  private:
   enum class Outcome : uint8_t {
-    kLost,       // it cannot be made again now
+    kLost,       // it cannot be recreated now
     kListens,    // as before, in every process that has it
     kRecreated,  // it is another one now
   };

@@ -110,13 +110,13 @@ class AdminSocketTest(unittest.TestCase):
             watch.when(lambda event: word(event.status.servers[0], "health") == "NOT_SERVING")
             daemon.ctl("shutdown", check=True)
             self.assertEqual(daemon.wait(), 0)
-            self.assertEqual(len(re.findall("made again", daemon.log())), len(losses))
+            self.assertEqual(len(re.findall("was removed; recreated", daemon.log())), len(losses))
 
     def lose(self, daemon, lose, count):
         """For the `count`th time; it comes back, and the log says so."""
         before = daemon.socket.stat().st_ino
         lose()
-        said = f"somebody removed the admin socket {daemon.socket}; it was made again"
+        said = f"the admin socket {daemon.socket} was removed; recreated"
         wait_until(lambda: daemon.log().count(said) == count, "the log says so")
         self.assertTrue(self.is_back(daemon, before))
         daemon.ctl("status", check=True)
@@ -142,7 +142,7 @@ class AdminSocketTest(unittest.TestCase):
             precious = daemon.folder / "precious"
             precious.write_text("precious", encoding="utf-8")
             precious.rename(daemon.socket)
-            daemon.wait_log(f"admin socket {daemon.socket} is gone, and cannot be made again now: ")
+            daemon.wait_log(f"admin socket {daemon.socket} is gone, and cannot be recreated now: ")
             self.assertEqual(daemon.socket.read_text(), "precious")
             self.assertIn("a file that is no socket is in the way", daemon.log())
             # It is served all the same, and the socket is back as soon as it can be.
@@ -161,7 +161,7 @@ class AdminSocketTest(unittest.TestCase):
         with lost as daemon:
             daemon.ctl("--timeout", "30s", "wait", "serving", check=True)
             folder.rename(daemon.folder / "moved")
-            daemon.wait_log("is gone, and cannot be made again now")
+            daemon.wait_log("is gone, and cannot be recreated now")
             folder.mkdir()
             wait_until(daemon.socket.exists, "it is back")
             self.lose(daemon, daemon.socket.unlink, 2)  # the new folder is watched like the old

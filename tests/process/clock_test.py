@@ -1,4 +1,4 @@
-"""The wall clock is set while a shutdown is under way: nothing waits for it."""
+"""The wall clock is set while a shutdown is in progress: nothing waits for it."""
 
 import os
 import pathlib

@@ -82,7 +82,7 @@ class CrashTest(unittest.TestCase):
         with Daemon() as daemon:
             for number, wait in enumerate(("100ms", "200ms", "400ms"), start=2):
                 crash(daemon)
-                daemon.wait_log(f"starting it again in {wait}")
+                daemon.wait_log(f"restarting in {wait}")
                 await_incarnation(daemon, number)
             self.assertEqual(daemon.process_status().restarts, 3)
             crash(daemon)

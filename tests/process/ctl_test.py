@@ -254,7 +254,7 @@ class DrainTest(unittest.TestCase):
             for verb in ("drain", "undrain"):
                 refused = daemon.ctl(verb, "public")
                 self.assertEqual((refused.returncode, refused.stdout), (REFUSED, ""))
-                self.assertIn("a shutdown is under way", refused.stderr)
+                self.assertIn("a shutdown is in progress", refused.stderr)
 
 
 class WaitTest(unittest.TestCase):

@@ -189,7 +189,7 @@ class ReadTest(unittest.TestCase):
         ours = [line for line in lines if " lastcalld: " in line]
         self.assertTrue(DROPPED.search(ours[0]), lines)
         self.assertGreaterEqual(int(DROPPED.search(ours[0])[1]), 3)  # starts, serving, the reload
-        self.assertIn("goes on in place of the build before", ours[1])
+        self.assertIn("resumed after re-exec", ours[1])
         self.assertTrue(any("every call finished" in line for line in ours), ours)
         # The hosts have lived on, with all that they had to say.
         self.assertTrue(any("host main: stage serving" in line for line in lines), lines)

@@ -98,7 +98,7 @@ class NamesTest(unittest.TestCase):
             daemon.signal(signal.SIGTERM)
             self.assertEqual(daemon.wait(), 0)
             self.assertLess(time.monotonic() - began, SLACK)
-            self.assertIn("a shutdown is under way", asked.communicate(timeout=PATIENCE)[1])
+            self.assertIn("a shutdown is in progress", asked.communicate(timeout=PATIENCE)[1])
             daemon.assert_nothing_left()
 
     def test_it_has_its_time(self):

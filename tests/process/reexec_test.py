@@ -57,7 +57,7 @@ class Installed(Daemon):
         self.put(stripped(name) + f"build {self.builds}".encode(), name)
 
     def builds_taken(self):
-        return self.log().count("goes on in place of the build before")
+        return self.log().count("resumed after re-exec")
 
     def reload(self, *args):
         done = self.ctl("reload", *args)

@@ -573,7 +573,7 @@ class RetiredTest(ReloadTest):
             wait_until(lambda: daemon.current_stage() == "delay", "it stops")
             done = daemon.ctl("reload")
             self.assertEqual(done.returncode, REFUSED)
-            self.assertIn("a shutdown is under way", done.stderr)
+            self.assertIn("a shutdown is in progress", done.stderr)
 
 
 class DrainTest(ReloadTest):

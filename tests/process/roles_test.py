@@ -66,7 +66,7 @@ class RolesTest(unittest.TestCase):
                     f"or start it with the group {OBSERVERS}: a user without an entry in passwd")
         self.assertEqual(daemon.current_stage(), "serving")
         self.assertRegex(daemon.log(),
-                         rf"admin: may not status: lastcallctl \(pid \d+, uid {ALICE}, stranger\)")
+                         rf"admin: denied status to lastcallctl \(pid \d+, uid {ALICE}, stranger\)")
 
     def test_observer(self):
         daemon = self.daemon()
@@ -181,7 +181,7 @@ while b"permission denied" not in heard:
         done = run("/usr/bin/python3", "-c", liar, user=ALICE, group=ALICE, extra_groups=[],
                    cwd=daemon.folder)
         self.assertEqual(done.returncode, 0, done.stderr)
-        self.assertRegex(daemon.log(), rf"may not shut down: python3 \(pid \d+, uid {ALICE}, ")
+        self.assertRegex(daemon.log(), rf"denied shut down to python3 \(pid \d+, uid {ALICE}, ")
         self.assertEqual(daemon.current_stage(), "serving")
 
     def test_many_at_once_are_not_mixed_up(self):

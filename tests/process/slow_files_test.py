@@ -151,7 +151,7 @@ class SlowTest(unittest.TestCase):
             with self.subTest(step), Slow() as daemon, daemon.closed_at(step), \
                     daemon.asking("reload") as asked:
                 self.stops(daemon)
-                self.assertIn("a shutdown is under way", self.said(asked, REFUSED))
+                self.assertIn("a shutdown is in progress", self.said(asked, REFUSED))
 
     def test_restart(self):
         with Slow() as daemon, daemon.closed(daemon.plugin), \
@@ -163,7 +163,7 @@ class SlowTest(unittest.TestCase):
             with self.subTest(command), Slow() as daemon, daemon.closed(daemon.plugin), \
                     daemon.asking(*command) as asked:
                 self.stops(daemon)
-                self.assertIn("a shutdown is under way", self.said(asked, REFUSED))
+                self.assertIn("a shutdown is in progress", self.said(asked, REFUSED))
 
     def test_what_never_answers_holds_up_nothing_else(self):
         """The reload that needs it ends with the reason; the next, a new build and the exit go on."""

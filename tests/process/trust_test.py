@@ -409,7 +409,7 @@ class ReloadTest(unittest.TestCase):
                 self.assertNotEqual(done.returncode, 0)
                 self.assertIn(f"{daemon.program} belongs to uid {ALICE}", done.stderr)
                 os.chown(daemon.program, 0, 0)
-            self.assertNotIn("is another build now", daemon.log())
+            self.assertNotIn("new binary found", daemon.log())
             daemon.ctl("reload", check=True)
             self.assertEqual(daemon.builds_taken(), 1)
 

@@ -201,7 +201,7 @@ class AdminDoorTest : public testing::Test {
   }
   bool MadeAgain(const std::string& what = "") const {
     return log_.Said(LogLevel::kWarning,
-                     "somebody removed the admin socket " + path_ + what + "; it was made again");
+                     "the admin socket " + path_ + what + " was removed; recreated");
   }
 
   TempFolder folder_;
@@ -259,7 +259,7 @@ TEST_F(AdminDoorTest, ALockThatIsRemovedIsTakenAgain) {
 
 TEST_F(AdminDoorTest, WhatCannotBeMadeAgainIsSaidOnceAndTriedAgain) {
   MakeAndOpen({.again = milliseconds(1)});
-  const std::string gone = "the admin socket " + path_ + " is gone, and cannot be made again now: ";
+  const std::string gone = "the admin socket " + path_ + " is gone, and cannot be recreated now: ";
   for (size_t losses = 1; losses <= 2; ++losses) {
     fs::rename(folder_.path(), folder_.path() + ".moved");
     ASSERT_TRUE(RunUntil([&] { return Count(LogLevel::kError, gone) >= losses; }));
@@ -267,7 +267,8 @@ TEST_F(AdminDoorTest, WhatCannotBeMadeAgainIsSaidOnceAndTriedAgain) {
     EXPECT_EQ(Count(LogLevel::kError, gone), losses) << "it is as it was";
     fs::remove_all(folder_.path() + ".moved");
     fs::create_directory(folder_.path());
-    ASSERT_TRUE(RunUntil([&] { return Count(LogLevel::kWarning, "made again") == losses; }));
+    ASSERT_TRUE(
+        RunUntil([&] { return Count(LogLevel::kWarning, "was removed; recreated") == losses; }));
     ExpectServed(NewClient());
   }
 }
@@ -324,7 +325,7 @@ TEST_F(AdminDoorTest, ConnectionsThatDoNotEndAreAbandonedAndThatIsSaid) {
   int closed = 0;
   door_->BeginClose([&] { ++closed; });
   ASSERT_TRUE(RunUntil([&] { return closed == 1; }));
-  EXPECT_EQ(Count(LogLevel::kWarning, "connections have not ended; they are left"), 1u);
+  EXPECT_EQ(Count(LogLevel::kWarning, "connections have not ended; abandoned"), 1u);
   backend_.Release();
   ASSERT_TRUE(RunUntil([&] { return call->over; }));
   ASSERT_EQ(loop_.run_one_for(seconds(30)), 1u) << "that they ended after all";

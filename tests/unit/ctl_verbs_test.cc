@@ -196,7 +196,7 @@ TEST_F(VerbsTest, DrainAndUndrain) {
                    "\n");
   daemon.draining_response.set_changed(false);
   EXPECT_EQ(Run({"undrain", "public"}), kExitDone);
-  EXPECT_EQ(out(), "public is no longer draining (it was so already)\n");
+  EXPECT_EQ(out(), "public is no longer draining (already)\n");
 }
 
 TEST_F(VerbsTest, DrainOfUnknownServer) {

@@ -97,8 +97,8 @@ TEST_F(HandoverTest, OneThatHasNotChangesNothing) {
 }
 
 TEST_F(HandoverTest, AShutdownWaitsForNobodysProof) {
-  handover_->Abort({Code::kFailedPrecondition, "a shutdown is under way"});
-  EXPECT_THAT(TakeDone(), ElementsAre("check", "end check", "go on: a shutdown is under way"));
+  handover_->Abort({Code::kFailedPrecondition, "a shutdown is in progress"});
+  EXPECT_THAT(TakeDone(), ElementsAre("check", "end check", "go on: a shutdown is in progress"));
   handover_->Abort({Code::kFailedPrecondition, "again"});
   EXPECT_THAT(TakeDone(), IsEmpty());
 }

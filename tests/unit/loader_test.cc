@@ -142,7 +142,7 @@ TEST(LoaderTest, RefusesAPluginThatMakesNothing) {
   FakeHost host("barren", Config({}));
   const auto plugin = barren.Create(host);
   ASSERT_FALSE(plugin);
-  EXPECT_EQ(plugin.error().message, "plugin barren did not start: it made nothing");
+  EXPECT_EQ(plugin.error().message, "plugin barren did not start: it returned null");
 }
 
 TEST(LoaderTest, SaysWhyAPluginWasNotLoaded) {

@@ -73,7 +73,7 @@ TEST_F(ReloadTest, TheSecondOfTwoFailsAndTheNextReloadTakesItUpAgain) {
   EXPECT_EQ(answers_, Names{"~process a;~process b; a: 2 b: no such table"});
   EXPECT_EQ(Version("a"), "v2");
   EXPECT_EQ(Version("b"), "v1");
-  EXPECT_TRUE(log_.Said(LogLevel::kError, "b: no such table; it and what comes after it are"));
+  EXPECT_TRUE(log_.Said(LogLevel::kError, "b: no such table; it and what comes after it remain"));
 
   Begin();
   Read(Files({}, {"a", "b"}));
@@ -253,14 +253,14 @@ TEST_F(ReloadTest, AShutdownWinsAtEveryStep) {
     Shutdown();
     ASSERT_EQ(answers_.size(), 2u);
     EXPECT_THAT(answers_[0], HasSubstr("shutdown"));
-    EXPECT_THAT(answers_[1], HasSubstr("a shutdown is under way"));
+    EXPECT_THAT(answers_[1], HasSubstr("a shutdown is in progress"));
     EXPECT_EQ(Version("a"), "v1");
     EXPECT_THAT(readings_.TakeBegun(), IsEmpty());
     for (const std::string& told : process("a").TakeTold()) {
       EXPECT_THAT(told, testing::Not(HasSubstr("start")));
     }
     Begin();
-    EXPECT_THAT(answers_[2], HasSubstr("a shutdown is under way"));
+    EXPECT_THAT(answers_[2], HasSubstr("a shutdown is in progress"));
   }
 }
 

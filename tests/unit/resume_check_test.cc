@@ -132,14 +132,14 @@ TEST_F(ResumeCheckTest, ABuildThatFailsIsQuotedWithItsExitCode) {
   EXPECT_EQ(error.code, Code::kAborted);
   EXPECT_EQ(error.message,
             "/opt/lastcalld is another build, which cannot take over: exit code 3: out of luck; "
-            "put a working one there, or the old one back");
+            "install a working binary, or the old one");
 }
 
 TEST_F(ResumeCheckTest, ABuildThatDiesNamesItsSignal) {
   BeginShell("kill -SEGV $$");
   EXPECT_EQ(Refusal().message,
-            "/opt/lastcalld is another build, which cannot take over: killed by SIGSEGV; put a "
-            "working one there, or the old one back");
+            "/opt/lastcalld is another build, which cannot take over: killed by SIGSEGV; "
+            "install a working binary, or the old one");
 }
 
 // The loop sees the time pass when the new build has said that it is there.
@@ -149,7 +149,7 @@ TEST_F(ResumeCheckTest, ABuildThatHangsIsKilledWithItsGroup) {
   EXPECT_EQ(sign.AwaitLine(), "here");
   EXPECT_EQ(Refusal().message,
             "/opt/lastcalld is another build, which cannot take over: it took longer than 1ms: "
-            "waiting; put a working one there, or the old one back");
+            "waiting; install a working binary, or the old one");
   sign.AwaitDeath();
 }
 
@@ -163,7 +163,7 @@ TEST_F(ResumeCheckTest, WhoIsLeftBehindIsKilled) {
 TEST_F(ResumeCheckTest, AFloodOfWordsHoldsNothingUpAndIsCut) {
   BeginShell("head -c 1000000 /dev/zero | tr '\\0' x; echo; echo the last; exit 3");
   EXPECT_THAT(Refusal().message,
-              AllOf(HasSubstr("exit code 3: …\nthe last; put"), SizeIs(Lt(9000u))));
+              AllOf(HasSubstr("exit code 3: …\nthe last; install"), SizeIs(Lt(9000u))));
 }
 
 TEST_F(ResumeCheckTest, AnEndlessFloodIsEndedByTheLimit) {
@@ -186,7 +186,7 @@ TEST_F(ResumeCheckTest, AnEndAndTheLimitTogetherAreOneAnswer) {
 
 TEST_F(ResumeCheckTest, WordsAreMadeSafe) {
   BeginShell("printf 'red: \\033[31m\\377\\n'; exit 3");
-  EXPECT_THAT(Refusal().message, HasSubstr("exit code 3: red: \\x1b[31m\\xff; put"));
+  EXPECT_THAT(Refusal().message, HasSubstr("exit code 3: red: \\x1b[31m\\xff; install"));
 }
 
 TEST_F(ResumeCheckTest, WhatMattersIsASocketThatLeadsNowhere) {
@@ -205,7 +205,7 @@ TEST_F(ResumeCheckTest, ABuildThatDoesNotStartIsSaidLater) {
       error.message,
       AllOf(StartsWith("/opt/lastcalld is another build, which does not start: cannot start "
                        "lastcalld: "),
-            EndsWith("; put a working one there, or the old one back")));
+            EndsWith("; install a working binary, or the old one")));
 }
 
 TEST_F(ResumeCheckTest, OneThatIsDestroyedBeforeTheEndKillsAndDoesNotAnswer) {

@@ -367,7 +367,7 @@ TEST_F(SocketKeeperTest, AfterTheEndNothingIsTouched) {
   Remove("b");
   keeper_->Begin();
   const size_t lines = log_.lines().size();
-  answers_[0]("a shutdown is under way");
+  answers_[0]("a shutdown is in progress");
   Turn();
   EXPECT_NE(access(Path("b").c_str(), F_OK), 0);
   EXPECT_EQ(log_.lines().size(), lines);

@@ -212,7 +212,7 @@ TEST_F(StageLoopTest, SignalsThatAskForNoStop) {
   Signal(SIGHUP);
   loop_->log().Flush();
   EXPECT_TRUE(log_.Said(LogLevel::kWarning, "has no configuration to reload"));
-  EXPECT_TRUE(log_.Said(LogLevel::kWarning, "refused, for a shutdown is under way"));
+  EXPECT_TRUE(log_.Said(LogLevel::kWarning, "refused, for a shutdown is in progress"));
 }
 
 TEST_F(StageLoopTest, AfterTheEndARequestChangesNothing) {

@@ -290,7 +290,7 @@ TEST_F(ReplaceTest, AShutdownWins) {
     ExpectTold("a", settling ? std::vector<std::string>{"accept (1)", "stop (1)", "stop"}
                              : std::vector<std::string>{"stop (1)", "stop"});
     EXPECT_EQ(over_, 2);
-    EXPECT_THAT(outcomes_, ElementsAre(HasSubstr("a shutdown came between")));
+    EXPECT_THAT(outcomes_, ElementsAre(HasSubstr("interrupted by shutdown")));
     Stop("a");
     ExpectNotFinished();
     Advance(kDelay);
@@ -370,7 +370,7 @@ TEST_F(ReplaceTest, RefusedUnlessServing) {
   EXPECT_EQ(change(), "the daemon is starting");
   Ready("a");
   Signal(SIGTERM);
-  EXPECT_EQ(change(), "a shutdown is under way");
+  EXPECT_EQ(change(), "a shutdown is in progress");
   EXPECT_EQ(supervisor_->BeginChanges({{Kind::kReplace, Member("x")}}, {}, nullptr).error().code,
             Code::kFailedPrecondition);
 }

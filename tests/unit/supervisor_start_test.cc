@@ -138,7 +138,7 @@ TEST_F(SupervisorTest, AServingMemberThatDiesIsStartedAgainAndTheOthersGoOn) {
   ExpectPhase("a", Phase::kRunning);
   ExpectTold("b", {});
   EXPECT_EQ(observer_.stages(), Stages{Stage::kServing});
-  EXPECT_TRUE(log_.Said(LogLevel::kWarning, "process a: killed by SIGSEGV; starting it again"));
+  EXPECT_TRUE(log_.Said(LogLevel::kWarning, "process a: killed by SIGSEGV; restarting in "));
 }
 
 TEST_F(SupervisorTest, ARestartThatFailsIsTriedAgainAndStopsNobody) {

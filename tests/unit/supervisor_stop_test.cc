@@ -247,7 +247,7 @@ TEST_F(SupervisorTest, AShorterRequestIsToldAgainAndALongerOneMovesNothing) {
   const Plan first = process("a").plan();
   EXPECT_FALSE(Request(kDelay * 2));
   EXPECT_EQ(process("a").plan(), first);
-  EXPECT_TRUE(log_.Said(LogLevel::kInfo, "the plan stays as it was"));
+  EXPECT_TRUE(log_.Said(LogLevel::kInfo, "schedule unchanged"));
   EXPECT_TRUE(Request({}, 1s));
   EXPECT_EQ(process("a").plan().cancel, clock_.Now() + kDelay + 1s);
   EXPECT_EQ(process("a").requests().size(), 3u);

@@ -154,7 +154,7 @@ Result<std::unique_ptr<Plugin>> CreatePlugin(const PluginEntry& entry, PluginHos
   const std::string name(host.plugin());
   auto plugin = Guard("plugin " + name + " did not start", [&] { return entry.create(host); });
   if (plugin && *plugin == nullptr) {
-    return Fail(Code::kFailedPrecondition, "plugin " + name + " did not start: it made nothing");
+    return Fail(Code::kFailedPrecondition, "plugin " + name + " did not start: it returned null");
   }
   return plugin;
 }

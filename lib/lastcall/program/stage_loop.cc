@@ -110,7 +110,7 @@ void StageLoop::OnSignal(const ReceivedSignal& signal) {
       if (signal.handled) return;  // there is somebody to reload
       return Say(LogLevel::kWarning, "SIGHUP: this process has no configuration to reload");
     case SignalAction::kRefuseReload:
-      return Say(LogLevel::kWarning, "SIGHUP: refused, for a shutdown is under way");
+      return Say(LogLevel::kWarning, "SIGHUP: refused, for a shutdown is in progress");
     default: return OnRequest(RequestOf(signal, action));
   }
 }
@@ -125,7 +125,7 @@ void StageLoop::OnRequest(Request request) {
   bool moved = false;
   const auto changes = lifecycle_.RequestStop(request, clock_.Now(), &moved);
   part_.Requested(request, lifecycle_.plan());
-  Say(LogLevel::kInfo, "stop requested by " + who + (moved ? "" : "; the plan stays as it was"));
+  Say(LogLevel::kInfo, "stop requested by " + who + (moved ? "" : "; schedule unchanged"));
   Apply(changes);
 }
 

@@ -33,8 +33,9 @@ void Supervisor::SetMember(Member member) {
 
 Result<> Supervisor::CheckServing() const {
   if (lifecycle_.stage() == Stage::kServing) return {};
-  return Fail(Code::kFailedPrecondition, IsStopping(lifecycle_.stage()) ? "a shutdown is under way"
-                                                                        : "the daemon is starting");
+  return Fail(Code::kFailedPrecondition, IsStopping(lifecycle_.stage())
+                                             ? "a shutdown is in progress"
+                                             : "the daemon is starting");
 }
 
 Result<> Supervisor::BeginChanges(std::vector<Change> changes, const Cause& by, Changed changed) {
@@ -176,7 +177,7 @@ void Supervisor::AbandonChanges() {
   for (Job& job : std::exchange(jobs_, {})) {
     if (job.outcomes.size() < job.changes.size()) {
       job.outcomes.push_back(
-          {job.changes[job.outcomes.size()].member.name, "a shutdown came between", 0});
+          {job.changes[job.outcomes.size()].member.name, "interrupted by shutdown", 0});
     }
     if (job.changed) job.changed(job.outcomes);
   }

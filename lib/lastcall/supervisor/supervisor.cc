@@ -242,7 +242,7 @@ void Supervisor::Failed(State& state, const ExitStatus& status) {
   const Duration wait = state.back_off.Next(lived);
   SetPhase(state, Phase::kWaiting, After(clock_.Now(), wait));
   log_(LogLevel::kWarning,
-       what + "; starting it again in " + FormatDuration(wait) + ", its clients wait in the queue");
+       what + "; restarting in " + FormatDuration(wait) + "; new connections queue in the kernel");
 }
 
 void Supervisor::OnSignal(const ReceivedSignal& signal) {
@@ -251,7 +251,7 @@ void Supervisor::OnSignal(const ReceivedSignal& signal) {
     case SignalAction::kDump: return observer_.DumpRequested();
     case SignalAction::kReload: return observer_.ReloadRequested(RequestOf(signal, action).cause);
     case SignalAction::kRefuseReload:
-      return log_(LogLevel::kWarning, "SIGHUP: reload refused, for a shutdown is under way");
+      return log_(LogLevel::kWarning, "SIGHUP: reload refused, for a shutdown is in progress");
     default: OnRequest(RequestOf(signal, action));
   }
 }
@@ -266,9 +266,8 @@ bool Supervisor::OnRequest(Request request) {
   const Stage before = lifecycle_.stage();
   bool moved = false;
   const auto changes = lifecycle_.RequestStop(std::move(request), clock_.Now(), &moved);
-  log_(LogLevel::kInfo,
-       skip ? who + " again: stage " + std::string(Name(before)) + " is skipped"
-            : "stop requested by " + who + (moved ? "" : "; the plan stays as it was"));
+  log_(LogLevel::kInfo, skip ? who + " again: stage " + std::string(Name(before)) + " is skipped"
+                             : "stop requested by " + who + (moved ? "" : "; schedule unchanged"));
   BeginStop();
   Apply(changes);
   FollowProcesses();
@@ -404,7 +403,7 @@ Result<bool> Supervisor::SetDraining(const std::string& server, bool draining, c
       names += (names.empty() ? "" : ", ") + name;
       if (name != server) continue;
       if (IsStopping(lifecycle_.stage())) {
-        return Fail(Code::kFailedPrecondition, "a shutdown is under way; every server drains");
+        return Fail(Code::kFailedPrecondition, "a shutdown is in progress; every server drains");
       }
       if (state.process != nullptr && state.process->drainable() == nullptr) {
         return Fail(Code::kUnimplemented, "process " + state.member.name +
