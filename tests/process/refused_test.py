@@ -182,7 +182,8 @@ class ReloadTest(RefusedTest):
         self.assertEqual(busy.failed, [])
 
     def test_who_came_while_its_successor_settled_is_served(self):
-        with self.daemon({}, settle="1s") as daemon:
+        # Long enough for a client on a busy machine to come within it.
+        with self.daemon({}, settle="5s") as daemon:
             echoes = [daemon.echo(name="second", kind=kind) for kind in ("tcp", "unix")]
             reload = threading.Thread(target=self.reload, args=(daemon,))
             reload.start()
