@@ -56,7 +56,7 @@ Setup Of(const std::string& text) {
   }
   Setup setup;
   setup.config = std::move(*config);
-  setup.contents = FingerprintsOf(setup.config, "/bin/true");
+  setup.fingerprints = FingerprintsOf(setup.config, "/bin/true");
   return setup;
 }
 
@@ -119,7 +119,7 @@ int main(int argc, char** argv) {
   running.sockets = Must(binder.Bind(running.config, {}));
 
   const auto compare = [&](const Setup& to) {
-    Compare(running.config, running.contents, to.config, to.contents);
+    Compare(running.config, running.fingerprints, to.config, to.fingerprints);
   };
   Row("compare: nothing differs", [&] { compare(same); });
   Row("compare: every server does", [&] { compare(other); });
