@@ -115,6 +115,10 @@ class Busy:
         return self
 
     def __exit__(self, *_):
+        self.end()
+
+    def end(self):
+        """Returns when the last call is answered; before a stop, which refuses who comes anew."""
         self.ending.set()
         for thread in self.threads:
             thread.join()

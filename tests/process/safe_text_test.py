@@ -128,8 +128,8 @@ class CommandTest(SafeTextTest):
                 self.assertEqual((done.returncode, done.stderr), (0, ""))
             self.assertIn(f"admin: restart main asked by {CUT} (pid ", daemon.log())
             self.expect_readable(daemon)
+            busy.end()
             daemon.signal(signal.SIGTERM)
-            busy.ending.set()
             self.assertEqual(daemon.wait(), 0, daemon.log())
         self.assertEqual(busy.failed, [])
 
