@@ -9,6 +9,7 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <functional>
 #include <string>
 #include <vector>
@@ -102,7 +103,7 @@ int main(int argc, char** argv) {
   getrlimit(RLIMIT_NOFILE, &files);
   files.rlim_cur = files.rlim_max;
   setrlimit(RLIMIT_NOFILE, &files);
-  std::string folder = "/tmp/lastcall-loop-work-XXXXXX";
+  std::string folder = std::filesystem::temp_directory_path() / "lastcall-loop-work-XXXXXX";
   if (mkdtemp(folder.data()) == nullptr) return 1;
 
   const Servers tcp{.count = servers, .processes = processes, .port = kFirstPort};

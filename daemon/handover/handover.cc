@@ -49,8 +49,8 @@ void Handover::Leave() {
 }
 
 void Handover::Execute() {
-  // Their answers are on the way, and nothing new is begun.
-  if (!effects_.HasLeft()) return loop_([this] { Execute(); });
+  // Their answers are on the way, and nothing new is begun; but in a stop, which brings it back anyway.
+  if (supervisor_.CheckServing() && !effects_.HasLeft()) return loop_([this] { Execute(); });
   effects_.Quiesce();
   if (const auto serving = supervisor_.CheckServing(); !serving) return End(serving.error());
   // The kernel lets nobody write to a program while it runs, but to one that has ended.

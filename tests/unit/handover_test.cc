@@ -132,6 +132,16 @@ TEST_F(HandoverTest, AShutdownWhileTheCallersLeaveBringsItBack) {
   EXPECT_THAT(TakeDone(), ElementsAre("quiesce", HasSubstr("back: a shutdown")));
 }
 
+// The receipt is being written, to a disk that takes its time.
+TEST_F(HandoverTest, AShutdownWhileSomethingWaitsForItsAnswerDoesNotTurnTheLoop) {
+  proved_({});
+  Request();
+  has_left_ = false;
+  TakeDone();
+  gone_();
+  EXPECT_THAT(TakeDone(), ElementsAre("quiesce", HasSubstr("back: a shutdown")));
+}
+
 TEST_F(HandoverTest, AShutdownThatIsHeardInTheLastMomentBringsItBack) {
   proved_({});
   meanwhile_ = [this] { Signal(SIGTERM); };
