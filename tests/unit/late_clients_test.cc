@@ -7,6 +7,7 @@
 #include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <optional>
@@ -20,6 +21,7 @@
 #include <lastcall/rpc/server.h>
 
 #include "suspended_thread.h"
+#include "temp_folder.h"
 
 namespace lastcall {
 namespace {
@@ -106,9 +108,24 @@ class LateClient {
     server_ = ends[1];
     fcntl(server_, F_SETFL, O_NONBLOCK);
     server.Take(UniqueFd(server_), "late");
-    Send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + Wire({kSettings, 0, 0, ""}));
+    Greet();
     EXPECT_TRUE(
         Await([](const Frame& each) { return each.kind == kSettings && each.flags == kAck; }));
+  }
+  // It waits in the queue.
+  explicit LateClient(const Listener& listener) {
+    sockaddr_storage name{};
+    socklen_t size = sizeof(name);
+    getsockname(listener.fd(), reinterpret_cast<sockaddr*>(&name), &size);
+    if (name.ss_family == AF_UNIX) {  // it was renamed since
+      auto& path = reinterpret_cast<sockaddr_un&>(name);
+      path = {AF_UNIX, {}};
+      listener.address().substr("unix:"s.size()).copy(path.sun_path, sizeof(path.sun_path) - 1);
+      size = sizeof(path);
+    }
+    fd_ = UniqueFd(socket(name.ss_family, SOCK_STREAM, 0));
+    EXPECT_EQ(connect(fd_.get(), reinterpret_cast<sockaddr*>(&name), size), 0);
+    Greet();
   }
 
   int server() const { return server_; }
@@ -140,6 +157,7 @@ class LateClient {
   }
 
  private:
+  void Greet() { Send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + Wire({kSettings, 0, 0, ""})); }
   std::optional<Frame> Next(std::chrono::milliseconds longest) {
     for (;;) {
       const size_t size = heard_.size() < 9 ? 9 : 9 + NumberAt(heard_, 0, 3);
@@ -183,8 +201,9 @@ class EmptyEcho final : public example::Echo::Service {
 
 class LateTest : public testing::Test {
  protected:
-  std::unique_ptr<Server> StartServer() {
+  std::unique_ptr<Server> StartServer(std::vector<Listener> listeners = {}) {
     ServerOptions options;
+    options.listeners = std::move(listeners);
     options.name = "test";
     options.services = {&echo_};
     options.reflection = true;
@@ -202,6 +221,21 @@ class LateTest : public testing::Test {
   }
   void BeginRetire() { BeginRetire(*server_, retired_); }
 
+  // A client that waited in the queue of an address that nobody serves from here on.
+  LateClient ComeToTheLastCall(int domain) {
+    auto listener = Listener::Bind(
+        *Address::Parse(domain == AF_UNIX ? "unix:" + (folder_ / "late") : "127.0.0.1:0"));
+    EXPECT_TRUE(listener) << listener.error().message;
+    LateClient client(*listener);
+    const std::string address = listener->address();
+    std::vector<Listener> listeners;
+    listeners.push_back(std::move(*listener));
+    server_ = StartServer(std::move(listeners));
+    server_->BeginRetire({.unserved = {address}}, [this] { retired_.Set(); });
+    return client;
+  }
+
+  const TempFolder folder_;
   const SteadyClock clock_;
   EmptyEcho echo_;
   Latch retired_;
@@ -213,6 +247,9 @@ class LateClientTest : public LateTest, public testing::WithParamInterface<int> 
 
 // More than anybody is waited for who does not answer, and less than what is in doubt.
 constexpr auto kLate = 3s;
+
+// Longer than it takes to ask those that are there, and not as long as a newcomer is waited for.
+constexpr auto kSoon = 500ms;
 
 // When so many single messages have been read, the reader has done all else that it does in between.
 constexpr int kMoreThanAreReadAtOnce = 20;
@@ -271,6 +308,25 @@ TEST_P(LateClientTest, ASilentOneIsStillServedWhenThoseWhomNobodySucceedsAreGone
   ASSERT_TRUE(last);
   EXPECT_EQ(NumberAt(last->payload, 0, 4), 1u) << "it was seen";
   EXPECT_EQ(NumberAt(last->payload, 4, 4), 0u) << "and nothing is wrong";
+  retired_.Wait();
+}
+
+// Asked to leave before it has begun its call, it would begin it elsewhere, where it is refused.
+TEST_P(LateClientTest, WhoCameToTheLastCallIsAskedToLeaveWhenItHasBegunItsOwn) {
+  LateClient client = ComeToTheLastCall(GetParam());
+  const auto early = client.Await([](const Frame& each) { return each.kind == kGoaway; }, kSoon);
+  EXPECT_FALSE(early);
+  client.Send(RequestHeaders(1) + RequestBody(1));
+  const auto answer =
+      client.Await([](const Frame& each) { return each.kind == kData || IsEndOfCall(each); });
+  ASSERT_TRUE(answer);
+  EXPECT_EQ(int{answer->kind}, kData);
+  retired_.Wait();
+}
+
+TEST_P(LateClientTest, WhoCameToTheLastCallAndSaysNothingIsAskedToLeaveInTheEnd) {
+  LateClient client = ComeToTheLastCall(GetParam());
+  EXPECT_TRUE(client.Await(IsLastWord));
   retired_.Wait();
 }
 

@@ -111,9 +111,11 @@ Duration Connections::LongestRoundTrip() {
   return longest;
 }
 
+uint64_t Connections::Unread(int fd) { return BytesOf(fd, SIOCINQ); }
+
 uint64_t Connections::Unread() {
   uint64_t bytes = 0;
-  ForEachLiving([&](int fd) { bytes += BytesOf(fd, SIOCINQ); });
+  ForEachLiving([&](int fd) { bytes += Unread(fd); });
   return bytes;
 }
 

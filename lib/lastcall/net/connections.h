@@ -32,8 +32,9 @@ class Connections {
   Instant last_added() const;
   // The longest round trip that the kernel measured on one that lives; zero: none did.
   Duration LongestRoundTrip();
-  // What the kernel holds of all living ones, in bytes: what gRPC has not read, and what their peers
+  // What the kernel holds of one, or of all living ones, in bytes: what gRPC has not read, and what their peers
   // have not taken (over TCP their kernels, over unix sockets themselves).
+  static uint64_t Unread(int fd);
   uint64_t Unread();
   uint64_t Untaken();
   // Shuts every living one down in both directions: their clients see a closed connection.

@@ -27,10 +27,11 @@ int64_t NumberOf(const std::string& text, std::string_view key) {
 }
 
 // All of a list that gRPC gives a page at a time, from a number on.
-std::set<intptr_t> Listed(const std::function<char*(intptr_t)>& page, std::string_view key) {
+std::set<intptr_t> Listed(const std::function<char*(intptr_t)>& page, std::string_view key,
+                          intptr_t from = 0) {
   std::set<intptr_t> all;
   for (;;) {
-    const std::string text = Taken(page(all.empty() ? 0 : *all.rbegin() + 1));
+    const std::string text = Taken(page(all.empty() ? from : *all.rbegin() + 1));
     const size_t before = all.size();
     for (size_t at = text.find(key); at != std::string::npos; at = text.find(key, at)) {
       at += key.size();
@@ -38,6 +39,12 @@ std::set<intptr_t> Listed(const std::function<char*(intptr_t)>& page, std::strin
     }
     if (all.size() == before || text.find("\"end\":true") != std::string::npos) return all;
   }
+}
+
+std::set<intptr_t> SocketsOf(intptr_t server, intptr_t from = 0) {
+  return Listed(
+      [server](intptr_t page) { return grpc_channelz_get_server_sockets(server, page, 0); },
+      "\"socketId\":\"", from);
 }
 
 }  // namespace
@@ -51,9 +58,7 @@ Channelz::Channelz(const Servers& before) : servers_(All()) {
 Channelz::Count Channelz::Look() const {
   Count count;
   for (const intptr_t server : servers_) {
-    const auto sockets = Listed(
-        [server](intptr_t from) { return grpc_channelz_get_server_sockets(server, from, 0); },
-        "\"socketId\":\"");
+    const auto sockets = SocketsOf(server);
     count.connections += sockets.size();
     for (const intptr_t socket : sockets) {
       const std::string text = Taken(grpc_channelz_get_socket(socket));
@@ -63,6 +68,25 @@ Channelz::Count Channelz::Look() const {
     }
   }
   return count;
+}
+
+intptr_t Channelz::Newest() const {
+  intptr_t newest = 0;
+  for (const intptr_t server : servers_) {
+    const auto sockets = SocketsOf(server);
+    if (!sockets.empty()) newest = std::max(newest, *sockets.rbegin());
+  }
+  return newest;
+}
+
+size_t Channelz::BegunSince(intptr_t number) const {
+  size_t begun = 0;
+  for (const intptr_t server : servers_) {
+    for (const intptr_t socket : SocketsOf(server, number + 1)) {
+      begun += NumberOf(Taken(grpc_channelz_get_socket(socket)), "\"streamsStarted\":\"") > 0;
+    }
+  }
+  return begun;
 }
 
 }  // namespace lastcall

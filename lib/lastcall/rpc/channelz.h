@@ -28,6 +28,11 @@ class Channelz {
   // Cost: some microseconds for each connection.
   Count Look() const;
 
+  // Connections are numbered as they are made. The last number, and how many of those after one have
+  // had a stream.
+  intptr_t Newest() const;
+  size_t BegunSince(intptr_t number) const;
+
  private:
   Servers servers_;
 };

@@ -80,9 +80,10 @@ void Retirement::Ask() {
   if (options_.goaway) options_.goaway(server_);
 }
 
-void Retirement::Begin(std::function<void()> closed, ConnectionSink heir,
-                       std::function<void()> retired) {
+void Retirement::Begin(std::function<void()> closed, std::function<std::vector<int>()> let_in,
+                       ConnectionSink heir, std::function<void()> retired) {
   closed_ = std::move(closed);
+  let_in_ = std::move(let_in);
   heir_ = std::move(heir);
   retired_ = std::move(retired);
   succeeded_ = heir_ != nullptr;
@@ -105,13 +106,37 @@ void Retirement::Nudge() {
   changed_.notify_all();
 }
 
+// Clients that came to the last call. One that hears the GOAWAY before it has sent its call tries again,
+// and nobody answers.
+class Retirement::Newcomers {
+ public:
+  explicit Newcomers(Retirement& of)
+      : of_(of), before_(of.options_.channelz.Newest()), waited_for_(of.let_in_()) {}
+
+  // Whether one of them may be about to begin its call.
+  bool Expected(Instant now) {
+    if (waited_for_.empty()) return false;
+    std::erase_if(waited_for_, [this](int fd) { return !of_.connections_.Has(fd); });
+    if (now >= by_ || of_.options_.channelz.BegunSince(before_) >= waited_for_.size()) {
+      waited_for_.clear();
+    }
+    return !waited_for_.empty();
+  }
+
+ private:
+  Retirement& of_;
+  const intptr_t before_;  // the last connection that is none of them
+  std::vector<int> waited_for_;
+  const Instant by_ = std::chrono::steady_clock::now() + kSilence;
+};
+
 void Retirement::Run() {
   closed_();
   Ask();
   lingering_->Limit(
       succeeded_ ? kOwnFarewell : kShortFarewell + 4 * connections_.LongestRoundTrip(),
       std::move(heir_));
-  AwaitDeparture();
+  AwaitDeparture(Newcomers(*this));
   server_.Shutdown();
   lingering_ = nullptr;  // until what was written has been read
   over_.Set();
@@ -192,10 +217,10 @@ class Retirement::IdleEviction {
   // was unread when it stopped listening, it may be about to read. What comes later, nobody has seen.
   bool MayHaveCalls(Instant now) const {
     if (unread_ || of_.options_.in_flight() > 0) return true;
-    if (!of_.options_.seen) return now < young_until_;
-    const Channelz::Count seen = of_.options_.seen();
+    if (!of_.options_.channelz.known()) return now < young_until_;
+    const Channelz::Count seen = of_.options_.channelz.Look();
     const bool handshakes = seen.connections < of_.connections_.known();
-    return seen.streams > 0 || (handshakes && now < young_until_);
+    return seen.streams > of_.options_.housekeeping() || (handshakes && now < young_until_);
   }
 
   Duration Dismiss(Instant now) {
@@ -244,7 +269,7 @@ class Retirement::IdleEviction {
 
 // Until every connection is gone, or somebody cancels. New calls come on connections alone, so that
 // what is in flight then is the rest, and Shutdown waits for it.
-void Retirement::AwaitDeparture() {
+void Retirement::AwaitDeparture(Newcomers newcomers) {
   Instant now = std::chrono::steady_clock::now();
   // gRPC takes up to a tenth more.
   const Instant aged_at = options_.goaway ? now : now + options_.age * 11 / 10;
@@ -253,19 +278,20 @@ void Retirement::AwaitDeparture() {
   IdleEviction dismissal(*this, now);
   while (Remaining() > 0) {
     now = std::chrono::steady_clock::now();
-    if (goaway_at <= now) {
+    const bool expecting = newcomers.Expected(now);
+    if (goaway_at <= now && !expecting) {
       if (options_.goaway) options_.goaway(server_);
       if (aged_at <= now) options_.sent_away();
       goaway_at = now + kRepeat;
       connections_.Count();  // forgets what was closed while it was being looked at
     }
-    if (options_.goaway) dismissal.Look(now, options_.in_flight() > 0);
+    if (options_.goaway) dismissal.Look(now, expecting || options_.in_flight() > 0);
     std::unique_lock lock(mutex_);
     if (cancelled_) return;
-    const Instant look = Lingering::Works() ? kNever : now + kLook;
-    changed_.wait_until(lock,
-                        std::min({goaway_at, options_.goaway ? dismissal.next() : kNever, look}),
-                        [this] { return nudged_; });
+    const Instant look = expecting ? now + kTurn : Lingering::Works() ? kNever : now + kLook;
+    const Instant asked =
+        std::min(expecting ? kNever : goaway_at, options_.goaway ? dismissal.next() : kNever);
+    changed_.wait_until(lock, std::min(asked, look), [this] { return nudged_; });
     nudged_ = false;
   }
 }

@@ -9,6 +9,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <vector>
 
 #include <lastcall/base/clock.h>
 #include <lastcall/event/latch.h>
@@ -33,9 +34,10 @@ class Retirement {
     Duration age{};
     // The calls that are not over. Threads: any.
     std::function<int64_t()> in_flight;
-    // What gRPC has seen of the server's, calls that are in flight and others; empty: it does not
-    // tell.
-    std::function<Channelz::Count()> seen;
+    // What gRPC has seen of the server's, calls that are in flight and others.
+    Channelz channelz;
+    // Of its streams, those that nobody waits for. Threads: any.
+    std::function<int64_t()> housekeeping;
     // The connections that gRPC has in hand have been sent away, for good; again when more may have
     // been. In a thread of the retirement.
     std::function<void()> sent_away;
@@ -51,13 +53,17 @@ class Retirement {
   // Asks the clients that are there to take their next calls elsewhere. Nothing else changes.
   void SendGoaway();
   // When `closed` has returned, which says that nothing is accepted any more and may block for a
-  // moment, sends the clients away and lets their calls finish, for as long as they take. A client
-  // that has no call and does not answer is dismissed: of gRPC's own clients the idle ones look at
-  // their connections every 5 s alone. So a dismissed connection goes to `heir`, where the client's
-  // next call finds out; without one nobody serves that call, and a few milliseconds must do.
-  // `retired` runs in a thread of the retirement when no connection and no call is left, `closed`
+  // moment, sends the clients away and lets their calls finish, for as long as they take. Then
+  // `let_in` hands over the newcomers, whom nobody else will serve, and returns the descriptors of
+  // those that are waited for: they are sent away when each has begun a call, or has had time to.
+  //
+  // A client that has no call and does not answer is dismissed: of gRPC's own clients the idle ones
+  // look at their connections every 5 s alone. So a dismissed connection goes to `heir`, where the
+  // client's next call finds out; without one nobody serves that call, and a few milliseconds must
+  // do. `retired` runs in a thread of the retirement when no connection and no call is left, `closed`
   // too.
-  void Begin(std::function<void()> closed, ConnectionSink heir, std::function<void()> retired);
+  void Begin(std::function<void()> closed, std::function<std::vector<int>()> let_in,
+             ConnectionSink heir, std::function<void()> retired);
   // Cancels the calls that are left, and soon after closes the connections of peers that say
   // nothing. Order: after Begin.
   void Cancel();
@@ -69,10 +75,11 @@ class Retirement {
 
  private:
   class IdleEviction;
+  class Newcomers;
 
   void Run();
   void Ask();
-  void AwaitDeparture();
+  void AwaitDeparture(Newcomers newcomers);
   size_t Remaining();
   void RunCancel();
 
@@ -80,6 +87,7 @@ class Retirement {
   Connections& connections_;
   const Options options_;
   std::function<void()> closed_;
+  std::function<std::vector<int>()> let_in_;
   ConnectionSink heir_;
   std::function<void()> retired_;
   bool succeeded_ = false;  // somebody serves what the clients send next

@@ -149,16 +149,6 @@ void AddMethods(const std::string& service, CallRegistry& calls) {
   }
 }
 
-// Without what nobody waits for.
-std::function<Channelz::Count()> SeenBy(Channelz channelz, CallRegistry& calls) {
-  if (!channelz.known()) return {};
-  return [channelz = std::move(channelz), &calls] {
-    Channelz::Count seen = channelz.Look();
-    seen.streams -= calls.housekeeping();
-    return seen;
-  };
-}
-
 bool IsCallback(const grpc::Service* service) { return service->has_callback_methods(); }
 
 }  // namespace
@@ -174,8 +164,31 @@ class Server::Grpc {
   std::unique_ptr<Retirement> retirement;
   std::unique_ptr<Acceptor> acceptor;
 
-  void HandOver(size_t listener, UniqueFd connection) {
+  // Those who come to the last call, by listener; the acceptor's thread's until it has ended.
+  std::atomic<bool> last_call = false;
+  std::vector<std::pair<size_t, UniqueFd>> newcomers;
+
+  void Accepted(size_t listener, UniqueFd connection) {
     connections.Add(connection.get());
+    if (last_call) {
+      newcomers.emplace_back(listener, std::move(connection));
+    } else {
+      HandOver(listener, std::move(connection));
+    }
+  }
+
+  // A client that waited in the queue has said something.
+  std::vector<int> LetIn() {
+    std::vector<int> clients;
+    for (auto& [listener, connection] : newcomers) {
+      if (Connections::Unread(connection.get()) > 0) clients.push_back(connection.get());
+      HandOver(listener, std::move(connection));
+    }
+    newcomers.clear();
+    return clients;
+  }
+
+  void HandOver(size_t listener, UniqueFd connection) {
     ExternalConnectionAcceptor::NewConnectionParameters parameters;
     parameters.fd = connection.Release();
     entrances[listener]->HandleNewConnection(&parameters);
@@ -259,23 +272,25 @@ Result<std::unique_ptr<Server>> Server::Build(ServerOptions options, const Clock
   }
   grpc.retirement = std::make_unique<Retirement>(
       *grpc.server, grpc.connections,
-      Retirement::Options{.goaway = goaway,
-                          .age = options.age.value_or(kAge),
-                          .in_flight =
-                              [&grpc, &calls = server->calls_] {
-                                return calls.in_flight() + calls.questions().in_flight() +
-                                       grpc.health_service.in_flight();
-                              },
-                          .seen = SeenBy(Channelz(others), server->calls_),
-                          .sent_away = [&grpc] { grpc.health_service.SendGoaway(); },
-                          .handshake = options.tls ? kHandshake : Duration::zero()});
+      Retirement::Options{
+          .goaway = goaway,
+          .age = options.age.value_or(kAge),
+          .in_flight =
+              [&grpc, &calls = server->calls_] {
+                return calls.in_flight() + calls.questions().in_flight() +
+                       grpc.health_service.in_flight();
+              },
+          .channelz = Channelz(others),
+          .housekeeping = [&calls = server->calls_] { return calls.housekeeping().load(); },
+          .sent_away = [&grpc] { grpc.health_service.SendGoaway(); },
+          .handshake = options.tls ? kHandshake : Duration::zero()});
   grpc.health_service.Start();
   if (options.listeners.empty()) return server;
   grpc.acceptor = std::make_unique<Acceptor>(
       std::move(options.listeners),
       Acceptor::Callbacks{
           .accepted = [&grpc](size_t listener,
-                              UniqueFd fd) { grpc.HandOver(listener, std::move(fd)); },
+                              UniqueFd fd) { grpc.Accepted(listener, std::move(fd)); },
           .has_room =
               [&grpc, limit = options.limits.connections] {
                 return limit == 0 || grpc.connections.HasRoom(limit);
@@ -311,7 +326,7 @@ bool Server::accepting() const {
 
 void Server::Take(UniqueFd connection, const std::string& name) {
   const PeerName named(name);
-  grpc_->HandOver(0, std::move(connection));
+  grpc_->Accepted(0, std::move(connection));
 }
 
 void Server::SetServing(bool serving) { grpc_->health.SetServing(serving); }
@@ -329,12 +344,15 @@ void Server::SendGoaway() { grpc_->retirement->SendGoaway(); }
 void Server::BeginRetire(const RetireOptions& farewell, std::function<void()> retired) {
   auto closed = farewell.closed;
   if (grpc_->acceptor != nullptr) {
+    grpc_->last_call = true;
     grpc_->acceptor->BeginEnd(farewell.last_call, farewell.unserved);
     closed = [acceptor = grpc_->acceptor.get()] { acceptor->AwaitEnd(); };
   }
   calls_.BeginLeave(farewell.leave);
   calls_.WatchIdle();
-  grpc_->retirement->Begin(std::move(closed), farewell.heir, std::move(retired));
+  grpc_->retirement->Begin(
+      std::move(closed), [&grpc = *grpc_] { return grpc.LetIn(); }, farewell.heir,
+      std::move(retired));
 }
 
 void Server::Cancel() {
