@@ -76,7 +76,8 @@ class Fault:
         self.path, self.line, self.kind, self.before, self.after = path, line, kind, before, after
 
     def __str__(self):
-        return f"{self.path}:{self.line}: {self.kind}: {self.after.strip()}"
+        shown = self.before if self.kind == "a line is missing" else self.after
+        return f"{self.path}:{self.line}: {self.kind}: {shown.strip()}"
 
     def directory(self):
         """The longest of WATCHERS that it lies in."""
