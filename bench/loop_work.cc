@@ -89,7 +89,7 @@ void Must(const Result<>& result) {
 
 void Members(const Setup& setup) {
   for (const ProcessConfig& process : setup.config.processes) {
-    MemberOf(setup.config, process.name);
+    SpecOf(setup.config, process.name);
     HostSpecOf(setup, process.name, "host");
   }
 }

@@ -65,21 +65,21 @@ Result<> Daemon::Bind(const HostNames& names) {
   return {};
 }
 
-Supervisor::Member Daemon::MemberOf(const Setup& setup, const std::string& process) {
-  Supervisor::Member member = lastcall::MemberOf(setup.config, process);
-  auto spec = std::make_shared<const HostSpec>(HostSpecOf(setup, process, host_program_));
-  member.make = [this, spec = std::move(spec)](uint32_t incarnation) {
-    return std::make_unique<HostProcess>(loop_, spec, incarnation, static_cast<HostContext&>(*this),
+ProcessSpec Daemon::SpecOf(const Setup& setup, const std::string& process) {
+  ProcessSpec spec = lastcall::SpecOf(setup.config, process);
+  auto host = std::make_shared<const HostSpec>(HostSpecOf(setup, process, host_program_));
+  spec.make = [this, host = std::move(host)](uint32_t number) {
+    return std::make_unique<HostProcess>(loop_, host, number, static_cast<HostContext&>(*this),
                                          log_);
   };
-  return member;
+  return spec;
 }
 
 // By one that has the sockets of now.
 Result<> Daemon::BeginReplace(const std::string& process, const Cause& by,
                               SocketKeeper::Replaced replaced) {
   return supervisor_->BeginChanges(
-      {{Supervisor::Change::Kind::kReplace, MemberOf(setup_, process)}}, by,
+      {{Supervisor::Change::Kind::kReplace, SpecOf(setup_, process)}}, by,
       [replaced = std::move(replaced)](const std::vector<Supervisor::Outcome>& outcomes) {
         replaced(outcomes.empty() ? "" : outcomes.back().failure);
       });
@@ -92,11 +92,11 @@ void Daemon::Assemble(Supervisor::Resumed* resumed) {
   if (resumed != nullptr) {
     supervisor_.emplace(options, std::move(*resumed), clock_, observer, log_);
   } else {
-    std::vector<Supervisor::Member> members;
+    std::vector<ProcessSpec> specs;
     for (const ProcessConfig& process : setup_.config.processes) {
-      members.push_back(MemberOf(setup_, process.name));
+      specs.push_back(SpecOf(setup_, process.name));
     }
-    supervisor_.emplace(options, std::move(members), clock_, observer, log_);
+    supervisor_.emplace(options, std::move(specs), clock_, observer, log_);
   }
   const Executor loop = [this](Callback run) { Post(std::move(run)); };
   reload_.emplace(
@@ -104,8 +104,8 @@ void Daemon::Assemble(Supervisor::Resumed* resumed) {
                     .supervisor = *supervisor_,
                     .binder = binder_,
                     .readings = readings_,
-                    .member_of = [this](const Setup& setup,
-                                        const std::string& name) { return MemberOf(setup, name); },
+                    .spec_of = [this](const Setup& setup,
+                                      const std::string& name) { return SpecOf(setup, name); },
                     .loop = loop,
                     .clock = clock_,
                     .log = log_},
@@ -257,12 +257,12 @@ std::string Daemon::Summary() const {
 }
 
 void Daemon::DumpRequested() {
-  for (const auto& state : supervisor_->members()) {
-    ForEachLife(state, [&](const Life& life) {
-      Say(LogLevel::kWarning, "dump: process " + state.member.name + " incarnation " +
-                                  std::to_string(life.incarnation) + " " +
-                                  std::string(Name(life.phase)) + ", stage " +
-                                  std::string(Name(life.stage)));
+  for (const Member& member : supervisor_->members()) {
+    ForEachIncarnation(member, [&](const Incarnation& incarnation) {
+      Say(LogLevel::kWarning, "dump: process " + member.spec.name + " incarnation " +
+                                  std::to_string(incarnation.number) + " " +
+                                  std::string(Name(incarnation.phase)) + ", stage " +
+                                  std::string(Name(incarnation.stage)));
     });
   }
   ForEachProcess(*supervisor_, [](Process& process) { process.Dump(); });
@@ -350,7 +350,7 @@ void Daemon::TookEffect(const Setup& before,
   }
   supervisor_->SetOptions(SupervisorOptions(config));
   for (const ProcessConfig& process : config.processes) {
-    supervisor_->SetMember(MemberOf(setup_, process.name));
+    supervisor_->SetSpec(SpecOf(setup_, process.name));
   }
   ended_calls_.KeepOnly([this](const std::string& name) { return setup_.sockets.contains(name); });
   door_.SetRoles(setup_.roles);

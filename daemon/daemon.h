@@ -101,7 +101,7 @@ class Daemon final : private SupervisorObserver,
   Error Execute(int binary) override;
   void GoOn(const Error& why, bool left) override;
 
-  Supervisor::Member MemberOf(const Setup& setup, const std::string& process);
+  ProcessSpec SpecOf(const Setup& setup, const std::string& process);
   Result<> BeginReplace(const std::string& process, const Cause& by,
                         SocketKeeper::Replaced replaced);
   void Assemble(Supervisor::Resumed* resumed);

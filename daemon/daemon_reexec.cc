@@ -34,7 +34,7 @@ void Daemon::Resume(const state::v1::State& state) {
   lingering_.Add({state.lingering().begin(), state.lingering().end()});
   binder_ = SocketBinder(PassedIn(state));
   auto resumed = ResumedFrom(
-      state, [this](const std::string& process) { return MemberOf(setup_, process); },
+      state, [this](const std::string& process) { return SpecOf(setup_, process); },
       [this](const std::string& process, uint32_t incarnation, const state::v1::Host& host) {
         return std::make_unique<HostProcess>(loop_, process, host, incarnation,
                                              static_cast<HostContext&>(*this), log_);

@@ -64,58 +64,58 @@ using ByServer = std::unordered_map<std::string_view, std::vector<Said>>;
 
 ByServer SaidOf(const Supervisor& supervisor) {
   ByServer said;
-  const auto add = [&](const Life& life, bool retired) {
-    if (life.process == nullptr) return;
-    for (const ServerView& view : life.process->servers()) {
+  const auto add = [&](const Incarnation& incarnation, bool retired) {
+    if (incarnation.process == nullptr) return;
+    for (const ServerView& view : incarnation.process->servers()) {
       said[view.name].push_back({&view, retired});
     }
   };
-  for (const Supervisor::State& state : supervisor.members()) {
-    for (const Life& life : state.retired) add(life, true);
-    add(state, false);
-    if (state.successor) add(*state.successor, false);
+  for (const Member& member : supervisor.members()) {
+    for (const Incarnation& incarnation : member.retired) add(incarnation, true);
+    add(member, false);
+    if (member.successor) add(*member.successor, false);
   }
   return said;
 }
 
-void AddProcess(const StatusView& view, const Supervisor::State& state, admin::v1::Status& status) {
+void AddProcess(const StatusView& view, const Member& member, admin::v1::Status& status) {
   const Instant now = view.now;
   admin::v1::Process& process = *status.add_processes();
-  process.set_name(state.member.name);
-  process.set_stage(state.phase == Phase::kWaiting ? v1::STAGE_WAITING
-                    : state.phase == Phase::kDown  ? v1::STAGE_STOPPED
-                                                   : ToProto(state.stage));
-  if (state.process != nullptr) {
-    process.set_pid(state.process->pid());
-    process.set_answering(state.process->answering());
+  process.set_name(member.spec.name);
+  process.set_stage(member.phase == Phase::kWaiting ? v1::STAGE_WAITING
+                    : member.phase == Phase::kDown  ? v1::STAGE_STOPPED
+                                                    : ToProto(member.stage));
+  if (member.process != nullptr) {
+    process.set_pid(member.process->pid());
+    process.set_answering(member.process->answering());
   }
-  process.set_incarnation(state.incarnation);
-  process.set_uptime_s(ToSeconds(now - state.incarnation_began));
-  process.set_restarts(state.restarts);
-  process.set_last_exit(state.last_failure);
-  process.set_last_exit_incarnation(state.last_failed);
-  const admin::v1::Ended* const ended = view.last_retired.of(state.member.name);
+  process.set_incarnation(member.number);
+  process.set_uptime_s(ToSeconds(now - member.began));
+  process.set_restarts(member.restarts);
+  process.set_last_exit(member.last_failure);
+  process.set_last_exit_incarnation(member.last_failed);
+  const admin::v1::Ended* const ended = view.last_retired.of(member.spec.name);
   if (ended != nullptr) *process.mutable_last_retired() = *ended;
-  if (state.phase == Phase::kWaiting) {
-    process.set_next_start_in_s(std::max(0.0, ToSeconds(state.until - now)));
+  if (member.phase == Phase::kWaiting) {
+    process.set_next_start_in_s(std::max(0.0, ToSeconds(member.until - now)));
   }
-  for (const Life& life : state.retired) {
+  for (const Incarnation& incarnation : member.retired) {
     admin::v1::Retired& retired = *process.add_retired();
-    retired.set_incarnation(life.incarnation);
-    retired.set_pid(life.process->pid());
-    retired.set_stage(ToProto(life.stage));
-    retired.set_calls_in_flight(InFlight(*life.process));
-    retired.set_replaced_by(life.replaced_by);
-    if (life.until != kNever) retired.set_cancel_in_s(ToSeconds(life.until - now));
+    retired.set_incarnation(incarnation.number);
+    retired.set_pid(incarnation.process->pid());
+    retired.set_stage(ToProto(incarnation.stage));
+    retired.set_calls_in_flight(InFlight(*incarnation.process));
+    retired.set_replaced_by(incarnation.replaced_by);
+    if (incarnation.until != kNever) retired.set_cancel_in_s(ToSeconds(incarnation.until - now));
   }
-  if (state.successor) {
+  if (member.successor) {
     admin::v1::Successor& successor = *process.mutable_successor();
-    successor.set_incarnation(state.successor->incarnation);
-    successor.set_pid(state.successor->process->pid());
-    successor.set_step(state.successor->took_over ? admin::v1::Successor::STEP_SETTLING
-                                                  : admin::v1::Successor::STEP_STARTING);
-    successor.set_ends_in_s(std::max(0.0, ToSeconds(state.successor->until - now)));
-    successor.set_by(Describe(state.successor->by));
+    successor.set_incarnation(member.successor->number);
+    successor.set_pid(member.successor->process->pid());
+    successor.set_step(member.successor->took_over ? admin::v1::Successor::STEP_SETTLING
+                                                   : admin::v1::Successor::STEP_STARTING);
+    successor.set_ends_in_s(std::max(0.0, ToSeconds(member.successor->until - now)));
+    successor.set_by(Describe(member.successor->by));
   }
 }
 
@@ -123,10 +123,10 @@ void AddProcess(const StatusView& view, const Supervisor::State& state, admin::v
 void AddOldestCalls(const StatusView& view, admin::v1::Status& status) {
   constexpr size_t kMost = 10;
   std::vector<admin::v1::Call> calls;
-  for (const Supervisor::State& state : view.supervisor.members()) {
-    ForEachLife(state, [&](const Life& life) {
-      if (life.process == nullptr) return;
-      for (const ServerView& server : life.process->servers()) {
+  for (const Member& member : view.supervisor.members()) {
+    ForEachIncarnation(member, [&](const Incarnation& incarnation) {
+      if (incarnation.process == nullptr) return;
+      for (const ServerView& server : incarnation.process->servers()) {
         for (const ServerView::Call& oldest : server.oldest) {
           admin::v1::Call& call = calls.emplace_back();
           call.set_server(server.name);
@@ -134,7 +134,7 @@ void AddOldestCalls(const StatusView& view, admin::v1::Status& status) {
           call.set_peer(oldest.peer);
           call.set_age_s(ToSeconds(view.now - oldest.began));
           call.set_told(oldest.told);
-          call.set_incarnation(life.incarnation);
+          call.set_incarnation(incarnation.number);
         }
       }
     });
@@ -206,8 +206,8 @@ admin::v1::Status StatusOf(const StatusView& view) {
   status.set_log_level(std::string(Name(view.log_level)));
   const Ledger& ledger = view.supervisor.lifecycle().ledger();
   if (!ledger.empty()) *status.mutable_plan() = ToProto(ledger, view.now);
-  for (const Supervisor::State& state : view.supervisor.members()) {
-    if (!state.removed || !state.retired.empty()) AddProcess(view, state, status);
+  for (const Member& member : view.supervisor.members()) {
+    if (!member.removed || !member.retired.empty()) AddProcess(view, member, status);
   }
   const ByServer said = SaidOf(view.supervisor);
   for (const ServerConfig& server : view.setup.config.servers) {

@@ -33,11 +33,11 @@ void BeginQuery(boost::asio::io_context& loop, const Supervisor& supervisor,
   query->timer.expires_after(kQueryPatience);
   query->timer.async_wait([query](const boost::system::error_code&) { query->Finish(); });
   // Answers come later, from the loop: none before all were asked.
-  for (const Supervisor::State& state : supervisor.members()) {
-    ForEachLife(state, [&](const Life& life) {
-      if (life.process == nullptr) return;
+  for (const Member& member : supervisor.members()) {
+    ForEachIncarnation(member, [&](const Incarnation& incarnation) {
+      if (incarnation.process == nullptr) return;
       ++query->open;
-      life.process->BeginQuery([query] {
+      incarnation.process->BeginQuery([query] {
         if (--query->open == 0) query->Finish();
       });
     });

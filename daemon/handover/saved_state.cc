@@ -28,87 +28,87 @@ std::vector<Roles::Group> GroupsIn(const Saved& saved) {
 
 }  // namespace
 
-state::v1::Life::Phase ToProto(Phase phase) {
+state::v1::Incarnation::Phase ToProto(Phase phase) {
   switch (phase) {
-    case Phase::kStarting: return state::v1::Life::PHASE_STARTING;
-    case Phase::kRunning: return state::v1::Life::PHASE_RUNNING;
-    case Phase::kStopping: return state::v1::Life::PHASE_STOPPING;
-    case Phase::kWaiting: return state::v1::Life::PHASE_WAITING;
-    case Phase::kDown: return state::v1::Life::PHASE_DOWN;
+    case Phase::kStarting: return state::v1::Incarnation::PHASE_STARTING;
+    case Phase::kRunning: return state::v1::Incarnation::PHASE_RUNNING;
+    case Phase::kStopping: return state::v1::Incarnation::PHASE_STOPPING;
+    case Phase::kWaiting: return state::v1::Incarnation::PHASE_WAITING;
+    case Phase::kDown: return state::v1::Incarnation::PHASE_DOWN;
   }
-  return state::v1::Life::PHASE_UNSPECIFIED;
+  return state::v1::Incarnation::PHASE_UNSPECIFIED;
 }
 
-Phase FromProto(state::v1::Life::Phase phase) {
+Phase FromProto(state::v1::Incarnation::Phase phase) {
   switch (phase) {
-    case state::v1::Life::PHASE_STARTING: return Phase::kStarting;
-    case state::v1::Life::PHASE_RUNNING: return Phase::kRunning;
-    case state::v1::Life::PHASE_STOPPING: return Phase::kStopping;
-    case state::v1::Life::PHASE_WAITING: return Phase::kWaiting;
+    case state::v1::Incarnation::PHASE_STARTING: return Phase::kStarting;
+    case state::v1::Incarnation::PHASE_RUNNING: return Phase::kRunning;
+    case state::v1::Incarnation::PHASE_STOPPING: return Phase::kStopping;
+    case state::v1::Incarnation::PHASE_WAITING: return Phase::kWaiting;
     default: return Phase::kDown;
   }
 }
 
-state::v1::Life ToProto(const Life& life) {
-  state::v1::Life saved;
-  saved.set_phase(ToProto(life.phase));
-  saved.set_incarnation(life.incarnation);
-  saved.set_stage(ToProto(life.stage));
-  saved.set_phase_began_ns(ToProto(life.phase_began));
-  saved.set_began_ns(ToProto(life.incarnation_began));
-  saved.set_accepting_since_ns(NeverAsZero(life.accepting_since));
-  saved.set_until_ns(NeverAsZero(life.until));
-  saved.set_start_error(life.start_error);
-  saved.set_bad_configuration(life.bad_configuration);
-  saved.set_killed(life.killed);
-  saved.set_replaced_by(life.replaced_by);
-  if (life.receipt) *saved.mutable_receipt() = ToProto(*life.receipt);
+state::v1::Incarnation ToProto(const Incarnation& incarnation) {
+  state::v1::Incarnation saved;
+  saved.set_phase(ToProto(incarnation.phase));
+  saved.set_number(incarnation.number);
+  saved.set_stage(ToProto(incarnation.stage));
+  saved.set_phase_began_ns(ToProto(incarnation.phase_began));
+  saved.set_began_ns(ToProto(incarnation.began));
+  saved.set_accepting_since_ns(NeverAsZero(incarnation.accepting_since));
+  saved.set_until_ns(NeverAsZero(incarnation.until));
+  saved.set_start_error(incarnation.start_error);
+  saved.set_bad_configuration(incarnation.bad_configuration);
+  saved.set_killed(incarnation.killed);
+  saved.set_replaced_by(incarnation.replaced_by);
+  if (incarnation.receipt) *saved.mutable_receipt() = ToProto(*incarnation.receipt);
   return saved;
 }
 
-Life FromProto(const state::v1::Life& saved) {
-  Life life;
-  life.phase = FromProto(saved.phase());
-  life.incarnation = saved.incarnation();
-  life.stage = FromProto(saved.stage()).value_or(Stage::kStarting);
-  life.phase_began = FromProto(saved.phase_began_ns());
-  life.incarnation_began = FromProto(saved.began_ns());
-  life.accepting_since = ZeroAsNever(saved.accepting_since_ns());
-  life.until = ZeroAsNever(saved.until_ns());
-  life.start_error = saved.start_error();
-  life.bad_configuration = saved.bad_configuration();
-  life.killed = saved.killed();
-  life.replaced_by = saved.replaced_by();
-  if (saved.has_receipt()) life.receipt = FromProto(saved.receipt());
-  return life;
+Incarnation FromProto(const state::v1::Incarnation& saved) {
+  Incarnation incarnation;
+  incarnation.phase = FromProto(saved.phase());
+  incarnation.number = saved.number();
+  incarnation.stage = FromProto(saved.stage()).value_or(Stage::kStarting);
+  incarnation.phase_began = FromProto(saved.phase_began_ns());
+  incarnation.began = FromProto(saved.began_ns());
+  incarnation.accepting_since = ZeroAsNever(saved.accepting_since_ns());
+  incarnation.until = ZeroAsNever(saved.until_ns());
+  incarnation.start_error = saved.start_error();
+  incarnation.bad_configuration = saved.bad_configuration();
+  incarnation.killed = saved.killed();
+  incarnation.replaced_by = saved.replaced_by();
+  if (saved.has_receipt()) incarnation.receipt = FromProto(saved.receipt());
+  return incarnation;
 }
 
-state::v1::Member ToProto(const Supervisor::State& state) {
+state::v1::Member ToProto(const Member& member) {
   state::v1::Member saved;
-  saved.set_name(state.member.name);
-  for (const std::string& server : state.member.servers) saved.add_servers(server);
-  saved.set_removed(state.removed);
-  saved.set_stays_down(state.stays_down);
-  saved.set_incarnations(state.incarnations);
-  saved.set_restarts(state.restarts);
-  saved.set_last_failure(state.last_failure);
-  saved.set_last_failed(state.last_failed);
-  saved.set_back_off_ns(state.back_off.next().count());
+  saved.set_name(member.spec.name);
+  for (const std::string& server : member.spec.servers) saved.add_servers(server);
+  saved.set_removed(member.removed);
+  saved.set_stays_down(member.stays_down);
+  saved.set_incarnations(member.incarnations);
+  saved.set_restarts(member.restarts);
+  saved.set_last_failure(member.last_failure);
+  saved.set_last_failed(member.last_failed);
+  saved.set_back_off_ns(member.back_off.next().count());
   return saved;
 }
 
-Supervisor::State FromProto(const state::v1::Member& saved) {
-  Supervisor::State state;
-  state.member.name = saved.name();
-  state.member.servers = {saved.servers().begin(), saved.servers().end()};
-  state.removed = saved.removed();
-  state.stays_down = saved.stays_down();
-  state.incarnations = saved.incarnations();
-  state.restarts = saved.restarts();
-  state.last_failure = saved.last_failure();
-  state.last_failed = saved.last_failed();
-  state.back_off = BackOff(Duration(saved.back_off_ns()));
-  return state;
+Member FromProto(const state::v1::Member& saved) {
+  Member member;
+  member.spec.name = saved.name();
+  member.spec.servers = {saved.servers().begin(), saved.servers().end()};
+  member.removed = saved.removed();
+  member.stays_down = saved.stays_down();
+  member.incarnations = saved.incarnations();
+  member.restarts = saved.restarts();
+  member.last_failure = saved.last_failure();
+  member.last_failed = saved.last_failed();
+  member.back_off = BackOff(Duration(saved.back_off_ns()));
+  return member;
 }
 
 namespace {
@@ -166,9 +166,9 @@ void SaveGroups(const std::vector<Roles::Group>& groups,
   }
 }
 
-state::v1::Life SaveLife(const Life& life, StateWriter& writer) {
-  state::v1::Life saved = ToProto(life);
-  const auto process = life.process == nullptr ? std::nullopt : life.process->Save();
+state::v1::Incarnation SaveIncarnation(const Incarnation& incarnation, StateWriter& writer) {
+  state::v1::Incarnation saved = ToProto(incarnation);
+  const auto process = incarnation.process == nullptr ? std::nullopt : incarnation.process->Save();
   if (!process) return saved;
   saved.mutable_host()->ParseFromString(process->state);
   for (const int fd : process->descriptors) writer.Keep(fd);
@@ -250,11 +250,13 @@ ActivationSockets PassedIn(const state::v1::State& state) {
 void Save(const Supervisor& supervisor, StateWriter& writer) {
   state::v1::State& state = writer.state;
   state.set_serving_since_ns(ToProto(supervisor.lifecycle().stage_began()));
-  for (const Supervisor::State& member : supervisor.members()) {
+  for (const Member& member : supervisor.members()) {
     if (member.removed && member.retired.empty()) continue;
     state::v1::Member& saved = *state.add_members() = ToProto(member);
-    *saved.mutable_life() = SaveLife(member, writer);
-    for (const Life& life : member.retired) *saved.add_retired() = SaveLife(life, writer);
+    *saved.mutable_current() = SaveIncarnation(member, writer);
+    for (const Incarnation& one : member.retired) {
+      *saved.add_retired() = SaveIncarnation(one, writer);
+    }
   }
   for (const auto& [server, draining] : supervisor.draining()) {
     state::v1::Draining& one = *state.add_draining();
@@ -264,20 +266,21 @@ void Save(const Supervisor& supervisor, StateWriter& writer) {
   }
 }
 
-Supervisor::Resumed ResumedFrom(const state::v1::State& state, const MemberNamed& member_named,
+Supervisor::Resumed ResumedFrom(const state::v1::State& state, const SpecNamed& spec_named,
                                 const HostFrom& host_from) {
   Supervisor::Resumed resumed;
   resumed.started = FromProto(state.started_ns());
   resumed.serving_since = FromProto(state.serving_since_ns());
   for (const state::v1::Member& saved : state.members()) {
-    Supervisor::State& member = resumed.members.emplace_back(FromProto(saved));
-    if (!member.removed) member.member = member_named(saved.name());
-    const auto resume = [&](Life& life, const state::v1::Life& one) {
-      life = FromProto(one);
-      if (one.has_host()) life.process = host_from(saved.name(), life.incarnation, one.host());
+    Member& member = resumed.members.emplace_back(FromProto(saved));
+    if (!member.removed) member.spec = spec_named(saved.name());
+    const auto resume = [&](Incarnation& incarnation, const state::v1::Incarnation& one) {
+      incarnation = FromProto(one);
+      if (!one.has_host()) return;
+      incarnation.process = host_from(saved.name(), incarnation.number, one.host());
     };
-    resume(member, saved.life());
-    for (const state::v1::Life& one : saved.retired()) resume(member.retired.emplace_back(), one);
+    resume(member, saved.current());
+    for (const auto& one : saved.retired()) resume(member.retired.emplace_back(), one);
   }
   for (const state::v1::Draining& one : state.draining()) {
     resumed.draining[one.server()] = {FromProto(one.by()), FromProto(one.since_ns())};

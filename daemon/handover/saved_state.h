@@ -26,18 +26,18 @@ struct StateWriter {
   }
 };
 
-state::v1::Life::Phase ToProto(Phase phase);
+state::v1::Incarnation::Phase ToProto(Phase phase);
 // kDown for what is no phase.
-Phase FromProto(state::v1::Life::Phase phase);
+Phase FromProto(state::v1::Incarnation::Phase phase);
 
 // All but the process itself.
-state::v1::Life ToProto(const Life& life);
-Life FromProto(const state::v1::Life& saved);
+state::v1::Incarnation ToProto(const Incarnation& incarnation);
+Incarnation FromProto(const state::v1::Incarnation& saved);
 
-// All but the lives.
-state::v1::Member ToProto(const Supervisor::State& member);
-// `member.make` is left empty.
-Supervisor::State FromProto(const state::v1::Member& saved);
+// All but the incarnations.
+state::v1::Member ToProto(const Member& member);
+// `spec.make` is left empty.
+Member FromProto(const state::v1::Member& saved);
 
 state::v1::Socket ToProto(const Listener& listener, StateWriter& writer);
 // Takes the descriptor; so do all below.
@@ -51,10 +51,10 @@ void Save(const ActivationSockets& passed, StateWriter& writer);
 ActivationSockets PassedIn(const state::v1::State& state);
 
 void Save(const Supervisor& supervisor, StateWriter& writer);
-using MemberNamed = std::function<Supervisor::Member(const std::string& process)>;
+using SpecNamed = std::function<ProcessSpec(const std::string& process)>;
 using HostFrom = std::function<std::unique_ptr<Process>(
     const std::string& process, uint32_t incarnation, const state::v1::Host& host)>;
-Supervisor::Resumed ResumedFrom(const state::v1::State& state, const MemberNamed& member_named,
+Supervisor::Resumed ResumedFrom(const state::v1::State& state, const SpecNamed& spec_named,
                                 const HostFrom& host_from);
 
 }  // namespace lastcall

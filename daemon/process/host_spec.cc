@@ -22,15 +22,15 @@ HostSpec HostSpecOf(const Setup& setup, const std::string& process,
   return spec;
 }
 
-Supervisor::Member MemberOf(const Config& config, const std::string& process) {
-  Supervisor::Member member{.name = process};
+ProcessSpec SpecOf(const Config& config, const std::string& process) {
+  ProcessSpec spec{.name = process};
   for (const ProcessConfig& one : config.processes) {
-    if (one.name == process) member.restart = one.restart;
+    if (one.name == process) spec.restart = one.restart;
   }
   for (const ServerConfig& server : config.servers) {
-    if (server.process == process) member.servers.push_back(server.name);
+    if (server.process == process) spec.servers.push_back(server.name);
   }
-  return member;
+  return spec;
 }
 
 }  // namespace lastcall

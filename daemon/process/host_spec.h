@@ -32,6 +32,6 @@ HostSpec HostSpecOf(const Setup& setup, const std::string& process,
                     const std::string& host_program);
 
 // What the supervisor is told of a process; `make` is left empty.
-Supervisor::Member MemberOf(const Config& config, const std::string& process);
+ProcessSpec SpecOf(const Config& config, const std::string& process);
 
 }  // namespace lastcall

@@ -6,30 +6,31 @@ namespace lastcall {
 namespace {
 
 // While a stop has not come to its grace.
-bool AcceptsInDelay(const Supervisor::State& state, const Life& life) {
-  const bool taken_over = state.successor && state.successor->took_over;
-  const Life& accepting = taken_over ? *state.successor : static_cast<const Life&>(state);
-  const bool lives = life.phase == Phase::kRunning || life.phase == Phase::kStopping;
-  return &life == &accepting && lives && life.stage < Stage::kGrace;
+bool AcceptsInDelay(const Member& member, const Incarnation& incarnation) {
+  const bool taken_over = member.successor && member.successor->took_over;
+  const Incarnation& accepting =
+      taken_over ? *member.successor : static_cast<const Incarnation&>(member);
+  const bool lives = incarnation.phase == Phase::kRunning || incarnation.phase == Phase::kStopping;
+  return &incarnation == &accepting && lives && incarnation.stage < Stage::kGrace;
 }
 
 // One that ends without having been asked to is started again.
-bool GoesOn(const Supervisor::State& state, const Life& life) {
-  switch (life.phase) {
+bool GoesOn(const Member& member, const Incarnation& incarnation) {
+  switch (incarnation.phase) {
     case Phase::kStarting:
     case Phase::kRunning:
     case Phase::kWaiting: return true;
-    case Phase::kStopping: return &life == &state && !state.removed;
-    case Phase::kDown: return &life == &state && state.stays_down && !state.removed;
+    case Phase::kStopping: return &incarnation == &member && !member.removed;
+    case Phase::kDown: return &incarnation == &member && member.stays_down && !member.removed;
   }
   return false;
 }
 
 // One that has no process, as one does that waits to be started again, goes by its servers' sockets.
-bool Has(const Supervisor::State& state, const Process* process, const std::string& address,
+bool Has(const Member& member, const Process* process, const std::string& address,
          const Sockets& running) {
   if (process != nullptr) return process->ListensOn(address);
-  for (const std::string& server : state.member.servers) {
+  for (const std::string& server : member.spec.servers) {
     const auto bound = running.find(server);
     if (bound == running.end()) continue;
     for (const Bound& one : bound->second) {
@@ -46,12 +47,13 @@ bool Has(const Supervisor::State& state, const Process* process, const std::stri
 bool WillBeServed(const std::string& address, const Process& leaving, const Supervisor& supervisor,
                   const Sockets& running, const Setup* next) {
   const bool stopping = IsStopping(supervisor.stage());
-  for (const Supervisor::State& state : supervisor.members()) {
+  for (const Member& member : supervisor.members()) {
     bool serves = false;
-    ForEachLife(state, [&](const Life& life) {
-      const bool counts = stopping ? AcceptsInDelay(state, life) : GoesOn(state, life);
-      serves = serves || (counts && life.process.get() != &leaving &&
-                          Has(state, life.process.get(), address, running));
+    ForEachIncarnation(member, [&](const Incarnation& incarnation) {
+      const bool counts =
+          stopping ? AcceptsInDelay(member, incarnation) : GoesOn(member, incarnation);
+      serves = serves || (counts && incarnation.process.get() != &leaving &&
+                          Has(member, incarnation.process.get(), address, running));
     });
     if (serves) return true;
   }

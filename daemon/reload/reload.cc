@@ -187,8 +187,8 @@ std::vector<Supervisor::Change> Reload::ChangesTo(const Candidate& candidate) co
   std::vector<Supervisor::Change> changes;
   const auto add = [&](Kind kind, const std::vector<std::string>& names) {
     for (const std::string& name : names) {
-      changes.push_back({kind, kind == Kind::kRemove ? Supervisor::Member{.name = name}
-                                                     : parts_.member_of(candidate.setup, name)});
+      changes.push_back({kind, kind == Kind::kRemove ? ProcessSpec{.name = name}
+                                                     : parts_.spec_of(candidate.setup, name)});
     }
   };
   add(Kind::kAdd, candidate.changes.added);

@@ -41,13 +41,13 @@ class ReloadOwner {
 class Reload {
  public:
   // Of a process, as the setup has it.
-  using MemberOf = std::function<Supervisor::Member(const Setup&, const std::string& process)>;
+  using SpecOf = std::function<ProcessSpec(const Setup&, const std::string& process)>;
   struct Parts {
     Setup& running;  // changed by it alone, when a reload takes effect
     Supervisor& supervisor;
     SocketBinder& binder;
     Readings& readings;
-    MemberOf member_of;
+    SpecOf spec_of;
     Executor loop;
     const Clock& clock;
     Log log;

@@ -27,7 +27,7 @@ class Scene {
  public:
   Scene()
       : supervisor_({.shutdown = {1s, 5s, 1s}, .ready = 10s, .settle = 1s, .keep = 2},
-                    {Member("talks", talks_), Member("silent", silent_)}, clock_, observer_,
+                    {Spec("talks", talks_), Spec("silent", silent_)}, clock_, observer_,
                     [](LogLevel, std::string_view said) { ExpectSafe(std::string(said)); }) {
     supervisor_.Start();
     silent_.events().Ready();
@@ -42,11 +42,11 @@ class Scene {
       case 4: return talks_.events().Exited({.code = static_cast<int>(packet.bytes.size())});
       case 5: {
         Supervisor::Change change;
-        change.member = {.name = "talks"};
+        change.spec = {.name = "talks"};
         (void)supervisor_.BeginChanges({change}, {}, [](const auto&) {});
         return;
       }
-      case 6:  // from the life before
+      case 6:  // from the incarnation before
         if (talks_.incarnation() > 1) Hear(packet.bytes, talks_.incarnation() - 1);
         return;
       default: return supervisor_.OnRequest({.at = clock_.Now()}), void();
@@ -77,9 +77,9 @@ class Scene {
     if (SafeLines(text) != text) std::abort();
   }
 
-  static Supervisor::Member Member(const std::string& name, FakeProcess& process) {
-    return {name, RestartPolicy::kAlways, {name + " server"}, [&process](uint32_t incarnation) {
-              return process.Make(incarnation);
+  static ProcessSpec Spec(const std::string& name, FakeProcess& process) {
+    return {name, RestartPolicy::kAlways, {name + " server"}, [&process](uint32_t number) {
+              return process.Make(number);
             }};
   }
 
@@ -102,10 +102,10 @@ class Scene {
     Tell(message, clock_.Now(), talks_.events());
   }
 
-  void Hear(std::string_view bytes, uint32_t incarnation) {
+  void Hear(std::string_view bytes, uint32_t number) {
     host::v1::FromHost message;
     if (!message.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) return;
-    Tell(message, clock_.Now(), talks_.events(incarnation));
+    Tell(message, clock_.Now(), talks_.events(number));
     (void)ServersIn(message.report());
   }
 

@@ -184,7 +184,8 @@ TEST(ConvertTest, NumbersThatMeanNothingBecomeTheMostHarmless) {
     EXPECT_EQ(receipt.stuck[0].what, Stuck::What::kCall) << number;
     EXPECT_EQ(FromProto(static_cast<v1::Stage>(number)), std::nullopt) << number;
     EXPECT_EQ(FromProto(static_cast<host::v1::LogLevel>(number)), LogLevel::kInfo) << number;
-    EXPECT_EQ(FromProto(static_cast<state::v1::Life::Phase>(number)), Phase::kDown) << number;
+    EXPECT_EQ(FromProto(static_cast<state::v1::Incarnation::Phase>(number)), Phase::kDown)
+        << number;
   }
   v1::Request message;
   message.set_at("yesterday");

@@ -1,4 +1,4 @@
-// What a server has served, over the lives of its process.
+// What a server has served, over the incarnations of its process.
 #include "daemon/process/ended_calls.h"
 
 #include <gtest/gtest.h>

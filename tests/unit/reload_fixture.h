@@ -108,21 +108,20 @@ class ReloadTest : public testing::Test, protected ReloadOwner {
   void Serve(const Names& names) {
     for (const std::string& name : names) AddProcess(setup_, name);
     Bind(setup_);
-    std::vector<Supervisor::Member> members;
-    for (const std::string& name : names) members.push_back(MemberOf(setup_, name));
-    supervisor_ = std::make_unique<Supervisor>(SupervisorOptions(setup_.config), members, clock_,
+    std::vector<ProcessSpec> specs;
+    for (const std::string& name : names) specs.push_back(SpecOf(setup_, name));
+    supervisor_ = std::make_unique<Supervisor>(SupervisorOptions(setup_.config), specs, clock_,
                                                observer_, log_.log());
     reload_ = std::make_unique<Reload>(
-        Reload::Parts{
-            .running = setup_,
-            .supervisor = *supervisor_,
-            .binder = binder_,
-            .readings = readings_,
-            .member_of = [this](const DaemonSetup& setup,
-                                const std::string& name) { return MemberOf(setup, name); },
-            .loop = [this](Callback run) { loop_.push_back(std::move(run)); },
-            .clock = clock_,
-            .log = log_.log()},
+        Reload::Parts{.running = setup_,
+                      .supervisor = *supervisor_,
+                      .binder = binder_,
+                      .readings = readings_,
+                      .spec_of = [this](const DaemonSetup& setup,
+                                        const std::string& name) { return SpecOf(setup, name); },
+                      .loop = [this](Callback run) { loop_.push_back(std::move(run)); },
+                      .clock = clock_,
+                      .log = log_.log()},
         static_cast<ReloadOwner&>(*this));
     supervisor_->Start();
     for (const std::string& name : names) process(name).events().Ready();
@@ -231,10 +230,10 @@ class ReloadTest : public testing::Test, protected ReloadOwner {
   }
 
   FakeProcess& process(const std::string& name) { return processes_[name]; }
-  Supervisor::Member MemberOf(const DaemonSetup& setup, const std::string& name) {
-    Supervisor::Member member = lastcall::MemberOf(setup.config, name);
-    member.make = [this, name](uint32_t incarnation) { return process(name).Make(incarnation); };
-    return member;
+  ProcessSpec SpecOf(const DaemonSetup& setup, const std::string& name) {
+    ProcessSpec spec = lastcall::SpecOf(setup.config, name);
+    spec.make = [this, name](uint32_t number) { return process(name).Make(number); };
+    return spec;
   }
   // "v1" or "v2", as the daemon believes.
   std::string Version(const std::string& name) { return setup_.fingerprints.at(name).at("plugin"); }

@@ -32,22 +32,19 @@ class SupervisorTest : public testing::Test {
 
   void Start(std::initializer_list<std::string> names,
              RestartPolicy restart = RestartPolicy::kAlways) {
-    std::vector<Supervisor::Member> members;
+    std::vector<ProcessSpec> specs;
     for (const std::string& name : names) {
       names_.push_back(name);
       processes_.push_back(std::make_unique<FakeProcess>());
-      members.push_back(Member(name, restart));
+      specs.push_back(Spec(name, restart));
     }
     supervisor_ =
         std::make_unique<Supervisor>(Supervisor::Options{.shutdown = budget_, .ready = kReady},
-                                     std::move(members), clock_, observer_, log_.log());
+                                     std::move(specs), clock_, observer_, log_.log());
     supervisor_->Start();
   }
-  Supervisor::Member Member(const std::string& name,
-                            RestartPolicy restart = RestartPolicy::kAlways) {
-    const auto make = [this, name](uint32_t incarnation) {
-      return process(name).Make(incarnation);
-    };
+  ProcessSpec Spec(const std::string& name, RestartPolicy restart = RestartPolicy::kAlways) {
+    const auto make = [this, name](uint32_t number) { return process(name).Make(number); };
     return {name, restart, {name + "-server"}, make};
   }
   // Started, ready, and nothing of it left to expect.
@@ -104,7 +101,7 @@ class SupervisorTest : public testing::Test {
   }
 
   void ExpectPhase(const std::string& name, Phase phase) {
-    EXPECT_EQ(state(name).phase, phase) << name;
+    EXPECT_EQ(member(name).phase, phase) << name;
   }
   void ExpectStage(Stage stage) { EXPECT_EQ(supervisor_->stage(), stage); }
   // What it was told since the last look.
@@ -118,9 +115,7 @@ class SupervisorTest : public testing::Test {
   }
   void ExpectNotFinished() { EXPECT_TRUE(observer_.receipts().empty()); }
 
-  const Supervisor::State& state(const std::string& name) {
-    return supervisor_->members()[At(name)];
-  }
+  const Member& member(const std::string& name) { return supervisor_->members()[At(name)]; }
   // Of the incarnation that is current.
   ProcessEvents& Events(const std::string& name) { return process(name).events(Current(name)); }
   FakeProcess& process(const std::string& name) { return *processes_[At(name)]; }
@@ -137,7 +132,7 @@ class SupervisorTest : public testing::Test {
   size_t At(const std::string& name) const {
     return static_cast<size_t>(std::find(names_.begin(), names_.end(), name) - names_.begin());
   }
-  uint32_t Current(const std::string& name) { return state(name).incarnation; }
+  uint32_t Current(const std::string& name) { return member(name).number; }
 
   Budget budget_{.delay = kDelay, .grace = kGrace, .cancel = kCancel};
   FakeClock clock_;

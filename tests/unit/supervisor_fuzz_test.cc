@@ -14,25 +14,25 @@ constexpr Duration kPatience = 1s;  // for the end of what was killed
 constexpr std::array kCodes{0, 3, 4, 70, 78};
 
 // One daemon with processes that live, die, report and keep silent at random. Checked on the way:
-// no stage goes back, no instant moves back, no process has two lives at once, nobody is started
-// during a shutdown, and the clock is never asked for what has passed.
+// no stage goes back, no instant moves back, no process has two incarnations at once, nobody is
+// started during a shutdown, and the clock is never asked for what has passed.
 class Chaos {
  public:
   explicit Chaos(uint32_t seed) : random_(seed) {
     const size_t count = 1 + Below(3);
-    std::vector<Supervisor::Member> members;
+    std::vector<ProcessSpec> specs;
     for (size_t i = 0; i < count; ++i) {
-      lives_.emplace_back();
-      members.push_back({"m" + std::to_string(i),
-                         static_cast<RestartPolicy>(Below(3)),
-                         {"s" + std::to_string(i)},
-                         [process = &lives_.back().process](uint32_t incarnation) {
-                           return process->Make(incarnation);
-                         }});
+      witnesses_.emplace_back();
+      specs.push_back({"m" + std::to_string(i),
+                       static_cast<RestartPolicy>(Below(3)),
+                       {"s" + std::to_string(i)},
+                       [process = &witnesses_.back().process](uint32_t number) {
+                         return process->Make(number);
+                       }});
     }
     const Budget budget{Length(), Length(), Length()};
     supervisor_.emplace(Supervisor::Options{.shutdown = budget, .ready = 1ms * (1 + Below(5'000))},
-                        std::move(members), clock_, observer_,
+                        std::move(specs), clock_, observer_,
                         Log([](LogLevel, std::string_view) {}));
     supervisor_->Start();
     Check();
@@ -87,28 +87,28 @@ class Chaos {
   }
 
   void Step() {
-    const size_t i = Below(static_cast<uint32_t>(lives_.size()));
-    Witness& life = lives_[i];
-    const uint32_t now = supervisor_->members()[i].incarnation;
-    // Now and then, from a life that is over or has not begun.
+    const size_t i = Below(static_cast<uint32_t>(witnesses_.size()));
+    Witness& witness = witnesses_[i];
+    const uint32_t now = supervisor_->members()[i].number;
+    // Now and then, from an incarnation that is over or has not begun.
     const uint32_t number = Below(8) == 0 ? now - 1 + 2 * Below(2) : now;
-    const bool current = number == now && life.alive;
-    if (!life.process.has_begun(number)) return;
-    ProcessEvents& events = life.process.events(number);
+    const bool current = number == now && witness.alive;
+    if (!witness.process.has_begun(number)) return;
+    ProcessEvents& events = witness.process.events(number);
     switch (Below(12)) {
       case 0:
       case 1:
-        if (current) life.ready = true;
+        if (current) witness.ready = true;
         if (current || number != now) events.Ready();
         break;
       case 2:
         if (!current && number == now) break;
-        if (current) life.alive = life.ready = false;
+        if (current) witness.alive = witness.ready = false;
         events.Exited({.code = static_cast<int>(Below(3))});
         break;
       case 3:
         if (!current && number == now) break;
-        if (current) life.alive = life.ready = false;
+        if (current) witness.alive = witness.ready = false;
         events.Exited({.signal = SIGSEGV});
         break;
       case 4: events.StageReached(kStages[Below(kStages.size())]); break;
@@ -145,15 +145,15 @@ class Chaos {
 
   void Check() {
     const bool stopping = IsStopping(supervisor_->stage());
-    for (Witness& life : lives_) {
-      for (const std::string& told : life.process.TakeTold()) {
+    for (Witness& witness : witnesses_) {
+      for (const std::string& told : witness.process.TakeTold()) {
         if (told.starts_with("start ")) {
-          ASSERT_FALSE(life.alive) << "a second life beside the first";
+          ASSERT_FALSE(witness.alive) << "a second incarnation beside the first";
           ASSERT_FALSE(was_stopping_) << "started during a shutdown";
-          life.alive = true;
-          life.ready = false;
+          witness.alive = true;
+          witness.ready = false;
         } else if (told == "accept") {
-          ASSERT_TRUE(life.ready) << "told to accept before it was ready";
+          ASSERT_TRUE(witness.ready) << "told to accept before it was ready";
         }
       }
     }
@@ -176,7 +176,7 @@ class Chaos {
   std::mt19937 random_;
   FakeClock clock_;
   RecordingObserver observer_;
-  std::deque<Witness> lives_;
+  std::deque<Witness> witnesses_;
   std::optional<Supervisor> supervisor_;
   bool was_stopping_ = false;
   Plan plan_;

@@ -22,7 +22,7 @@ class ReplaceTest : public SupervisorTest {
         names_.push_back(name);
         processes_.push_back(std::make_unique<FakeProcess>());
       }
-      changes.push_back({kind, Member(name)});
+      changes.push_back({kind, Spec(name)});
     }
     const auto begun = supervisor_->BeginChanges(
         std::move(changes), {.kind = Cause::Kind::kAdmin, .who = "test"}, [this](const auto& all) {
@@ -37,7 +37,7 @@ class ReplaceTest : public SupervisorTest {
     ASSERT_TRUE(begun) << begun.error().message;
   }
 
-  uint32_t Next(const std::string& name) { return state(name).successor->incarnation; }
+  uint32_t Next(const std::string& name) { return member(name).successor->number; }
   void NextReady(const std::string& name) { process(name).events(Next(name)).Ready(); }
   void NextExits(const std::string& name, ExitStatus status) {
     process(name).events(Next(name)).Exited(status);
@@ -66,11 +66,11 @@ TEST_F(ReplaceTest, TheSuccessorTakesOverAndTheOldOneRetires) {
   EXPECT_EQ(process("a").plan().cancel, clock_.Now() + kRetire);
   EXPECT_EQ(process("a").plan().end, clock_.Now() + kRetire + kCancel);
   EXPECT_THAT(outcomes_, ElementsAre("a: 2"));
-  ASSERT_EQ(state("a").retired.size(), 1u);
+  ASSERT_EQ(member("a").retired.size(), 1u);
 
   process("a").events(1).Reported(Receipt{.subject = "a", .incarnation = 1, .calls_finished = 7});
   process("a").events(1).Exited({});
-  EXPECT_TRUE(state("a").retired.empty());
+  EXPECT_TRUE(member("a").retired.empty());
   ASSERT_EQ(observer_.retired().size(), 1u);
   EXPECT_EQ(observer_.retired()[0].calls_finished, 7u);
   ExpectStage(Stage::kServing);
@@ -125,9 +125,9 @@ TEST_F(ReplaceTest, TheOldOneDiesWhileItsSuccessorStarts) {
   NextReady("a");
   ExpectTold("a", {"start 2", "accept"});
   EXPECT_THAT(outcomes_, ElementsAre("a: 2"));
-  EXPECT_TRUE(state("a").retired.empty());
-  EXPECT_EQ(state("a").restarts, 0u) << "it was replaced";
-  EXPECT_EQ(state("a").last_failed, 1u);
+  EXPECT_TRUE(member("a").retired.empty());
+  EXPECT_EQ(member("a").restarts, 0u) << "it was replaced";
+  EXPECT_EQ(member("a").last_failed, 1u);
 }
 
 TEST_F(ReplaceTest, BothDieAndTheOldOneIsStartedAgain) {
@@ -140,8 +140,8 @@ TEST_F(ReplaceTest, BothDieAndTheOldOneIsStartedAgain) {
   Ready("a");
   ExpectTold("a", {"accept"});
   ExpectPhase("a", Phase::kRunning);
-  EXPECT_EQ(state("a").restarts, 1u);
-  EXPECT_EQ(state("a").last_failed, 1u);
+  EXPECT_EQ(member("a").restarts, 1u);
+  EXPECT_EQ(member("a").last_failed, 1u);
 }
 
 TEST_F(ReplaceTest, TheOldOneDiesBeforeItsSuccessorHasSettled) {
@@ -202,10 +202,10 @@ TEST_F(ReplaceTest, ARestartIsOfWhatRunsWhenItsTurnComes) {
   Serve({"a"});
   Change("a");
   int made = 0;
-  Supervisor::Member other = Member("a");
-  other.make = [&, make = other.make](uint32_t incarnation) {
+  ProcessSpec other = Spec("a");
+  other.make = [&, make = other.make](uint32_t number) {
     ++made;
-    return make(incarnation);
+    return make(number);
   };
   ASSERT_TRUE(supervisor_->BeginChanges({{Kind::kReplace, other}}, {}, nullptr));
   ASSERT_TRUE(supervisor_->BeginChanges({{Kind::kReplace, {.name = "a"}}}, {}, nullptr));
@@ -266,9 +266,9 @@ TEST_F(ReplaceTest, MoreRetiredOnesThanMayBeKeptAreHurried) {
   process("a").TakeTold();
   Advance(kSettle);
   ExpectTold("a", {"stop (1)", "retire (4)"});
-  ASSERT_EQ(state("a").retired.size(), 4u);
+  ASSERT_EQ(member("a").retired.size(), 4u);
   // It is killed when it does not go.
-  EXPECT_EQ(state("a").retired[0].until, clock_.Now() + kCancel + 1s);
+  EXPECT_EQ(member("a").retired[0].until, clock_.Now() + kCancel + 1s);
   Advance(kCancel + 1s);
   ExpectTold("a", {"kill (1)"});
 }
@@ -364,14 +364,14 @@ TEST_F(ReplaceTest, DrainingReachesBoth) {
 TEST_F(ReplaceTest, RefusedUnlessServing) {
   Start({"a"});
   const auto change = [&] {
-    const auto begun = supervisor_->BeginChanges({{Kind::kReplace, Member("a")}}, {}, nullptr);
+    const auto begun = supervisor_->BeginChanges({{Kind::kReplace, Spec("a")}}, {}, nullptr);
     return begun ? "" : begun.error().message;
   };
   EXPECT_EQ(change(), "the daemon is starting");
   Ready("a");
   Signal(SIGTERM);
   EXPECT_EQ(change(), "a shutdown is in progress");
-  EXPECT_EQ(supervisor_->BeginChanges({{Kind::kReplace, Member("x")}}, {}, nullptr).error().code,
+  EXPECT_EQ(supervisor_->BeginChanges({{Kind::kReplace, Spec("x")}}, {}, nullptr).error().code,
             Code::kFailedPrecondition);
 }
 

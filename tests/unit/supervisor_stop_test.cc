@@ -92,7 +92,7 @@ TEST_F(SupervisorTest, AMemberThatWaitsToBeStartedAgainIsNot) {
   ExpectTold("a", {});
   Stop("b");
   ExpectFinished(kExitAllFinished);
-  EXPECT_EQ(receipt().processes.size(), 1u);  // a's life was over before
+  EXPECT_EQ(receipt().processes.size(), 1u);  // a's incarnation was over before
 }
 
 TEST_F(SupervisorTest, AMemberThatDiesWhileStoppingIsInTheReceiptWhateverTheStage) {

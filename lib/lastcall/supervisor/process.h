@@ -21,7 +21,7 @@
 namespace lastcall {
 
 // What an incarnation tells, through a sink that is bound to it: it cannot speak for another. Once
-// its life is over nobody listens. Threads: the loop's. Order: never inside a call of Process.
+// it is over nobody listens. Threads: the loop's. Order: never inside a call of Process.
 class ProcessEvents {
  public:
   virtual ~ProcessEvents() = default;

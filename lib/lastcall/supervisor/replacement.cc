@@ -14,9 +14,9 @@ constexpr Duration kOverdue = std::chrono::seconds(1);
 
 }  // namespace
 
-Supervisor::State* Supervisor::Named(std::string_view name) {
-  for (State& state : members_) {
-    if (state.member.name == name && !state.removed) return &state;
+Member* Supervisor::Named(std::string_view name) {
+  for (Member& member : members_) {
+    if (member.spec.name == name && !member.removed) return &member;
   }
   return nullptr;
 }
@@ -26,9 +26,9 @@ void Supervisor::SetOptions(const Options& options) {
   lifecycle_.Configure(options.shutdown);
 }
 
-void Supervisor::SetMember(Member member) {
-  State* const state = Named(member.name);
-  if (state != nullptr && !state->successor) state->member = std::move(member);
+void Supervisor::SetSpec(ProcessSpec spec) {
+  Member* const member = Named(spec.name);
+  if (member != nullptr && !member->successor) member->spec = std::move(spec);
 }
 
 Result<> Supervisor::CheckServing() const {
@@ -41,8 +41,8 @@ Result<> Supervisor::CheckServing() const {
 Result<> Supervisor::BeginChanges(std::vector<Change> changes, const Cause& by, Changed changed) {
   if (auto serving = CheckServing(); !serving) return serving;
   for (const Change& change : changes) {
-    if (change.kind != Change::Kind::kAdd && Named(change.member.name) == nullptr) {
-      return Fail(Code::kNotFound, "no process \"" + change.member.name + "\"");
+    if (change.kind != Change::Kind::kAdd && Named(change.spec.name) == nullptr) {
+      return Fail(Code::kNotFound, "no process \"" + change.spec.name + "\"");
     }
   }
   jobs_.push_back({std::move(changes), by, std::move(changed), {}});
@@ -55,69 +55,70 @@ void Supervisor::NextChange() {
   if (job.outcomes.size() == job.changes.size()) return EndJob();
   Change& change = job.changes[job.outcomes.size()];
   // An earlier change may have removed it meanwhile.
-  if (change.kind != Change::Kind::kAdd && Named(change.member.name) == nullptr) {
-    return ChangeIsOver(change.member.name, "it was removed meanwhile", 0);
+  if (change.kind != Change::Kind::kAdd && Named(change.spec.name) == nullptr) {
+    return ChangeIsOver(change.spec.name, "it was removed meanwhile", 0);
   }
   BeginChange(change);
 }
 
 void Supervisor::BeginChange(Change& change) {
   if (change.kind == Change::Kind::kAdd) {
-    State& state = members_.emplace_back();
-    state.member = change.member;
-    state.added = true;
-    return BeginStart(state);
+    Member& member = members_.emplace_back();
+    member.spec = change.spec;
+    member.added = true;
+    return BeginStart(member);
   }
-  State& state = *Named(change.member.name);
+  Member& member = *Named(change.spec.name);
   if (change.kind == Change::Kind::kRemove) {
-    state.removed = true;
-    state.member.make = nullptr;  // and the sockets that it holds
-    for (const std::string& server : state.member.servers) draining_.erase(server);
-    if (state.phase == Phase::kWaiting) SetPhase(state, Phase::kDown);
-    if (state.phase != Phase::kDown) Retire(state, jobs_.front().by, false);
-    return ChangeIsOver(state.member.name, "", 0);
+    member.removed = true;
+    member.spec.make = nullptr;  // and the sockets that it holds
+    for (const std::string& server : member.spec.servers) draining_.erase(server);
+    if (member.phase == Phase::kWaiting) SetPhase(member, Phase::kDown);
+    if (member.phase != Phase::kDown) Retire(member, jobs_.front().by, false);
+    return ChangeIsOver(member.spec.name, "", 0);
   }
   // One that waits to be started again need not wait any longer.
-  if (state.phase == Phase::kWaiting) SetPhase(state, Phase::kDown);
-  state.successor.emplace();
-  state.successor->member = change.member.make ? change.member : state.member;
-  state.successor->by = jobs_.front().by;
-  BeginLife(state, *state.successor, state.successor->member);
+  if (member.phase == Phase::kWaiting) SetPhase(member, Phase::kDown);
+  member.successor.emplace();
+  member.successor->spec = change.spec.make ? change.spec : member.spec;
+  member.successor->by = jobs_.front().by;
+  BeginIncarnation(member, *member.successor, member.successor->spec);
   observer_.Changed();
 }
 
 // The successor is ready: it accepts, the old one stays able to for a while.
-void Supervisor::TakeOver(State& state) {
-  Successor& successor = *state.successor;
+void Supervisor::TakeOver(Member& member) {
+  Successor& successor = *member.successor;
   Accept(successor);
   successor.took_over = true;
-  if (state.phase != Phase::kRunning) return Promote(state);
-  state.process->Accept(false);
+  if (member.phase != Phase::kRunning) return Promote(member);
+  member.process->Accept(false);
   successor.until = After(clock_.Now(), options_.settle);
 }
 
-// The successor has proved itself; the old one retires, if it still lives.
-void Supervisor::Promote(State& state) {
-  const Cause by = state.successor->by;
-  if (state.phase != Phase::kDown) Retire(state, by, true);
-  state.member = std::move(state.successor->member);
-  static_cast<Life&>(state) = std::move(static_cast<Life&>(*state.successor));
-  state.until = kNever;
-  state.successor.reset();
-  ChangeIsOver(state.member.name, "", state.incarnation);
+// The successor has proved itself; the old one retires, if it is still there.
+void Supervisor::Promote(Member& member) {
+  const Cause by = member.successor->by;
+  if (member.phase != Phase::kDown) Retire(member, by, true);
+  member.spec = std::move(member.successor->spec);
+  static_cast<Incarnation&>(member) = std::move(static_cast<Incarnation&>(*member.successor));
+  member.until = kNever;
+  member.successor.reset();
+  ChangeIsOver(member.spec.name, "", member.number);
 }
 
-// The current life goes to the retired ones, with a plan of its own.
-void Supervisor::Retire(State& state, const Cause& by, bool replaced) {
-  Life& life = state.retired.emplace_back(std::move(static_cast<Life&>(state)));
-  static_cast<Life&>(state) = Life{};
-  life.replaced_by = Describe(by);
+// The current incarnation goes to the retired ones, with a plan of its own.
+void Supervisor::Retire(Member& member, const Cause& by, bool replaced) {
+  Incarnation& incarnation =
+      member.retired.emplace_back(std::move(static_cast<Incarnation&>(member)));
+  static_cast<Incarnation&>(member) = Incarnation{};
+  incarnation.replaced_by = Describe(by);
   // Hurried: more of them than may be kept, oldest first.
-  const size_t surplus = state.retired.size() - std::min(state.retired.size(), options_.keep);
-  for (size_t i = 0; i < state.retired.size(); ++i) {
-    Life& each = state.retired[i];
+  const size_t surplus = member.retired.size() - std::min(member.retired.size(), options_.keep);
+  for (size_t i = 0; i < member.retired.size(); ++i) {
+    Incarnation& each = member.retired[i];
     const bool hurried = i < surplus;
-    if (!hurried && &each != &life) continue;
+    if (!hurried && &each != &incarnation) continue;
     Ledger ledger({.delay = Duration::zero(),
                    .grace = hurried ? Duration::zero() : options_.retire,
                    .cancel = options_.shutdown.cancel});
@@ -126,41 +127,39 @@ void Supervisor::Retire(State& state, const Cause& by, bool replaced) {
     ledger.Add(std::move(request), Stage::kServing);
     const Plan& plan = ledger.plan();
     const Instant until = plan.end == kNever ? kNever : After(plan.end, kOverdue);
-    SetPhase(each, Phase::kStopping, std::min(until, &each == &life ? kNever : each.until));
-    if (replaced && &each == &life) {
+    SetPhase(each, Phase::kStopping, std::min(until, &each == &incarnation ? kNever : each.until));
+    if (replaced && &each == &incarnation) {
       each.process->BeginRetire(plan, ledger.entries());
     }
     if (hurried || !replaced) each.process->BeginStop(plan, ledger.entries());
   }
 }
 
-void Supervisor::SuccessorFailed(State& state, const std::string& why) {
-  const bool took_over = state.successor->took_over;
-  const uint32_t incarnation = state.successor->incarnation;
-  state.successor.reset();
-  const bool gone = state.phase == Phase::kDown;
-  const bool again = gone && !state.stays_down;
-  log_(LogLevel::kError, "process " + state.member.name + ": incarnation " +
-                             std::to_string(incarnation) + " " +
-                             (took_over ? "did not settle: " : "did not start: ") + why +
+void Supervisor::SuccessorFailed(Member& member, const std::string& why) {
+  const bool took_over = member.successor->took_over;
+  const uint32_t number = member.successor->number;
+  member.successor.reset();
+  const bool gone = member.phase == Phase::kDown;
+  const bool again = gone && !member.stays_down;
+  log_(LogLevel::kError, "process " + member.spec.name + ": incarnation " + std::to_string(number) +
+                             " " + (took_over ? "did not settle: " : "did not start: ") + why +
                              (again  ? "; the old one is started again"
                               : gone ? "; the process stays down"
                                      : "; the old one goes on"));
   if (again) {
-    ++state.restarts;
-    BeginStart(state);
+    ++member.restarts;
+    BeginStart(member);
   }
   // One that starts or stops goes on from its own event.
-  if (took_over && state.phase == Phase::kRunning) state.process->Accept(true);
-  ChangeIsOver(state.member.name, why, state.incarnation);
+  if (took_over && member.phase == Phase::kRunning) member.process->Accept(true);
+  ChangeIsOver(member.spec.name, why, member.number);
 }
 
-void Supervisor::ChangeIsOver(const std::string& process, std::string failure,
-                              uint32_t incarnation) {
+void Supervisor::ChangeIsOver(const std::string& process, std::string failure, uint32_t number) {
   if (jobs_.empty()) return;
   Job& job = jobs_.front();
   const bool failed = !failure.empty();
-  job.outcomes.push_back({process, std::move(failure), incarnation});
+  job.outcomes.push_back({process, std::move(failure), number});
   failed ? EndJob() : NextChange();
 }
 
@@ -177,7 +176,7 @@ void Supervisor::AbandonChanges() {
   for (Job& job : std::exchange(jobs_, {})) {
     if (job.outcomes.size() < job.changes.size()) {
       job.outcomes.push_back(
-          {job.changes[job.outcomes.size()].member.name, "interrupted by shutdown", 0});
+          {job.changes[job.outcomes.size()].spec.name, "interrupted by shutdown", 0});
     }
     if (job.changed) job.changed(job.outcomes);
   }

@@ -24,36 +24,34 @@ std::string_view Name(Phase phase) {
 
 class Supervisor::Events final : public ProcessEvents {
  public:
-  Events(Supervisor& supervisor, size_t member, uint32_t incarnation)
-      : supervisor_(supervisor), member_(member), incarnation_(incarnation) {}
+  Events(Supervisor& supervisor, size_t place, uint32_t number)
+      : supervisor_(supervisor), place_(place), number_(number) {}
 
-  void Ready() override { supervisor_.OnReady(member_, incarnation_); }
+  void Ready() override { supervisor_.OnReady(place_, number_); }
   void StartFailed(const Error& error) override {
-    supervisor_.OnStartFailed(member_, incarnation_, error);
+    supervisor_.OnStartFailed(place_, number_, error);
   }
-  void StageReached(Stage stage) override { supervisor_.OnStage(member_, incarnation_, stage); }
+  void StageReached(Stage stage) override { supervisor_.OnStage(place_, number_, stage); }
   void Requested(Request request) override { supervisor_.OnRequest(std::move(request)); }
   void Reported(Receipt receipt) override {
-    supervisor_.OnReceipt(member_, incarnation_, std::move(receipt));
+    supervisor_.OnReceipt(place_, number_, std::move(receipt));
   }
-  void Exited(const ExitStatus& status) override {
-    supervisor_.OnExited(member_, incarnation_, status);
-  }
+  void Exited(const ExitStatus& status) override { supervisor_.OnExited(place_, number_, status); }
 
  private:
   Supervisor& supervisor_;
-  const size_t member_;
-  const uint32_t incarnation_;
+  const size_t place_;
+  const uint32_t number_;
 };
 
-Supervisor::Supervisor(Options options, std::vector<Member> members, const Clock& clock,
+Supervisor::Supervisor(Options options, std::vector<ProcessSpec> specs, const Clock& clock,
                        SupervisorObserver& observer, Log log)
     : options_(options),
       clock_(clock),
       observer_(observer),
       log_(std::move(log)),
       lifecycle_(options.shutdown, clock.Now()) {
-  for (Member& member : members) members_.emplace_back().member = std::move(member);
+  for (ProcessSpec& spec : specs) members_.emplace_back().spec = std::move(spec);
 }
 
 Supervisor::Supervisor(Options options, Resumed resumed, const Clock& clock,
@@ -69,178 +67,187 @@ Supervisor::Supervisor(Options options, Resumed resumed, const Clock& clock,
 }
 
 void Supervisor::Start() {
-  for (State& state : members_) BeginStart(state);
+  for (Member& member : members_) BeginStart(member);
   FollowProcesses();
 }
 
 void Supervisor::Resume() {
-  for (State& state : members_) {
-    ForEachLife(state, [&](Life& life) {
-      if (life.process != nullptr) life.process->Resume(EventsOf(state, life));
+  for (Member& member : members_) {
+    ForEachIncarnation(member, [&](Incarnation& incarnation) {
+      if (incarnation.process != nullptr)
+        incarnation.process->Resume(EventsOf(member, incarnation));
     });
   }
 }
 
-void Supervisor::SetPhase(Life& life, Phase phase, Instant until) {
-  life.phase = phase;
-  life.phase_began = clock_.Now();
-  life.until = until;
+void Supervisor::SetPhase(Incarnation& incarnation, Phase phase, Instant until) {
+  incarnation.phase = phase;
+  incarnation.phase_began = clock_.Now();
+  incarnation.until = until;
 }
 
-void Supervisor::BeginStart(State& state) { BeginLife(state, state, state.member); }
+void Supervisor::BeginStart(Member& member) { BeginIncarnation(member, member, member.spec); }
 
-void Supervisor::BeginLife(State& state, Life& life, const Member& member) {
-  static_cast<Life&>(life) = Life{};
-  if (&life == &state) state.stays_down = false;
-  life.incarnation = ++state.incarnations;
-  life.incarnation_began = clock_.Now();
-  SetPhase(life, Phase::kStarting, After(clock_.Now(), options_.ready));
-  life.process = member.make(life.incarnation);
-  life.process->BeginStart(EventsOf(state, life));
+void Supervisor::BeginIncarnation(Member& member, Incarnation& incarnation,
+                                  const ProcessSpec& spec) {
+  static_cast<Incarnation&>(incarnation) = Incarnation{};
+  if (&incarnation == &member) member.stays_down = false;
+  incarnation.number = ++member.incarnations;
+  incarnation.began = clock_.Now();
+  SetPhase(incarnation, Phase::kStarting, After(clock_.Now(), options_.ready));
+  incarnation.process = spec.make(incarnation.number);
+  incarnation.process->BeginStart(EventsOf(member, incarnation));
 }
 
-std::shared_ptr<ProcessEvents> Supervisor::EventsOf(const State& state, const Life& life) {
+std::shared_ptr<ProcessEvents> Supervisor::EventsOf(const Member& member,
+                                                    const Incarnation& incarnation) {
   const auto place = std::find_if(members_.begin(), members_.end(),
-                                  [&](const State& each) { return &each == &state; });
+                                  [&](const Member& each) { return &each == &member; });
   return std::make_shared<Events>(*this, static_cast<size_t>(place - members_.begin()),
-                                  life.incarnation);
+                                  incarnation.number);
 }
 
-Life* Supervisor::Find(size_t member, uint32_t incarnation) {
-  if (member >= members_.size()) return nullptr;
-  Life* found = nullptr;
-  ForEachLife(members_[member], [&](Life& life) {
-    if (life.incarnation == incarnation) found = &life;
+Incarnation* Supervisor::Find(size_t place, uint32_t number) {
+  if (place >= members_.size()) return nullptr;
+  Incarnation* found = nullptr;
+  ForEachIncarnation(members_[place], [&](Incarnation& incarnation) {
+    if (incarnation.number == number) found = &incarnation;
   });
   return found;
 }
 
-bool Supervisor::IsSuccessor(const State& state, const Life& life) const {
-  return state.successor && &*state.successor == &life;
+bool Supervisor::IsSuccessor(const Member& member, const Incarnation& incarnation) const {
+  return member.successor && &*member.successor == &incarnation;
 }
 
-void Supervisor::OnReady(size_t member, uint32_t incarnation) {
-  Life* const life = Find(member, incarnation);
-  if (life == nullptr || life->phase != Phase::kStarting || life->killed) return;
-  State& state = members_[member];
-  SetPhase(*life, Phase::kRunning);
-  life->stage = std::max(life->stage, Stage::kServing);
-  log_(LogLevel::kInfo, "process " + state.member.name + " is ready (incarnation " +
-                            std::to_string(incarnation) + ")");
-  if (IsSuccessor(state, *life)) {
-    TakeOver(state);
+void Supervisor::OnReady(size_t place, uint32_t number) {
+  Incarnation* const incarnation = Find(place, number);
+  if (incarnation == nullptr || incarnation->phase != Phase::kStarting || incarnation->killed)
+    return;
+  Member& member = members_[place];
+  SetPhase(*incarnation, Phase::kRunning);
+  incarnation->stage = std::max(incarnation->stage, Stage::kServing);
+  log_(LogLevel::kInfo,
+       "process " + member.spec.name + " is ready (incarnation " + std::to_string(number) + ")");
+  if (IsSuccessor(member, *incarnation)) {
+    TakeOver(member);
   } else if (lifecycle_.stage() == Stage::kServing) {
-    Accept(state);
-    if (std::exchange(state.added, false)) ChangeIsOver(state.member.name, "", incarnation);
+    Accept(member);
+    if (std::exchange(member.added, false)) ChangeIsOver(member.spec.name, "", number);
   }
   // At the first start all begin together: when one of them cannot, no call of another must end.
   FollowProcesses();
 }
 
-void Supervisor::Accept(Life& life) {
-  life.accepting_since = clock_.Now();
-  life.process->Accept(true);
+void Supervisor::Accept(Incarnation& incarnation) {
+  incarnation.accepting_since = clock_.Now();
+  incarnation.process->Accept(true);
 }
 
-void Supervisor::OnStartFailed(size_t member, uint32_t incarnation, const Error& error) {
-  Life* const life = Find(member, incarnation);
-  if (life == nullptr) return;
-  if (life->phase != Phase::kStarting && life->phase != Phase::kStopping) return;
-  life->start_error = error.message;
-  life->bad_configuration = IsConfiguration(error.code);
+void Supervisor::OnStartFailed(size_t place, uint32_t number, const Error& error) {
+  Incarnation* const incarnation = Find(place, number);
+  if (incarnation == nullptr) return;
+  if (incarnation->phase != Phase::kStarting && incarnation->phase != Phase::kStopping) return;
+  incarnation->start_error = error.message;
+  incarnation->bad_configuration = IsConfiguration(error.code);
 }
 
-void Supervisor::OnStage(size_t member, uint32_t incarnation, Stage stage) {
-  Life* const life = Find(member, incarnation);
-  if (life == nullptr || stage <= life->stage) return;
-  life->stage = stage;
+void Supervisor::OnStage(size_t place, uint32_t number, Stage stage) {
+  Incarnation* const incarnation = Find(place, number);
+  if (incarnation == nullptr || stage <= incarnation->stage) return;
+  incarnation->stage = stage;
   // It stops although nobody here asked: a signal sent to it alone. The plan is its own.
-  if (IsStopping(stage) && life->phase == Phase::kRunning) {
-    SetPhase(*life, Phase::kStopping);
-    State& state = members_[member];
+  if (IsStopping(stage) && incarnation->phase == Phase::kRunning) {
+    SetPhase(*incarnation, Phase::kStopping);
+    Member& member = members_[place];
     // Nobody else would accept until it has gone.
-    if (IsSuccessor(state, *life) && state.phase == Phase::kRunning) state.process->Accept(true);
+    if (IsSuccessor(member, *incarnation) && member.phase == Phase::kRunning)
+      member.process->Accept(true);
   }
   FollowProcesses();
 }
 
-void Supervisor::OnReceipt(size_t member, uint32_t incarnation, Receipt receipt) {
-  Life* const life = Find(member, incarnation);
-  if (life == nullptr || life->phase == Phase::kWaiting || life->phase == Phase::kDown) return;
-  life->receipt = std::move(receipt);
+void Supervisor::OnReceipt(size_t place, uint32_t number, Receipt receipt) {
+  Incarnation* const incarnation = Find(place, number);
+  if (incarnation == nullptr || incarnation->phase == Phase::kWaiting ||
+      incarnation->phase == Phase::kDown)
+    return;
+  incarnation->receipt = std::move(receipt);
 }
 
-void Supervisor::OnExited(size_t member, uint32_t incarnation, const ExitStatus& status) {
-  Life* const life = Find(member, incarnation);
-  if (life == nullptr || life->phase == Phase::kWaiting || life->phase == Phase::kDown) return;
-  State& state = members_[member];
-  life->stage = Stage::kStopped;
+void Supervisor::OnExited(size_t place, uint32_t number, const ExitStatus& status) {
+  Incarnation* const incarnation = Find(place, number);
+  if (incarnation == nullptr || incarnation->phase == Phase::kWaiting ||
+      incarnation->phase == Phase::kDown)
+    return;
+  Member& member = members_[place];
+  incarnation->stage = Stage::kStopped;
   if (IsStopping(lifecycle_.stage())) {
-    Ended(state, *life, status);
-    SetPhase(*life, Phase::kDown);
-  } else if (IsSuccessor(state, *life)) {
-    SuccessorFailed(state, FailureOf(*life, status));
-  } else if (life != &state) {
-    Ended(state, *life, status);
-    observer_.Retired(*life->receipt);
-    std::erase_if(state.retired, [&](const Life& each) { return &each == life; });
+    Ended(member, *incarnation, status);
+    SetPhase(*incarnation, Phase::kDown);
+  } else if (IsSuccessor(member, *incarnation)) {
+    SuccessorFailed(member, FailureOf(*incarnation, status));
+  } else if (incarnation != &member) {
+    Ended(member, *incarnation, status);
+    observer_.Retired(*incarnation->receipt);
+    std::erase_if(member.retired, [&](const Incarnation& each) { return &each == incarnation; });
   } else {
-    Failed(state, status);
+    Failed(member, status);
   }
   FollowProcesses();
 }
 
-std::string Supervisor::FailureOf(const Life& life, const ExitStatus& status) const {
-  if (!life.start_error.empty()) return life.start_error;
-  if (life.killed) return "not ready within " + FormatDuration(options_.ready);
+std::string Supervisor::FailureOf(const Incarnation& incarnation, const ExitStatus& status) const {
+  if (!incarnation.start_error.empty()) return incarnation.start_error;
+  if (incarnation.killed) return "not ready within " + FormatDuration(options_.ready);
   return Describe(status);
 }
 
 // A process has ended that nobody had asked to.
-void Supervisor::Failed(State& state, const ExitStatus& status) {
-  if (state.removed) return SetPhase(state, Phase::kDown);
+void Supervisor::Failed(Member& member, const ExitStatus& status) {
+  if (member.removed) return SetPhase(member, Phase::kDown);
   const bool first_start = lifecycle_.stage() == Stage::kStarting;
-  const Duration lived = state.accepting_since == kNever
+  const Duration lived = member.accepting_since == kNever
                              ? Duration::zero()
-                             : Duration(clock_.Now() - state.accepting_since);
-  state.last_failure = FailureOf(state, status);
-  state.last_failed = state.incarnation;
-  state.receipt.reset();
-  const std::string what = "process " + state.member.name + ": " + state.last_failure;
-  if (state.successor) {
+                             : Duration(clock_.Now() - member.accepting_since);
+  member.last_failure = FailureOf(member, status);
+  member.last_failed = member.number;
+  member.receipt.reset();
+  const std::string what = "process " + member.spec.name + ": " + member.last_failure;
+  if (member.successor) {
     log_(LogLevel::kWarning, what + "; its successor takes over when it is ready");
-    SetPhase(state, Phase::kDown);
-    if (state.successor->took_over) Promote(state);
+    SetPhase(member, Phase::kDown);
+    if (member.successor->took_over) Promote(member);
     return;
   }
-  if (state.added) {
-    SetPhase(state, Phase::kDown);
-    state.removed = true;
-    state.member.make = nullptr;
-    return ChangeIsOver(state.member.name, state.last_failure, 0);
+  if (member.added) {
+    SetPhase(member, Phase::kDown);
+    member.removed = true;
+    member.spec.make = nullptr;
+    return ChangeIsOver(member.spec.name, member.last_failure, 0);
   }
   if (first_start) {
-    SetPhase(state, Phase::kDown);
+    SetPhase(member, Phase::kDown);
     // What it said itself is in the log already.
-    if (state.start_error.empty()) log_(LogLevel::kError, what);
-    start_error_ = Error{state.bad_configuration ? Code::kInvalidArgument : Code::kInternal, what};
+    if (member.start_error.empty()) log_(LogLevel::kError, what);
+    start_error_ = Error{member.bad_configuration ? Code::kInvalidArgument : Code::kInternal, what};
     OnRequest(RequestNow({.kind = Cause::Kind::kProcess,
-                          .who = state.member.name,
-                          .reason = "cannot start: " + state.last_failure},
+                          .who = member.spec.name,
+                          .reason = "cannot start: " + member.last_failure},
                          clock_));
     return;
   }
-  const RestartPolicy policy = state.member.restart;
+  const RestartPolicy policy = member.spec.restart;
   if (policy == RestartPolicy::kStayDown ||
       (policy == RestartPolicy::kOnFailure && status.clean())) {
-    SetPhase(state, Phase::kDown);
-    state.stays_down = true;
+    SetPhase(member, Phase::kDown);
+    member.stays_down = true;
     log_(LogLevel::kWarning, what + "; it stays down by its restart policy");
     return;
   }
-  ++state.restarts;
-  const Duration wait = state.back_off.Next(lived);
-  SetPhase(state, Phase::kWaiting, After(clock_.Now(), wait));
+  ++member.restarts;
+  const Duration wait = member.back_off.Next(lived);
+  SetPhase(member, Phase::kWaiting, After(clock_.Now(), wait));
   log_(LogLevel::kWarning,
        what + "; restarting in " + FormatDuration(wait) + "; new connections queue in the kernel");
 }
@@ -277,31 +284,31 @@ bool Supervisor::OnRequest(Request request) {
 
 void Supervisor::BeginStop() {
   const auto& ledger = lifecycle_.ledger();
-  const auto stop = [&](Life& life) {
-    switch (life.phase) {
+  const auto stop = [&](Incarnation& incarnation) {
+    switch (incarnation.phase) {
       case Phase::kStarting:
-      case Phase::kRunning: SetPhase(life, Phase::kStopping); [[fallthrough]];
+      case Phase::kRunning: SetPhase(incarnation, Phase::kStopping); [[fallthrough]];
       case Phase::kStopping:
-        life.until = kNever;  // the plan's end is the daemon's
-        life.process->BeginStop(ledger.plan(), ledger.entries());
+        incarnation.until = kNever;  // the plan's end is the daemon's
+        incarnation.process->BeginStop(ledger.plan(), ledger.entries());
         break;
-      case Phase::kWaiting: SetPhase(life, Phase::kDown); break;
+      case Phase::kWaiting: SetPhase(incarnation, Phase::kDown); break;
       case Phase::kDown: break;
     }
   };
-  for (State& state : members_) {
+  for (Member& member : members_) {
     // Where a successor settles, the old one may have addresses that it has not: both serve the delay.
-    const bool paused = state.successor && state.successor->took_over;
-    if (paused && state.phase == Phase::kRunning) state.process->Accept(true);
-    ForEachLife(state, stop);
+    const bool paused = member.successor && member.successor->took_over;
+    if (paused && member.phase == Phase::kRunning) member.process->Accept(true);
+    ForEachIncarnation(member, stop);
   }
 }
 
 bool Supervisor::AllAtLeast(Stage stage) const {
   bool all = true;
-  for (const State& state : members_) {
-    ForEachLife(state, [&](const Life& life) {
-      all = all && (life.phase == Phase::kDown || life.stage >= stage);
+  for (const Member& member : members_) {
+    ForEachIncarnation(member, [&](const Incarnation& incarnation) {
+      all = all && (incarnation.phase == Phase::kDown || incarnation.stage >= stage);
     });
   }
   return all;
@@ -309,8 +316,10 @@ bool Supervisor::AllAtLeast(Stage stage) const {
 
 bool Supervisor::AllDown() const {
   bool all = true;
-  for (const State& state : members_) {
-    ForEachLife(state, [&](const Life& life) { all = all && life.phase == Phase::kDown; });
+  for (const Member& member : members_) {
+    ForEachIncarnation(member, [&](const Incarnation& incarnation) {
+      all = all && incarnation.phase == Phase::kDown;
+    });
   }
   return all;
 }
@@ -321,8 +330,8 @@ void Supervisor::FollowProcesses() {
   switch (lifecycle_.stage()) {
     case Stage::kStarting:
       if (std::all_of(members_.begin(), members_.end(),
-                      [](const State& state) { return state.phase == Phase::kRunning; })) {
-        for (State& state : members_) Accept(state);
+                      [](const Member& member) { return member.phase == Phase::kRunning; })) {
+        for (Member& member : members_) Accept(member);
         Apply(lifecycle_.Happened(Event::kBecameReady, now));
       }
       break;
@@ -357,29 +366,30 @@ void Supervisor::Apply(const Lifecycle::Changes& changes) {
 void Supervisor::EnterStopped(Event why) {
   if (why != Event::kDeadlinePassed) return;
   last_patience_ = After(clock_.Now(), kPatience);
-  const auto end = [](Life& life) {
-    if (life.phase == Phase::kDown) return;
-    life.killed = true;
-    life.process->Kill();
+  const auto end = [](Incarnation& incarnation) {
+    if (incarnation.phase == Phase::kDown) return;
+    incarnation.killed = true;
+    incarnation.process->Kill();
   };
-  for (State& state : members_) ForEachLife(state, end);
+  for (Member& member : members_) ForEachIncarnation(member, end);
 }
 
 void Supervisor::OnTick() {
   const Instant now = clock_.Now();
   // By number: what comes of it may add one.
   for (size_t i = 0; i < members_.size(); ++i) {
-    State& state = members_[i];
-    if (state.phase == Phase::kWaiting && state.until <= now) BeginStart(state);
-    ForEachLife(state, [&](Life& life) {
-      const bool overdue = life.phase == Phase::kStarting || life.phase == Phase::kStopping;
-      if (!overdue || life.until > now) return;
-      life.until = kNever;
-      life.killed = true;
-      life.process->Kill();
+    Member& member = members_[i];
+    if (member.phase == Phase::kWaiting && member.until <= now) BeginStart(member);
+    ForEachIncarnation(member, [&](Incarnation& incarnation) {
+      const bool overdue =
+          incarnation.phase == Phase::kStarting || incarnation.phase == Phase::kStopping;
+      if (!overdue || incarnation.until > now) return;
+      incarnation.until = kNever;
+      incarnation.killed = true;
+      incarnation.process->Kill();
     });
-    if (state.successor && state.successor->took_over && state.successor->until <= now) {
-      Promote(state);
+    if (member.successor && member.successor->took_over && member.successor->until <= now) {
+      Promote(member);
     }
   }
   Apply(lifecycle_.Advance(now));
@@ -389,33 +399,35 @@ void Supervisor::OnTick() {
 Instant Supervisor::next_instant() const {
   if (finished_) return kNever;
   Instant next = std::min(lifecycle_.next_instant(), last_patience_);
-  for (const State& state : members_) {
-    ForEachLife(state, [&](const Life& life) { next = std::min(next, life.until); });
+  for (const Member& member : members_) {
+    ForEachIncarnation(
+        member, [&](const Incarnation& incarnation) { next = std::min(next, incarnation.until); });
   }
   return next;
 }
 
 Result<bool> Supervisor::SetDraining(const std::string& server, bool draining, const Cause& by) {
   std::string names;
-  for (State& state : members_) {
-    if (state.removed) continue;
-    for (const std::string& name : state.member.servers) {
+  for (Member& member : members_) {
+    if (member.removed) continue;
+    for (const std::string& name : member.spec.servers) {
       names += (names.empty() ? "" : ", ") + name;
       if (name != server) continue;
       if (IsStopping(lifecycle_.stage())) {
         return Fail(Code::kFailedPrecondition, "a shutdown is in progress; every server drains");
       }
-      if (state.process != nullptr && state.process->drainable() == nullptr) {
-        return Fail(Code::kUnimplemented, "process " + state.member.name +
+      if (member.process != nullptr && member.process->drainable() == nullptr) {
+        return Fail(Code::kUnimplemented, "process " + member.spec.name +
                                               " cannot drain its servers; stop or replace it");
       }
       const bool changed = draining
                                ? draining_.try_emplace(server, Draining{by, clock_.Now()}).second
                                : draining_.erase(server) > 0;
       if (changed) {
-        ForEachLife(state, [&](Life& life) {
-          const bool living = life.phase == Phase::kStarting || life.phase == Phase::kRunning;
-          Drainable* const drainable = living ? life.process->drainable() : nullptr;
+        ForEachIncarnation(member, [&](Incarnation& incarnation) {
+          const bool living =
+              incarnation.phase == Phase::kStarting || incarnation.phase == Phase::kRunning;
+          Drainable* const drainable = living ? incarnation.process->drainable() : nullptr;
           if (drainable != nullptr) drainable->SetDraining(server, draining);
         });
         log_(LogLevel::kInfo, "server " + server +

@@ -36,9 +36,8 @@
 #include <lastcall/lifecycle/lifecycle.h>
 #include <lastcall/lifecycle/receipt.h>
 #include <lastcall/signals/table.h>
-#include <lastcall/supervisor/back_off.h>
-#include <lastcall/supervisor/life.h>
-#include <lastcall/supervisor/restart_policy.h>
+#include <lastcall/supervisor/member.h>
+#include <lastcall/supervisor/process_spec.h>
 
 namespace lastcall {
 
@@ -66,12 +65,6 @@ struct Draining {
 // Threads: one, the loop's. Nothing blocks.
 class Supervisor {
  public:
-  struct Member {
-    std::string name;
-    RestartPolicy restart = RestartPolicy::kAlways;
-    std::vector<std::string> servers;
-    std::function<std::unique_ptr<Process>(uint32_t incarnation)> make;
-  };
   struct Options {
     Budget shutdown;
     Duration ready = std::chrono::seconds(30);
@@ -80,33 +73,11 @@ class Supervisor {
     size_t keep = 3;                             // retired incarnations of a member
   };
 
-  struct Successor : Life {
-    Successor() {}  // not defaulted: clang would look at it before the class is complete
-    Member member;
-    Cause by;
-    bool took_over = false;
-  };
-
-  // What is known of a member: of its current life, and of those before and after.
-  struct State : Life {
-    Member member;
-    uint32_t incarnations = 0;  // so far
-    uint32_t restarts = 0;      // because a life had ended by itself
-    std::string last_failure;   // how the last one did
-    uint32_t last_failed = 0;   // which that was
-    BackOff back_off{};
-    bool stays_down = false;  // by its restart policy
-    bool added = false;       // by a change that is still under way
-    bool removed = false;     // by a change; its lives end
-    std::optional<Successor> successor;
-    std::vector<Life> retired;  // oldest first
-  };
-
   // What to do with one process.
   struct Change {
     enum class Kind { kAdd, kReplace, kRemove };
     Kind kind = Kind::kReplace;
-    Member member;  // kRemove: its name alone; kReplace: that is enough where it stays as it is
+    ProcessSpec spec;  // kRemove: its name alone; kReplace: that is enough where it stays as it is
   };
   struct Outcome {
     std::string process;
@@ -115,13 +86,13 @@ class Supervisor {
   };
   using Changed = std::function<void(const std::vector<Outcome>&)>;
 
-  Supervisor(Options options, std::vector<Member> members, const Clock& clock,
+  Supervisor(Options options, std::vector<ProcessSpec> specs, const Clock& clock,
              SupervisorObserver& observer, Log log);
   // What another supervisor of the same processes was, while it served and changed nothing.
   struct Resumed {
     Instant started{};
     Instant serving_since{};
-    std::deque<State> members;
+    std::deque<Member> members;
     std::map<std::string, Draining, std::less<>> draining;
   };
   // Goes on from there with Resume, instead of Start.
@@ -144,10 +115,10 @@ class Supervisor {
   // Fails: kFailedPrecondition unless serving, kNotFound.
   Result<> BeginChanges(std::vector<Change> changes, const Cause& by, Changed changed);
   bool changing() const { return !jobs_.empty(); }
-  // For lives that begin from now on, and the next shutdown.
+  // For incarnations that begin from now on, and the next shutdown.
   void SetOptions(const Options& options);
   // The same for one process; ignored while it is being replaced.
-  void SetMember(Member member);
+  void SetSpec(ProcessSpec spec);
 
   // True: it was otherwise before. Fails: kNotFound (with the names there are), kFailedPrecondition
   // while stopping, kUnimplemented where the process cannot.
@@ -159,7 +130,7 @@ class Supervisor {
   const Lifecycle& lifecycle() const { return lifecycle_; }
   const Options& options() const { return options_; }
   // Some may be removed.
-  const std::deque<State>& members() const { return members_; }
+  const std::deque<Member>& members() const { return members_; }
   // Servers that drain.
   const std::map<std::string, Draining, std::less<>>& draining() const { return draining_; }
 
@@ -173,43 +144,43 @@ class Supervisor {
     std::vector<Outcome> outcomes;  // so far
   };
 
-  // `member` is its place in the list. What belongs to a life that is over is ignored.
-  void OnReady(size_t member, uint32_t incarnation);
-  void OnStartFailed(size_t member, uint32_t incarnation, const Error& error);
-  void OnStage(size_t member, uint32_t incarnation, Stage stage);
-  void OnReceipt(size_t member, uint32_t incarnation, Receipt receipt);
-  void OnExited(size_t member, uint32_t incarnation, const ExitStatus& status);
+  // `place`: the member's in the list. What belongs to an incarnation that is over is ignored.
+  void OnReady(size_t place, uint32_t number);
+  void OnStartFailed(size_t place, uint32_t number, const Error& error);
+  void OnStage(size_t place, uint32_t number, Stage stage);
+  void OnReceipt(size_t place, uint32_t number, Receipt receipt);
+  void OnExited(size_t place, uint32_t number, const ExitStatus& status);
 
-  std::shared_ptr<ProcessEvents> EventsOf(const State& state, const Life& life);
-  void BeginLife(State& state, Life& life, const Member& member);
-  void BeginStart(State& state);
+  std::shared_ptr<ProcessEvents> EventsOf(const Member& member, const Incarnation& incarnation);
+  void BeginIncarnation(Member& member, Incarnation& incarnation, const ProcessSpec& spec);
+  void BeginStart(Member& member);
   void BeginStop();
   void FollowProcesses();
   void Apply(const Lifecycle::Changes& changes);
   void EnterStopped(Event why);
-  void Accept(Life& life);
-  void Failed(State& state, const ExitStatus& status);
-  void Ended(const State& state, Life& life, const ExitStatus& status);
-  std::string FailureOf(const Life& life, const ExitStatus& status) const;
+  void Accept(Incarnation& incarnation);
+  void Failed(Member& member, const ExitStatus& status);
+  void Ended(const Member& member, Incarnation& incarnation, const ExitStatus& status);
+  std::string FailureOf(const Incarnation& incarnation, const ExitStatus& status) const;
   void Finish();
   Receipt MakeReceipt();
-  static void AddTo(Receipt& receipt, const std::string& name, Life& life);
-  Life* Find(size_t member, uint32_t incarnation);
+  static void AddTo(Receipt& receipt, const std::string& name, Incarnation& incarnation);
+  Incarnation* Find(size_t place, uint32_t number);
   bool AllAtLeast(Stage stage) const;
   bool AllDown() const;
-  void SetPhase(Life& life, Phase phase, Instant until = kNever);
-  State* Named(std::string_view name);
+  void SetPhase(Incarnation& incarnation, Phase phase, Instant until = kNever);
+  Member* Named(std::string_view name);
 
   void NextChange();
   void BeginChange(Change& change);
-  void ChangeIsOver(const std::string& process, std::string failure, uint32_t incarnation);
+  void ChangeIsOver(const std::string& process, std::string failure, uint32_t number);
   void EndJob();
-  void TakeOver(State& state);
-  void Promote(State& state);
-  void Retire(State& state, const Cause& by, bool replaced);
-  void SuccessorFailed(State& state, const std::string& why);
+  void TakeOver(Member& member);
+  void Promote(Member& member);
+  void Retire(Member& member, const Cause& by, bool replaced);
+  void SuccessorFailed(Member& member, const std::string& why);
   void AbandonChanges();
-  bool IsSuccessor(const State& state, const Life& life) const;
+  bool IsSuccessor(const Member& member, const Incarnation& incarnation) const;
 
   Options options_;
   const Clock& clock_;
@@ -217,7 +188,7 @@ class Supervisor {
   const Log log_;
   SignalTable signal_table_;
   Lifecycle lifecycle_;
-  std::deque<State> members_;  // grows; references stay
+  std::deque<Member> members_;  // grows; references stay
   std::map<std::string, Draining, std::less<>> draining_;
   std::deque<Job> jobs_;
   WallTime began_{};  // when the first request came
@@ -227,20 +198,12 @@ class Supervisor {
   bool finished_ = false;
 };
 
-// Every life of a member: those before, the current one, the one to come. Some are down.
-template <class State, class F>
-void ForEachLife(State& state, F action) {
-  for (auto& life : state.retired) action(life);
-  action(state);
-  if (state.successor) action(*state.successor);
-}
-
 // The processes of all of them.
 template <class F>
 void ForEachProcess(const Supervisor& supervisor, F action) {
-  for (const Supervisor::State& state : supervisor.members()) {
-    ForEachLife(state, [&](const Life& life) {
-      if (life.process != nullptr) action(*life.process);
+  for (const Member& member : supervisor.members()) {
+    ForEachIncarnation(member, [&](const Incarnation& incarnation) {
+      if (incarnation.process != nullptr) action(*incarnation.process);
     });
   }
 }

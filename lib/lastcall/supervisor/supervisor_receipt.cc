@@ -16,22 +16,23 @@ namespace {
 
 // A process has ended that was to end. Its receipt is its own, if it wrote one, and what it could
 // not know of its end.
-void Supervisor::Ended(const State& state, Life& life, const ExitStatus& status) {
-  const bool silent = !life.receipt;
+void Supervisor::Ended(const Member& member, Incarnation& incarnation, const ExitStatus& status) {
+  const bool silent = !incarnation.receipt;
   if (silent) {
-    life.receipt = Receipt{.subject = state.member.name, .incarnation = life.incarnation};
+    incarnation.receipt = Receipt{.subject = member.spec.name, .incarnation = incarnation.number};
   }
-  Receipt& receipt = *life.receipt;
+  Receipt& receipt = *incarnation.receipt;
   // One that had ended already was not killed, though it was tried: this process may have been stopped
   // for a while, and hear of the end late.
-  if (life.killed && status.signal == SIGKILL) {
+  if (incarnation.killed && status.signal == SIGKILL) {
     receipt.exit_code = kExitForced;
     receipt.failure = "did not end in time and was killed";
   } else if (status.signal != 0 || (silent && status.code != 0)) {
-    receipt.failure =
-        life.start_error.empty() ? Describe(status) : "could not start: " + life.start_error;
+    receipt.failure = incarnation.start_error.empty()
+                          ? Describe(status)
+                          : "could not start: " + incarnation.start_error;
     // Its calls died with it, if it ever took any.
-    const bool had_calls = silent && life.accepting_since != kNever;
+    const bool had_calls = silent && incarnation.accepting_since != kNever;
     if (had_calls) receipt.exit_code = kExitCallsCancelled;
   }
 }
@@ -41,15 +42,16 @@ void Supervisor::Finish() {
   observer_.Finished(MakeReceipt());
 }
 
-// The report of one life goes into the daemon's.
-void Supervisor::AddTo(Receipt& receipt, const std::string& name, Life& life) {
-  if (life.phase != Phase::kDown) {
-    if (!life.receipt) life.receipt = Receipt{.subject = name, .incarnation = life.incarnation};
-    life.receipt->exit_code = kExitForced;
-    life.receipt->failure = "was killed and is not gone yet";
+// The report of one incarnation goes into the daemon's.
+void Supervisor::AddTo(Receipt& receipt, const std::string& name, Incarnation& incarnation) {
+  if (incarnation.phase != Phase::kDown) {
+    if (!incarnation.receipt)
+      incarnation.receipt = Receipt{.subject = name, .incarnation = incarnation.number};
+    incarnation.receipt->exit_code = kExitForced;
+    incarnation.receipt->failure = "was killed and is not gone yet";
   }
-  if (!life.receipt) return;
-  Receipt& one = *life.receipt;
+  if (!incarnation.receipt) return;
+  Receipt& one = *incarnation.receipt;
   receipt.calls_finished += one.calls_finished;
   receipt.calls_cancelled += one.calls_cancelled;
   // The lists go up: one place to look at for the whole daemon.
@@ -71,8 +73,9 @@ Receipt Supervisor::MakeReceipt() {
   receipt.requests = lifecycle_.ledger().entries();
   receipt.requests_left_out = lifecycle_.ledger().left_out();
   receipt.stages = lifecycle_.records();
-  for (State& state : members_) {
-    ForEachLife(state, [&](Life& life) { AddTo(receipt, state.member.name, life); });
+  for (Member& member : members_) {
+    ForEachIncarnation(
+        member, [&](Incarnation& incarnation) { AddTo(receipt, member.spec.name, incarnation); });
   }
   if (start_error_) {
     receipt.failure = start_error_->message;

@@ -1,4 +1,4 @@
-// Life: what the supervisor knows of one incarnation of a process.
+// Incarnation: what the supervisor knows of one incarnation of a process.
 #pragma once
 
 #include <cstdint>
@@ -17,12 +17,12 @@ enum class Phase : uint8_t { kStarting, kRunning, kStopping, kWaiting, kDown };
 
 std::string_view Name(Phase phase);
 
-struct Life {
+struct Incarnation {
   Phase phase = Phase::kDown;
-  uint32_t incarnation = 0;
+  uint32_t number = 0;
   Stage stage = Stage::kStarting;  // as it reported
   Instant phase_began{};
-  Instant incarnation_began{};
+  Instant began{};
   Instant accepting_since = kNever;  // kNever: it was not told to take connections yet
   Instant until =
       kNever;  // when its phase ends by itself: not ready in time, starting again, killed
