@@ -300,4 +300,13 @@ Result<> RestoreRights(const Config& before, const Sockets& now) {
       [](const Listener& listener, const Address& address) { return listener.SetRights(address); });
 }
 
+std::vector<std::string> SocketBinder::UnusedWarnings() const {
+  std::vector<std::string> warnings;
+  for (const std::string& name : passed_.Unused()) {
+    warnings.push_back("systemd passed socket \"" + name +
+                       "\", which no server listens on; write listen = [\"systemd:" + name + "\"]");
+  }
+  return warnings;
+}
+
 }  // namespace lastcall

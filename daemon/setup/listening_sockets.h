@@ -45,6 +45,8 @@ class SocketBinder {
   static std::set<std::string> Unknown(const Config& config, const Sockets& current);
 
   const ActivationSockets& passed() const { return passed_; }
+  // A message for each that no server listens on.
+  std::vector<std::string> UnusedWarnings() const;
 
  private:
   Result<std::vector<Bound>> BindOne(const Address& address, const HostNames& names,
