@@ -7,7 +7,6 @@
 #include <string>
 
 #include "daemon/admin/door.h"
-#include "daemon/admin/status_feed.h"
 #include "daemon/backend.h"
 #include "daemon/conclusion.h"
 #include "daemon/daemon_handover.h"
@@ -22,6 +21,7 @@
 #include "daemon/setup/setup.h"
 #include "daemon/setup/socket_keeper.h"
 #include "daemon/status.h"
+#include "daemon/status_feed.h"
 #include "daemon/stop_progress.h"
 #include "daemon/wall_clock_watch.h"
 #include "wire/logging.h"
