@@ -91,8 +91,8 @@ admin::v1::GetConfigResponse Backend::EffectiveConfig() {
     admin::v1::Origin& one = *response.add_origins();
     one.set_key(origin.key);
     one.set_kind(KindOf(origin.kind));
-    one.set_file(origin.place.file);
-    one.set_line(origin.place.line);
+    one.set_file(origin.location.file);
+    one.set_line(origin.location.line);
   }
   return response;
 }

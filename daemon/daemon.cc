@@ -16,9 +16,9 @@ constexpr std::chrono::seconds kLastMoment{1};
 
 }  // namespace
 
-Daemon::Daemon(Setup setup, Self self, std::string host_program, Logger& logger)
+Daemon::Daemon(Setup setup, ProgramImage image, std::string host_program, Logger& logger)
     : setup_(std::move(setup)),
-      self_(std::move(self)),
+      image_(std::move(image)),
       logger_(logger),
       log_(logger.log()),
       started_(clock_.Now()),
@@ -48,7 +48,7 @@ Daemon::Daemon(Setup setup, Self self, std::string host_program, Logger& logger)
               .candidate = [this] { return reload_->candidate(); },
               .reported = [this] { feed_.Changed(); },
               .logger = logger_}),
-      readings_(loop_.executor(), self_.program, std::move(host_program), clock_, log_),
+      readings_(loop_.executor(), image_.program, std::move(host_program), clock_, log_),
       conclusion_({.loop = loop_.executor(),
                    .clock = clock_,
                    .log = log_,
@@ -121,7 +121,7 @@ void Daemon::Assemble(Supervisor::Resumed* resumed) {
   handover_.emplace(DaemonHandover::Parts{.loop = loop_,
                                           .clock = clock_,
                                           .logger = logger_,
-                                          .self = self_,
+                                          .image = image_,
                                           .setup = setup_,
                                           .binder = binder_,
                                           .hosts = hosts_,
@@ -221,7 +221,7 @@ void Daemon::End() {
   end_in_time_.Arm(by, conclusion_.exit_code());
   door_.End();
   // Threads that hang would go on while what they use is destroyed: then nothing is.
-  readings_.WaitForTrials(by);
+  readings_.WaitForPreflights(by);
   if (readings_.running() > 0) {
     logger_.queue().Flush();
     _exit(conclusion_.exit_code());

@@ -37,7 +37,7 @@ namespace lastcall {
 class Daemon final : private SupervisorObserver, private ReloadOwner {
  public:
   // `setup`: what is to run. `host_program`: lastcall-host.
-  Daemon(Setup setup, Self self, std::string host_program, Logger& logger);
+  Daemon(Setup setup, ProgramImage image, std::string host_program, Logger& logger);
   ~Daemon() override;
 
   // Binds every socket, the admin's first: a second daemon is refused there. `names`: every host
@@ -75,7 +75,7 @@ class Daemon final : private SupervisorObserver, private ReloadOwner {
   void Refresh();
 
   Setup setup_;  // what runs
-  const Self self_;
+  const ProgramImage image_;
   Logger& logger_;
   const Log log_;
   const SteadyClock clock_;

@@ -12,7 +12,7 @@ DaemonHandover::DaemonHandover(Parts parts)
                 parts_.clock, parts_.logger.log()) {}
 
 void DaemonHandover::Begin(UniqueFd binary, const Cause& by) {
-  handover_.Begin(std::move(binary), by, parts_.self.program);
+  handover_.Begin(std::move(binary), by, parts_.image.program);
 }
 
 StateWriter DaemonHandover::Save() const {
@@ -36,7 +36,7 @@ StateWriter DaemonHandover::Save() const {
 
 void DaemonHandover::BeginCheck(int binary, Proved proved) {
   StateWriter saved = Save();
-  check_.emplace(parts_.loop.context(), parts_.self, parts_.setup.config.ready);
+  check_.emplace(parts_.loop.context(), parts_.image, parts_.setup.config.ready);
   check_->Begin(binary, std::move(saved.state), saved.descriptors,
                 [this, proved = std::move(proved)](const Result<>& passed) {
                   check_.reset();
@@ -56,7 +56,7 @@ void DaemonHandover::Quiesce() {
   parts_.stop_hearing();
   parts_.loop.context().poll();
   // They reap their children.
-  parts_.readings.WaitForTrials(After(parts_.clock.Now(), kLastMoment));
+  parts_.readings.WaitForPreflights(After(parts_.clock.Now(), kLastMoment));
 }
 
 Error DaemonHandover::Execute(int binary) {
@@ -67,7 +67,7 @@ Error DaemonHandover::Execute(int binary) {
   log.Flush();
   saved.state.set_log_lines_dropped(log.Suspend());
   const auto state = Pack(saved.state);
-  const Error error = state ? lastcall::Execute(binary, parts_.self, state->get(),
+  const Error error = state ? lastcall::Execute(binary, parts_.image, state->get(),
                                                 saved.descriptors, parts_.systemd.address())
                             : state.error();
   log.Resume();

@@ -30,7 +30,7 @@ class DaemonHandover final : private HandoverEffects {
     DaemonLoop& loop;
     const Clock& clock;
     const Logger& logger;
-    const Self& self;
+    const ProgramImage& image;
     const Setup& setup;
     const SocketBinder& binder;
     const Hosts& hosts;

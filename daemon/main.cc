@@ -16,7 +16,7 @@
 #include "daemon/orphans.h"
 #include "daemon/preliminaries.h"
 #include "daemon/receipt_file.h"
-#include "daemon/reload/trial.h"
+#include "daemon/reload/preflight.h"
 #include "daemon/setup/openssl_thread.h"
 #include "daemon/setup/preparation.h"
 #include "daemon/task_limit.h"
@@ -35,7 +35,7 @@ namespace {
 // How long a start that was told to stop may take to read what it was about to; told again, none.
 constexpr std::chrono::seconds kStartPatience{3};
 // How long the children that try plugins may take to end.
-constexpr std::chrono::seconds kTrialsEnd{1};
+constexpr std::chrono::seconds kPreflightsEnd{1};
 
 // Connections are descriptors; the soft limit is a default for programs that use select(2).
 void RaiseDescriptorLimit() {
@@ -83,7 +83,7 @@ Prepared PrepareStart(const Options& options) {
 
 // Takes the place of the build that ran in this process; see daemon/reexec.h. `check`: only finds out
 // whether that would do, in a child of it.
-int Resume(const Options& options, Self self, const Taken& taken, bool check) {
+int Resume(const Options& options, ProgramImage image, const Taken& taken, bool check) {
   const state::v1::State& state = taken.state;
   prctl(PR_SET_NAME, "lastcalld");  // it was executed by the number of a descriptor
   auto setup = SetupIn(state);
@@ -93,7 +93,7 @@ int Resume(const Options& options, Self self, const Taken& taken, bool check) {
   }
   Logger logger("lastcalld", FromProto(state.log_level()));
   const GrpcLog grpc_log(logger.log());
-  Daemon daemon(std::move(*setup), std::move(self), HostProgram(), logger);
+  Daemon daemon(std::move(*setup), std::move(image), HostProgram(), logger);
   daemon.Resume(state);
   if (!check) return daemon.Run();
   const auto problems = PrepareStart(options).problems;
@@ -107,31 +107,31 @@ int Resume(const Options& options, Self self, const Taken& taken, bool check) {
 }
 
 // What is left to know once everything was read: whether the plugins can be loaded, and what they say.
-int Summarize(const Prepared& prepared, const TrialResult& trial) {
+int Summarize(const Prepared& prepared, const PreflightReport& preflight) {
   for (const std::string& warning : prepared.warnings) std::cerr << "warning: " << warning << "\n";
-  for (const std::string& warning : trial.warnings) std::cerr << "warning: " << warning << "\n";
-  for (const std::string& failure : trial.failures) {
+  for (const std::string& warning : preflight.warnings) std::cerr << "warning: " << warning << "\n";
+  for (const std::string& failure : preflight.failures) {
     std::cerr << "lastcalld: plugins could not be tried: " << failure << "\n";
   }
-  std::cerr << Format(trial.problems);
-  if (!trial.problems.empty()) return kExitBadConfiguration;
-  if (!trial.failures.empty()) return kExitInternal;
+  std::cerr << Format(preflight.problems);
+  if (!preflight.problems.empty()) return kExitBadConfiguration;
+  if (!preflight.failures.empty()) return kExitInternal;
   std::cout << Summary(prepared.config);
   return 0;
 }
 
 int Check(Preliminaries& preliminaries, const Prepared& prepared) {
-  const auto trial =
-      preliminaries.Await<TrialResult>([config = prepared.config](const std::stop_token& stop) {
+  const auto preflight =
+      preliminaries.Await<PreflightReport>([config = prepared.config](const std::stop_token& stop) {
         std::vector<std::string> processes;
         for (const ProcessConfig& process : config.processes) processes.push_back(process.name);
         return TryPlugins(config, processes, HostProgram(), stop);
       });
-  if (!trial) {
-    preliminaries.AwaitItsEnd(kTrialsEnd);
+  if (!preflight) {
+    preliminaries.AwaitItsEnd(kPreflightsEnd);
     preliminaries.EndByItsSignal();
   }
-  return Summarize(prepared, *trial);
+  return Summarize(prepared, *preflight);
 }
 
 // False: said why not.
@@ -141,7 +141,7 @@ bool HasDescriptorsFor(const Config& config) {
   return enough.has_value();
 }
 
-int Start(const Options& options, Self self) {
+int Start(const Options& options, ProgramImage image) {
   if (!HasDescriptorsFor({})) return kExitInternal;  // to get as far as the configuration
   std::optional<Preliminaries> preliminaries(std::in_place,
                                              options.check ? Duration::zero() : kStartPatience);
@@ -165,7 +165,7 @@ int Start(const Options& options, Self self) {
   preliminaries.reset();  // what it has heard, and what comes now, waits for the daemon
   Logger logger("lastcalld", LogLevelNamed(prepared->config.log_level).value_or(LogLevel::kInfo));
   const GrpcLog grpc_log(logger.log());
-  Daemon daemon(SetupOf(std::move(*prepared)), std::move(self), HostProgram(), logger);
+  Daemon daemon(SetupOf(std::move(*prepared)), std::move(image), HostProgram(), logger);
   if (const auto bound = daemon.Bind(*names); !bound) {
     logger.log()(LogLevel::kError, bound.error().message);
     return kExitCannotBind;
@@ -175,8 +175,8 @@ int Start(const Options& options, Self self) {
 }
 
 int Main(int argc, char** argv) {
-  Self self{OwnProgram(), {argv, argv + argc}};
-  const bool check = self.arguments.back() == kResumeCheck;
+  ProgramImage image{OwnProgram(), {argv, argv + argc}};
+  const bool check = image.arguments.back() == kResumeCheck;
   if (check) --argc;
   const auto options = Parse(argc, argv);
   if (!options) {
@@ -196,13 +196,13 @@ int Main(int argc, char** argv) {
     std::cerr << "lastcalld: " << state.error().message << "\n";
     return kExitInternal;
   }
-  if (*state) return Resume(*options, std::move(self), **state, check);
+  if (*state) return Resume(*options, std::move(image), **state, check);
   if (check) {
     std::cerr << "lastcalld: " << kResumeCheck
               << " is for lastcalld itself, in a reload; leave it out\n";
     return kExitBadCommandLine;
   }
-  return Start(*options, std::move(self));
+  return Start(*options, std::move(image));
 }
 
 }  // namespace

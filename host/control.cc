@@ -149,9 +149,9 @@ void HostControl::Report(uint32_t query) {
   host_->Query([this, query](const HostReport& report) { Tell(ToProto(query, report)); });
 }
 
-void HostControl::Making(const std::string& plugin) {
+void HostControl::Constructing(const std::string& plugin) {
   FromHost message;
-  message.mutable_making()->set_what(plugin);
+  message.mutable_constructing()->set_what(plugin);
   Tell(std::move(message));
 }
 

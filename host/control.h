@@ -34,7 +34,7 @@ class HostControl final : public HostObserver {
   void Begin(Host& host);
   void End();
 
-  void Making(const std::string& plugin) override;
+  void Constructing(const std::string& plugin) override;
   void Ready() override;
   void StartFailed(const Error& error) override;
   void StageEntered(Stage stage) override;

@@ -1,5 +1,5 @@
 // lastcall-host: a child of lastcalld that runs servers with plugins. What it is to be comes over the
-// control channel, an inherited socket. With --try it only tries plugins, see host_trial.h.
+// control channel, an inherited socket. With --preflight it only tries plugins, see preflight.h.
 #include <fcntl.h>
 #include <grpcpp/grpcpp.h>
 #include <sys/prctl.h>
@@ -11,7 +11,7 @@
 #include <utility>
 
 #include "host/control.h"
-#include "host/trial.h"
+#include "host/preflight.h"
 #include "host/trusted_plugin.h"
 #include "wire/configuration_message.h"
 #include "wire/convert.h"
@@ -109,10 +109,10 @@ int Main() {
 
 int main(int argc, char** argv) {
   lastcall::BlockSignals();
-  const bool trial = argc == 2 && std::strcmp(argv[1], "--try") == 0;
+  const bool preflight = argc == 2 && std::strcmp(argv[1], "--preflight") == 0;
   sockaddr_storage address{};
   socklen_t size = sizeof(address);
-  if ((argc != 1 && !trial) ||
+  if ((argc != 1 && !preflight) ||
       getsockname(lastcall::kControlFd, reinterpret_cast<sockaddr*>(&address), &size) != 0) {
     std::fprintf(stderr,
                  "lastcall-host is started by lastcalld, not by hand; see lastcalld --help\n");
@@ -121,8 +121,8 @@ int main(int argc, char** argv) {
   // Not for the children of plugins.
   fcntl(lastcall::kControlFd, F_SETFD, FD_CLOEXEC);
   try {
-    if (!trial) return lastcall::Main();
-    return lastcall::RunTrial(lastcall::Channel(lastcall::UniqueFd(lastcall::kControlFd)));
+    if (!preflight) return lastcall::Main();
+    return lastcall::RunPreflight(lastcall::Channel(lastcall::UniqueFd(lastcall::kControlFd)));
   } catch (const std::exception& error) {
     std::fprintf(stderr, "lastcall-host: internal error: %s\n",
                  lastcall::SafeText(error.what()).c_str());

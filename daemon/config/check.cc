@@ -39,13 +39,13 @@ void CheckOne(const ServerConfig& server, const PluginSpec& plugin, Named& fitti
   const auto manifest = ReadManifest(plugin.path);
   if (!manifest) {
     const bool missing = manifest.error().code == Code::kNotFound;
-    problems.push_back({plugin.place, what + manifest.error().message +
-                                          (missing ? MissingHint(plugin.path) : "")});
+    problems.push_back({plugin.location, what + manifest.error().message +
+                                             (missing ? MissingHint(plugin.path) : "")});
     return;
   }
   const auto mismatches = Mismatches(*manifest, HostManifest());
   for (const std::string& mismatch : mismatches) {
-    problems.push_back({plugin.place, what + plugin.path + " was " + mismatch});
+    problems.push_back({plugin.location, what + plugin.path + " was " + mismatch});
   }
   if (mismatches.empty()) fitting.emplace_back(plugin.name, *manifest);
 }
@@ -63,7 +63,7 @@ std::string KeyWarning(const Config& config, const ServerConfig& server) {
   const auto readers = FindReaders(server.tls->key);
   if (!readers) return "";
   const auto origin = config.origins.find("server." + server.name + ".tls.key");
-  return Format(origin == config.origins.end() ? server.tls_place : origin->second) +
+  return Format(origin == config.origins.end() ? server.tls_location : origin->second) +
          ": server \"" + server.name + "\": its key " + readers->path + " " + readers->what +
          "; it is served all the same: " + DescribeRemedy(*readers) +
          ", and renew it if somebody may have";
@@ -81,7 +81,7 @@ std::vector<ConfigProblem> CheckPlugins(const Config& config) {
   }
   for (const ProcessConfig& process : config.processes) {
     for (const std::string& clash : Clashes(by_process[process.name])) {
-      problems.push_back({process.place, "process \"" + process.name + "\": " + clash});
+      problems.push_back({process.location, "process \"" + process.name + "\": " + clash});
     }
   }
   return problems;
@@ -97,7 +97,7 @@ std::vector<ConfigProblem> ReadCertificates(Config& config) {
       server.tls_pem = std::move(*loaded);
     } else {
       problems.push_back(
-          {server.tls_place, "server \"" + server.name + "\", tls: " + loaded.error().message});
+          {server.tls_location, "server \"" + server.name + "\", tls: " + loaded.error().message});
     }
   }
   return problems;

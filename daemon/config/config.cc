@@ -21,13 +21,13 @@ namespace fs = std::filesystem;
 
 // Of every value of `table`, by its name; `prefix` ends with a dot, or is empty.
 void AddOrigins(const toml::table& table, const std::string& prefix,
-                std::map<std::string, Place>& origins) {
+                std::map<std::string, SourceLocation>& origins) {
   for (auto&& [key, node] : table) {
     const std::string name = prefix + KeyText(key.str());
     if (const toml::table* inner = node.as_table()) {
       AddOrigins(*inner, name + ".", origins);
     } else {
-      origins[name] = PlaceOf(node.source());
+      origins[name] = LocationOf(node.source());
     }
   }
 }
@@ -76,7 +76,7 @@ class ConfigLoader {
   Section processes_;
   const std::string folder_;  // of relative paths
   Config& config_;
-  Place admin_place_;
+  SourceLocation admin_location_;
   std::vector<ServerSection> servers_;
 };
 
@@ -102,7 +102,7 @@ void ConfigLoader::ReadReload(Section section) {
 
 void ConfigLoader::ReadAdmin(Section section) {
   ReadPath(section, "socket", config_.admin_socket);
-  admin_place_ = section.PlaceOfValue("socket");
+  admin_location_ = section.LocationOfValue("socket");
   if (config_.admin_socket.size() > kMaxUnixPath) {
     section.Refuse("socket", "the path has " + std::to_string(config_.admin_socket.size()) +
                                  " bytes, a socket's may have " + std::to_string(kMaxUnixPath) +
@@ -120,8 +120,8 @@ void ConfigLoader::ReadGroups(Section& section, std::string_view key,
   groups.clear();
   for (const LocatedText& group : *texts) {
     if (group.text.empty() || !IsSafeText(group.text)) {
-      problems_.Add(group.place, section.NameOf(key) + ": " + Quoted(group.text) +
-                                     " is not a group; write its name, or remove it");
+      problems_.Add(group.location, section.NameOf(key) + ": " + Quoted(group.text) +
+                                        " is not a group; write its name, or remove it");
     }
     groups.push_back(group.text);
   }
@@ -158,7 +158,7 @@ void ConfigLoader::ReadServers(Section section) {
 void ConfigLoader::CheckAddresses() {
   struct Taken {
     Address address;
-    Place place;
+    SourceLocation location;
     std::string by;
   };
   std::vector<Taken> all;
@@ -166,7 +166,7 @@ void ConfigLoader::CheckAddresses() {
   admin.kind = Address::Kind::kUnix;
   admin.path = config_.admin_socket;
   admin.text = admin.Canonical();
-  all.push_back({admin, admin_place_, "admin.socket"});
+  all.push_back({admin, admin_location_, "admin.socket"});
   for (const ServerSection& each : servers_) {
     const std::string name = "server." + KeyText(each.server.name) + ".listen";
     for (size_t i = 0; i < each.server.listen.size(); ++i) {
@@ -175,13 +175,13 @@ void ConfigLoader::CheckAddresses() {
         return taken.address.Overlaps(address);
       });
       if (other != all.end()) {
-        const std::string where = Format(other->place);
-        problems_.Add(each.listen_places[i], name + ": " + Quoted(address.text) + " is taken by " +
-                                                 other->by + ", " + Quoted(other->address.text) +
-                                                 (where.empty() ? "" : " at " + where) +
-                                                 "; choose another address");
+        const std::string where = Format(other->location);
+        problems_.Add(each.listen_locations[i],
+                      name + ": " + Quoted(address.text) + " is taken by " + other->by + ", " +
+                          Quoted(other->address.text) + (where.empty() ? "" : " at " + where) +
+                          "; choose another address");
       }
-      all.push_back({address, each.listen_places[i], name});
+      all.push_back({address, each.listen_locations[i], name});
     }
   }
 }
@@ -211,7 +211,7 @@ ProcessConfig ConfigLoader::ReadProcess(Section section, const std::string& name
       {"never", RestartPolicy::kStayDown}};
   ProcessConfig process;
   process.name = name;
-  process.place = section.place();
+  process.location = section.location();
   section.Choice("restart", kPolicies, process.restart);
   uint32_t replicas = 1;
   section.Integer("replicas", 1, kMostReplicas, replicas);

@@ -20,7 +20,7 @@
 namespace lastcall {
 
 // Where a value was written; `file` is empty for the command line and for defaults.
-struct Place {
+struct SourceLocation {
   std::string file;     // absolute
   uint32_t line = 0;    // from 1; 0: the file as a whole
   uint32_t column = 0;  // from 1, for TOML that cannot be parsed
@@ -31,7 +31,7 @@ struct PluginSpec {
   std::string path;     // of the shared object, absolute
   PluginConfig config;  // made from [server.X.config.NAME]
   std::map<std::string, PluginConfig::Value, std::less<>> values;  // the same, to hand on
-  Place place;
+  SourceLocation location;
 };
 
 struct ServerConfig {
@@ -43,14 +43,14 @@ struct ServerConfig {
   ServerLimits limits;
   std::optional<TlsFiles> tls;         // paths, absolute; empty: plaintext
   std::optional<TlsMaterial> tls_pem;  // what is in them, once ReadCertificates was there
-  Place tls_place;
-  Place place;
+  SourceLocation tls_location;
+  SourceLocation location;
 };
 
 struct ProcessConfig {
   std::string name;
   RestartPolicy restart = RestartPolicy::kAlways;
-  Place place;
+  SourceLocation location;
 };
 
 struct Config {
@@ -73,11 +73,11 @@ struct Config {
   std::vector<ProcessConfig> processes;  // every one that a server names, in order of first use
   // Where each value was written, by its name: "server.public.listen". Of the command line: a place
   // without a file. What has none is a default.
-  std::map<std::string, Place> origins;
+  std::map<std::string, SourceLocation> origins;
 };
 
 struct ConfigProblem {
-  Place place;
+  SourceLocation location;
   std::string message;  // what is wrong, and the remedy
 };
 
@@ -133,7 +133,7 @@ std::string ServerPrefix(const std::string& server);
 struct Origin {
   std::string key;  // "server.public.listen"
   enum class Kind { kFile, kCommandLine, kDefault } kind = Kind::kDefault;
-  Place place;  // of kFile
+  SourceLocation location;  // of kFile
 };
 // Of every value of the effective configuration, in the order of its text.
 std::vector<Origin> OriginsOf(const Config& config);

@@ -178,7 +178,7 @@ Checked<ConfigFiles> ReadConfigFiles(const std::string& file) {
   // Whoever may put a file there may not write messages, nor end the processes that are told of it.
   for (const std::string& each : paths) read.files.push_back(SafeText(each));
   Problems problems(read.files);
-  if (!drop_ins) problems.Add(drop_ins.error().place, drop_ins.error().message);
+  if (!drop_ins) problems.Add(drop_ins.error().location, drop_ins.error().message);
   // Other paths begin with that of its folder.
   if (!IsSafeText(paths.front())) {
     problems.Add({read.files.front()},

@@ -29,17 +29,17 @@ constexpr size_t kMaxProblem = 16 << 10;
 
 }  // namespace
 
-void Problems::Add(Place place, std::string message) {
+void Problems::Add(SourceLocation location, std::string message) {
   ++found_;
   if (problems_.size() == kMostProblems) return;
-  problems_.push_back({std::move(place), std::move(message)});
+  problems_.push_back({std::move(location), std::move(message)});
 }
 
 size_t Problems::IndexOf(const std::string& file) const {
   return std::find(files_.begin(), files_.end(), file) - files_.begin();
 }
 
-bool Problems::Before(const Place& a, const Place& b) const {
+bool Problems::Before(const SourceLocation& a, const SourceLocation& b) const {
   return std::tuple(IndexOf(a.file), a.line, a.column) <
          std::tuple(IndexOf(b.file), b.line, b.column);
 }
@@ -47,7 +47,7 @@ bool Problems::Before(const Place& a, const Place& b) const {
 std::vector<ConfigProblem> Problems::Sorted() const {
   std::vector<ConfigProblem> sorted = problems_;
   std::stable_sort(sorted.begin(), sorted.end(),
-                   [this](const auto& a, const auto& b) { return Before(a.place, b.place); });
+                   [this](const auto& a, const auto& b) { return Before(a.location, b.location); });
   if (found_ > sorted.size()) sorted.push_back(More(found_ - sorted.size()));
   return sorted;
 }
@@ -56,17 +56,17 @@ std::string Quoted(std::string_view text) {
   return '"' + SafeText(std::string(text), kMaxSafeName) + '"';
 }
 
-std::string Format(const Place& place) {
-  std::string text = place.file;
-  if (place.line > 0) text += ":" + std::to_string(place.line);
-  if (place.column > 0) text += ":" + std::to_string(place.column);
+std::string Format(const SourceLocation& location) {
+  std::string text = location.file;
+  if (location.line > 0) text += ":" + std::to_string(location.line);
+  if (location.column > 0) text += ":" + std::to_string(location.column);
   return text;
 }
 
 std::string Format(const ConfigProblem& problem) {
-  const std::string place = Format(problem.place);
+  const std::string location = Format(problem.location);
   // What is quoted comes from outside: one problem is one line.
-  return SafeText((place.empty() ? "" : place + ": ") + problem.message, kMaxProblem);
+  return SafeText((location.empty() ? "" : location + ": ") + problem.message, kMaxProblem);
 }
 
 std::string Format(const std::vector<ConfigProblem>& problems) {

@@ -21,11 +21,11 @@ class Problems {
   // `files` in the order in which they were read: problems are sorted by it.
   explicit Problems(std::vector<std::string> files = {}) : files_(std::move(files)) {}
 
-  void Add(Place place, std::string message);
+  void Add(SourceLocation location, std::string message);
   bool empty() const { return problems_.empty(); }
 
   // Whether `a` was read before `b`.
-  bool Before(const Place& a, const Place& b) const;
+  bool Before(const SourceLocation& a, const SourceLocation& b) const;
   // By place; what has none comes first.
   std::vector<ConfigProblem> Sorted() const;
 
@@ -41,6 +41,6 @@ class Problems {
 std::string Quoted(std::string_view text);
 
 // "/etc/lastcall/lastcalld.toml:12"; empty for the command line.
-std::string Format(const Place& place);
+std::string Format(const SourceLocation& location);
 
 }  // namespace lastcall

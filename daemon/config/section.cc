@@ -51,7 +51,7 @@ bool Within(Duration length, std::string_view text, const LengthRange& range) {
 
 }  // namespace
 
-Place PlaceOf(const toml::source_region& source) {
+SourceLocation LocationOf(const toml::source_region& source) {
   return {source.path != nullptr ? *source.path : "", source.begin.line};
 }
 
@@ -80,21 +80,21 @@ std::string Section::NameOf(std::string_view key) const {
   return (path_.empty() ? "" : path_ + ".") + KeyText(key);
 }
 
-Place Section::PlaceOfValue(std::string_view key) const {
+SourceLocation Section::LocationOfValue(std::string_view key) const {
   const toml::node* node = table_.get(key);
-  return node != nullptr ? PlaceOf(node->source()) : place();
+  return node != nullptr ? LocationOf(node->source()) : location();
 }
 
 std::vector<std::string> Section::Keys() const {
-  std::vector<std::pair<Place, std::string>> placed;
+  std::vector<std::pair<SourceLocation, std::string>> placed;
   for (auto&& [key, value] : table_) {
-    placed.emplace_back(PlaceOf(value.source()), std::string(key.str()));
+    placed.emplace_back(LocationOf(value.source()), std::string(key.str()));
   }
   std::stable_sort(placed.begin(), placed.end(), [this](const auto& a, const auto& b) {
     return problems_.Before(a.first, b.first);
   });
   std::vector<std::string> keys;
-  for (auto& [place, key] : placed) keys.push_back(std::move(key));
+  for (auto& [location, key] : placed) keys.push_back(std::move(key));
   return keys;
 }
 
@@ -109,7 +109,7 @@ const toml::node* Section::Find(std::string_view key) {
 }
 
 void Section::Refuse(std::string_view key, const std::string& why) {
-  problems_.Add(PlaceOfValue(key), NameOf(key) + ": " + why);
+  problems_.Add(LocationOfValue(key), NameOf(key) + ": " + why);
 }
 
 void Section::ExpectedBut(std::string_view key, std::string_view expected, const toml::node& found,
@@ -242,11 +242,12 @@ std::optional<std::vector<LocatedText>> Section::Texts(std::string_view key,
   std::vector<LocatedText> texts;
   for (const toml::node& entry : *array) {
     if (const auto* text = entry.as_string()) {
-      texts.push_back({text->get(), PlaceOf(entry.source())});
+      texts.push_back({text->get(), LocationOf(entry.source())});
       continue;
     }
-    problems_.Add(PlaceOf(entry.source()), NameOf(key) + ": expected an array of strings, found " +
-                                               std::string(TypeName(entry)) + " in it; " + remedy);
+    problems_.Add(LocationOf(entry.source()),
+                  NameOf(key) + ": expected an array of strings, found " +
+                      std::string(TypeName(entry)) + " in it; " + remedy);
   }
   return texts;
 }
@@ -276,7 +277,7 @@ void Section::Close() {
   for (auto&& [key, value] : table_) {
     const std::string name(key.str());
     if (std::binary_search(known_.begin(), known_.end(), name)) continue;
-    problems_.Add(PlaceOf(key.source()),
+    problems_.Add(LocationOf(key.source()),
                   "unknown key " + NameOf(name) + "; " + SpellingHint(name, known_));
   }
 }

@@ -30,11 +30,11 @@ struct LengthRange {
   bool infinity = false;  // allowed too
 };
 
-Place PlaceOf(const toml::source_region& source);
+SourceLocation LocationOf(const toml::source_region& source);
 
 struct LocatedText {
   std::string text;
-  Place place;
+  SourceLocation location;
 };
 
 class Section {
@@ -45,11 +45,11 @@ class Section {
       : table_(table), path_(std::move(path)), problems_(problems) {}
 
   const std::string& path() const { return path_; }
-  Place place() const { return PlaceOf(table_.source()); }
+  SourceLocation location() const { return LocationOf(table_.source()); }
   // "server.public.listen".
   std::string NameOf(std::string_view key) const;
   // Of the value; of the section where it is absent.
-  Place PlaceOfValue(std::string_view key) const;
+  SourceLocation LocationOfValue(std::string_view key) const;
   // In the order of the files.
   std::vector<std::string> Keys() const;
   bool Has(std::string_view key) const { return table_.contains(key); }

@@ -26,11 +26,11 @@ void ReadListen(Section& section, const ConfigContext& context, Problems& proble
   for (const LocatedText& each : texts.value_or(std::vector<LocatedText>())) {
     auto address = Address::Parse(each.text, context.folder);
     if (!address) {
-      problems.Add(each.place, section.NameOf("listen") + ": " + address.error().message);
+      problems.Add(each.location, section.NameOf("listen") + ": " + address.error().message);
       continue;
     }
     out.server.listen.push_back(std::move(*address));
-    out.listen_places.push_back(each.place);
+    out.listen_locations.push_back(each.location);
   }
 }
 
@@ -42,9 +42,9 @@ void ReadPlugins(Section& section, const ConfigContext& context, Problems& probl
   for (const LocatedText& each : texts.value_or(std::vector<LocatedText>())) {
     const auto plugin = AddPlugin(each.text, true, context, server);
     if (plugin) {
-      (*plugin)->place = each.place;
+      (*plugin)->location = each.location;
     } else {
-      problems.Add(each.place, section.NameOf("plugins") + ": " + plugin.error().message);
+      problems.Add(each.location, section.NameOf("plugins") + ": " + plugin.error().message);
     }
   }
 }
@@ -77,9 +77,9 @@ void ReadTls(Section& section, const ConfigContext& context, Problems& problems,
   read("key", files.key);
   read("client_ca", files.client_ca);
   tls.Close();
-  server.tls_place = tls.place();
+  server.tls_location = tls.location();
   if (files.certificate.empty() || files.key.empty()) {
-    problems.Add(server.tls_place,
+    problems.Add(server.tls_location,
                  tls.path() + ": " + (files.certificate.empty() ? "certificate" : "key") +
                      " is missing; write both, the paths of PEM files, or remove the section");
   }
@@ -137,11 +137,11 @@ class Flattener {
 
   template <class T>
   void Put(const std::string& name, T value, const toml::node& node) {
-    Place place = PlaceOf(node.source());
-    values_[name] = {std::move(value), std::move(place.file), place.line};
+    SourceLocation location = LocationOf(node.source());
+    values_[name] = {std::move(value), std::move(location.file), location.line};
   }
   void Refuse(const std::string& name, const toml::node& node, const std::string& why) {
-    problems_.Add(PlaceOf(node.source()), section_ + "." + name + ": " + why);
+    problems_.Add(LocationOf(node.source()), section_ + "." + name + ": " + why);
   }
 
   const std::string section_;
@@ -221,9 +221,9 @@ ServerSection ReadServer(Section section, const std::string& name, const ConfigC
   ServerSection read;
   ServerConfig& server = read.server;
   server.name = name;
-  server.place = section.place();
+  server.location = section.location();
   if (!IsName(name)) {
-    problems.Add(server.place, section.path() + ": " + kNameRule + "; rename the server");
+    problems.Add(server.location, section.path() + ": " + kNameRule + "; rename the server");
   }
   ReadListen(section, context, problems, read);
   section.Text("process", server.process);

@@ -20,7 +20,7 @@ struct ConfigContext {
 
 struct ServerSection {
   ServerConfig server;
-  std::vector<Place> listen_places;  // of server.listen, one by one
+  std::vector<SourceLocation> listen_locations;  // of server.listen, one by one
 };
 
 // Reads [server.NAME] with everything below it.

@@ -188,11 +188,11 @@ void WriteToml(const Node& table, const std::string& path, const Note& note, std
 Origin OriginOf(const Config& config, const std::string& key) {
   const auto found = config.origins.find(key);
   if (found == config.origins.end())
-    return {.key = key, .kind = Origin::Kind::kDefault, .place = {}};
+    return {.key = key, .kind = Origin::Kind::kDefault, .location = {}};
   const bool file = !found->second.file.empty();
   return {.key = key,
           .kind = file ? Origin::Kind::kFile : Origin::Kind::kCommandLine,
-          .place = found->second};
+          .location = found->second};
 }
 
 // In the order of WriteToml.
@@ -255,7 +255,7 @@ std::string ToAnnotatedToml(const Config& config) {
   std::string text;
   const auto note = [&](const std::string& name) -> std::string {
     const Origin origin = OriginOf(config, name);
-    if (origin.kind == Origin::Kind::kFile) return Format(origin.place);
+    if (origin.kind == Origin::Kind::kFile) return Format(origin.location);
     return origin.kind == Origin::Kind::kDefault ? "default" : "command line";
   };
   WriteToml(Describe(config), "", note, text);

@@ -13,7 +13,7 @@ namespace {
 // Says of each file what is wrong with it, but of a folder only once.
 class Inspection {
  public:
-  void Look(const Place& place, const std::string& what, const std::string& path) {
+  void Look(const SourceLocation& location, const std::string& what, const std::string& path) {
     const auto found = trust_.Find(path);
     if (found || found.error().flaws.empty()) return;
     std::vector<Flaw> fresh;
@@ -21,7 +21,7 @@ class Inspection {
       if (said_.emplace(flaw.path, flaw.what).second) fresh.push_back(flaw);
     }
     if (fresh.empty()) return;
-    problems_.push_back({place, what + ": " + path + " is not trusted: " + Describe(fresh)});
+    problems_.push_back({location, what + ": " + path + " is not trusted: " + Describe(fresh)});
   }
   // A switch that does nothing must not look like one that does.
   void LookAtVariable() {
@@ -49,7 +49,7 @@ std::vector<ConfigProblem> CheckTrust(const Config& config, const std::string& h
   inspection.Look({}, "lastcall-host", host_program);
   for (const ServerConfig& server : config.servers) {
     for (const PluginSpec& plugin : server.plugins) {
-      inspection.Look(plugin.place,
+      inspection.Look(plugin.location,
                       "server \"" + server.name + "\", plugin \"" + plugin.name + "\"",
                       plugin.path);
     }

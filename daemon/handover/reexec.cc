@@ -129,7 +129,7 @@ Result<std::optional<Taken>> TakeState() {
   return taken;
 }
 
-Error Execute(int binary, const Self& self, int state, const std::vector<int>& descriptors,
+Error Execute(int binary, const ProgramImage& image, int state, const std::vector<int>& descriptors,
               const std::string& notify_socket) {
   std::vector<std::string> environment;
   for (char** entry = environ; *entry != nullptr; ++entry) environment.emplace_back(*entry);
@@ -141,10 +141,10 @@ Error Execute(int binary, const Self& self, int state, const std::vector<int>& d
     for (const int fd : descriptors) fcntl(fd, F_SETFD, flags);
   };
   close_on_exec(false);
-  fexecve(binary, Pointers(self.arguments).data(), Pointers(environment).data());
+  fexecve(binary, Pointers(image.arguments).data(), Pointers(environment).data());
   const int why = errno;
   close_on_exec(true);
-  return {Code::kInternal, "cannot execute " + self.program + ": " + ErrnoText(why)};
+  return {Code::kInternal, "cannot execute " + image.program + ": " + ErrnoText(why)};
 }
 
 }  // namespace lastcall

@@ -14,7 +14,7 @@
 namespace lastcall {
 
 // How this process was started.
-struct Self {
+struct ProgramImage {
   std::string program;                 // absolute path
   std::vector<std::string> arguments;  // the program's name first
 };
@@ -54,7 +54,7 @@ Stamp StampOf(int file);
 // Becomes the program that was opened as `binary`; the descriptors stay open. Returns only when that
 // failed, and then nothing has changed.
 // `notify_socket`: where systemd listens, empty where it does not.
-Error Execute(int binary, const Self& self, int state, const std::vector<int>& descriptors,
+Error Execute(int binary, const ProgramImage& image, int state, const std::vector<int>& descriptors,
               const std::string& notify_socket);
 
 }  // namespace lastcall

@@ -52,8 +52,8 @@ std::string MakeNonce() {
 
 }  // namespace
 
-ResumeCheck::ResumeCheck(boost::asio::io_context& loop, const Self& self, Duration limit)
-    : loop_(loop), self_(self), limit_(limit), timer_(loop) {}
+ResumeCheck::ResumeCheck(boost::asio::io_context& loop, const ProgramImage& image, Duration limit)
+    : loop_(loop), image_(image), limit_(limit), timer_(loop) {}
 
 ResumeCheck::~ResumeCheck() {
   if (child_) child_->Kill();
@@ -64,7 +64,7 @@ void ResumeCheck::Begin(int binary, state::v1::State state, const std::vector<in
   done_ = std::make_shared<const Done>(std::move(done));
   auto child = Start(binary, std::move(state), descriptors);
   if (!child) {
-    const Error error{Code::kAborted, self_.program + " is another build, which does not start: " +
+    const Error error{Code::kAborted, image_.program + " is another build, which does not start: " +
                                           child.error().message +
                                           "; install a working binary, or the old one"};
     return boost::asio::post(loop_, [wanted = std::weak_ptr(done_), error] {
@@ -94,7 +94,7 @@ Result<ChildProcess> ResumeCheck::Start(int binary, state::v1::State state,
   proof_ = std::move(proof->reading);
   stand_in_ = std::move(nowhere->ours);
   Command command{.program = "/proc/self/fd/" + std::to_string(binary),
-                  .arguments = self_.arguments,
+                  .arguments = image_.arguments,
                   .descriptors = {{packed->get(), packed->get()}, {word, word}},
                   .environment = {ResumeEntry(packed->get())}};
   command.arguments.push_back(kResumeCheck);
@@ -125,7 +125,7 @@ Result<> ResumeCheck::Judge(const ChildEnd& end) const {
   if (end.status.clean()) {
     if (!expected_.empty() && Word() == expected_) return {};
     return Fail(Code::kAborted,
-                self_.program +
+                image_.program +
                     " is another build, which cannot take over: it did not say what a "
                     "lastcalld says that understands the state of this one (a link to "
                     "another program, a wrapper, or a much older build?); install a working "
@@ -135,7 +135,7 @@ Result<> ResumeCheck::Judge(const ChildEnd& end) const {
     return Fail(Code::kInvalidArgument, words);
   }
   return Fail(Code::kAborted,
-              self_.program + " is another build, which cannot take over: " +
+              image_.program + " is another build, which cannot take over: " +
                   (late_ ? "it took longer than " + FormatDuration(limit_) : Describe(end.status)) +
                   (words.empty() ? "" : ": " + words) +
                   "; install a working binary, or the old one");

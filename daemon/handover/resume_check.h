@@ -35,7 +35,7 @@ class ResumeCheck {
   using Done = std::function<void(Result<>)>;
 
   // `limit`: how long the new build may take.
-  ResumeCheck(boost::asio::io_context& loop, const Self& self, Duration limit);
+  ResumeCheck(boost::asio::io_context& loop, const ProgramImage& image, Duration limit);
   // The new build is killed.
   ~ResumeCheck();
 
@@ -52,7 +52,7 @@ class ResumeCheck {
   Result<> Judge(const ChildEnd& end) const;
 
   boost::asio::io_context& loop_;
-  const Self self_;
+  const ProgramImage image_;
   const Duration limit_;
   std::optional<ChildWatch> child_;
   boost::asio::steady_timer timer_;

@@ -83,7 +83,7 @@ HostProcess::HostProcess(boost::asio::io_context& loop, std::string name,
       log_(std::move(log)),
       addresses_(saved.addresses().begin(), saved.addresses().end()),
       child_(std::in_place, loop, ChildProcess::Adopt(Child{saved.pid(), UniqueFd(saved.pidfd())})),
-      making_(saved.making()),
+      constructing_(saved.constructing()),
       killed_(saved.killed()),
       wire_(std::make_shared<Wire>(loop, Channel(UniqueFd(saved.channel())))),
       report_(saved.report()),
@@ -106,7 +106,7 @@ std::optional<SavedProcess> HostProcess::Save() const {
   saved.set_channel(wire_->channel.fd());
   saved.set_last_query(last_query_);
   *saved.mutable_report() = report_;
-  saved.set_making(making_);
+  saved.set_constructing(constructing_);
   saved.set_killed(killed_);
   for (const std::string& address : addresses_) saved.add_addresses(address);
   for (const ToHost& message : wire_->outbox) *saved.add_outbox() = message;
@@ -281,7 +281,7 @@ void HostProcess::Handle(const FromHost& message) {
         Kill();
       }
       return;
-    case FromHost::kMaking: making_ = SafeText(message.making().what()); return;
+    case FromHost::kConstructing: constructing_ = SafeText(message.constructing().what()); return;
     case FromHost::kReport:
       Heard(message.report());
       if (report_.query_id() == last_query_) Answer();
@@ -289,7 +289,7 @@ void HostProcess::Handle(const FromHost& message) {
       break;
     case FromHost::kReady:
     case FromHost::kStartFailed:
-    case FromHost::kReceipt: making_.clear(); break;
+    case FromHost::kReceipt: constructing_.clear(); break;
     default: break;
   }
   Tell(message, std::chrono::steady_clock::now(), *events_);
@@ -315,9 +315,9 @@ void HostProcess::Exited(ExitStatus status) {
   context_.Ended(servers_);
   servers_.clear();
   Answer();
-  if (!making_.empty() && !killed_) {
+  if (!constructing_.empty() && !killed_) {
     events_->StartFailed(
-        Error{Code::kInternal, making_ + " ended the process while it was loaded or made: " +
+        Error{Code::kInternal, constructing_ + " ended the process while it was loaded or made: " +
                                    Describe(status) + "; lastcalld --check tries plugins apart"});
   }
   // Nothing of this process after it: it may go, with all that it holds.

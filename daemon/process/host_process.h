@@ -100,7 +100,7 @@ class HostProcess final : public Process, private Drainable {
   std::shared_ptr<ProcessEvents> events_;
 
   std::optional<ChildWatch> child_;  // none before the start
-  std::string making_;               // the plugin that is being loaded and made
+  std::string constructing_;         // the plugin that is being loaded and made
   bool killed_ = false;              // by us
   std::string misconduct_;           // why; from then on nobody listens to it
   std::shared_ptr<Wire> wire_;       // null before the start and after the end

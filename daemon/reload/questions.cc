@@ -33,12 +33,14 @@ void Reload::TryCandidate(bool another_build, const ReloadDone& done) {
       return done(Fail(Code::kInvalidArgument, fine.error().message));
     }
     ReloadReport report{.another_build = another_build, .changes = candidate->changes.list};
-    BeginTrial(*candidate, [report = std::move(report), done](Result<TrialResult> trial) {
-      if (!trial) return done(tl::unexpected(trial.error()));
-      if (!trial->problems.empty()) return done(tl::unexpected(AsError(trial->problems)));
-      if (trial->failures.empty()) return done(report);
-      done(Fail(Code::kInternal, "plugins could not be tried: " + trial->failures.front()));
-    });
+    BeginPreflight(
+        *candidate, [report = std::move(report), done](Result<PreflightReport> preflight) {
+          if (!preflight) return done(tl::unexpected(preflight.error()));
+          if (!preflight->problems.empty())
+            return done(tl::unexpected(AsError(preflight->problems)));
+          if (preflight->failures.empty()) return done(report);
+          done(Fail(Code::kInternal, "plugins could not be tried: " + preflight->failures.front()));
+        });
     Discard(std::move(*candidate));
   });
 }

@@ -8,7 +8,7 @@ namespace {
 
 // Threads that read, those that hang included: that many are needed then alone.
 constexpr size_t kReaders = 16;
-constexpr size_t kTrials = 4;
+constexpr size_t kPreflights = 4;
 // Where no thread is free by then, it is destroyed in the loop after all.
 constexpr auto kDiscardPatience = std::chrono::seconds(10);
 
@@ -26,7 +26,7 @@ OffloadedReadings::OffloadedReadings(Executor loop, std::string program, std::st
       clock_(clock),
       log_(std::move(log)),
       reading_(loop, kReaders, 1),
-      trials_(std::move(loop), kTrials) {}
+      preflights_(std::move(loop), kPreflights) {}
 
 // For as long as a new incarnation may take to become ready. `step`: what is read.
 template <class T>
@@ -100,20 +100,21 @@ void OffloadedReadings::BeginNames(std::set<std::string> hosts, Duration limit,
       });
 }
 
-void OffloadedReadings::BeginTrial(const Config& config, std::vector<std::string> processes,
-                                   Done<TrialResult> done) {
-  trials_.Begin<TrialResult>(
-      After(clock_.Now(), LongestTrial(config)),
+void OffloadedReadings::BeginPreflight(const Config& config, std::vector<std::string> processes,
+                                       Done<PreflightReport> done) {
+  preflights_.Begin<PreflightReport>(
+      After(clock_.Now(), LongestPreflight(config)),
       [config, processes = std::move(processes), host = host_program_](
           const std::stop_token& stop) { return TryPlugins(config, processes, host, stop); },
-      [this, done = std::move(done)](Result<TrialResult> trial) {
-        if (!trial && trial.error().code != Code::kFailedPrecondition) {
+      [this, done = std::move(done)](Result<PreflightReport> preflight) {
+        if (!preflight && preflight.error().code != Code::kFailedPrecondition) {
           // They could not be tried, whatever they are.
-          trial = TrialResult{.problems = {},
-                              .warnings = {},
-                              .failures = {host_program_ + " --try: " + trial.error().message}};
+          preflight = PreflightReport{
+              .problems = {},
+              .warnings = {},
+              .failures = {host_program_ + " --preflight: " + preflight.error().message}};
         }
-        done(std::move(trial));
+        done(std::move(preflight));
       });
 }
 
@@ -129,16 +130,16 @@ void OffloadedReadings::Discard(std::shared_ptr<void> unneeded) {
 
 void OffloadedReadings::Cancel(const Error& error) {
   reading_.Cancel(error);
-  trials_.Cancel(error);
+  preflights_.Cancel(error);
 }
 
 void OffloadedReadings::OnTick() {
   reading_.OnTick(clock_.Now());
-  trials_.OnTick(clock_.Now());
+  preflights_.OnTick(clock_.Now());
 }
 
 Instant OffloadedReadings::next_instant() const {
-  return std::min(reading_.next_instant(), trials_.next_instant());
+  return std::min(reading_.next_instant(), preflights_.next_instant());
 }
 
 }  // namespace lastcall

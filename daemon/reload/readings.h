@@ -10,7 +10,7 @@
 #include <utility>
 #include <vector>
 
-#include "daemon/reload/trial.h"
+#include "daemon/reload/preflight.h"
 #include "daemon/setup/fingerprints.h"
 #include "daemon/setup/name_lookup.h"
 #include "daemon/setup/preparation.h"
@@ -43,8 +43,8 @@ class Readings {
   // A name that is not known in time is answered as such, and the others are.
   virtual void BeginNames(std::set<std::string> hosts, Duration limit, Done<HostNames> done) = 0;
   // Plugins of processes that are to start may not live through it: they are tried elsewhere.
-  virtual void BeginTrial(const Config& config, std::vector<std::string> processes,
-                          Done<TrialResult> done) = 0;
+  virtual void BeginPreflight(const Config& config, std::vector<std::string> processes,
+                              Done<PreflightReport> done) = 0;
   // Destroys it: what a configuration of thousands of servers holds takes its time, too.
   virtual void Discard(std::shared_ptr<void> unneeded) = 0;
 };
@@ -60,8 +60,8 @@ class OffloadedReadings final : public Readings {
   void BeginPrepare(const Config& running, Done<Prepared> done) override;
   void BeginFingerprints(const Config& running, Done<Fingerprints> done) override;
   void BeginNames(std::set<std::string> hosts, Duration limit, Done<HostNames> done) override;
-  void BeginTrial(const Config& config, std::vector<std::string> processes,
-                  Done<TrialResult> done) override;
+  void BeginPreflight(const Config& config, std::vector<std::string> processes,
+                      Done<PreflightReport> done) override;
   void Discard(std::shared_ptr<void> unneeded) override;
 
   // Anything else that may hang with its file system. Fails: as Offload::Begin.
@@ -75,11 +75,11 @@ class OffloadedReadings final : public Readings {
   void OnTick();
   Instant next_instant() const;
   // Not answered yet.
-  size_t waiting() const { return reading_.waiting() + trials_.waiting(); }
+  size_t waiting() const { return reading_.waiting() + preflights_.waiting(); }
   // Threads that work, for whoever waits and for nobody.
-  size_t running() const { return reading_.running() + trials_.running(); }
+  size_t running() const { return reading_.running() + preflights_.running(); }
   // Blocks: until the children that try plugins are reaped, at most until then.
-  void WaitForTrials(Instant by) const { trials_.WaitIdle(by); }
+  void WaitForPreflights(Instant by) const { preflights_.WaitIdle(by); }
 
  private:
   template <class T>
@@ -90,10 +90,10 @@ class OffloadedReadings final : public Readings {
   const std::string host_program_;
   const Clock& clock_;
   const Log log_;
-  // Trials end children when nobody wants their answer any more, and are waited for a little; the
+  // Preflights end children when nobody wants their answer any more, and are waited for a little; the
   // rest may hang with a file system or a name service, and is left.
   Offload reading_;
-  Offload trials_;
+  Offload preflights_;
 };
 
 }  // namespace lastcall

@@ -115,8 +115,8 @@ void Reload::BeginNames() {
   const auto known = [this](Result<HostNames> names) {
     if (!names) return Refuse(names.error());
     attempt_->candidate->names = std::move(*names);
-    BeginTrial(*attempt_->candidate, [this](Result<TrialResult> trial) {
-      trial ? ChangeOver(*trial) : Refuse(trial.error());
+    BeginPreflight(*attempt_->candidate, [this](Result<PreflightReport> preflight) {
+      preflight ? ChangeOver(*preflight) : Refuse(preflight.error());
     });
   };
   if (hosts.empty()) return known(HostNames());
@@ -124,30 +124,30 @@ void Reload::BeginNames() {
   parts_.readings.BeginNames(std::move(hosts), config.ready, known);
 }
 
-void Reload::BeginTrial(const Candidate& candidate, Readings::Done<TrialResult> done) {
+void Reload::BeginPreflight(const Candidate& candidate, Readings::Done<PreflightReport> done) {
   if (const auto stays = CheckStays(); !stays) return done(tl::unexpected(stays.error()));
   std::vector<std::string> processes = candidate.changes.added;
   processes.insert(processes.end(), candidate.changes.replaced.begin(),
                    candidate.changes.replaced.end());
-  parts_.readings.BeginTrial(candidate.setup.config, std::move(processes),
-                             [this, done = std::move(done)](Result<TrialResult> trial) {
-                               if (trial) {
-                                 for (const std::string& one : trial->warnings) {
-                                   Say(LogLevel::kWarning, one);
-                                 }
-                               }
-                               done(std::move(trial));
-                             });
+  parts_.readings.BeginPreflight(candidate.setup.config, std::move(processes),
+                                 [this, done = std::move(done)](Result<PreflightReport> preflight) {
+                                   if (preflight) {
+                                     for (const std::string& one : preflight->warnings) {
+                                       Say(LogLevel::kWarning, one);
+                                     }
+                                   }
+                                   done(std::move(preflight));
+                                 });
 }
 
 // From what runs to the candidate, which was found good.
-void Reload::ChangeOver(const TrialResult& trial) {
+void Reload::ChangeOver(const PreflightReport& preflight) {
   if (const auto serving = parts_.supervisor.CheckServing(); !serving) {
     return Refuse(serving.error());
   }
-  if (!trial.problems.empty()) return Refuse(AsError(trial.problems));
+  if (!preflight.problems.empty()) return Refuse(AsError(preflight.problems));
   // Then the successors will say what is wrong.
-  for (const std::string& failure : trial.failures) {
+  for (const std::string& failure : preflight.failures) {
     Say(LogLevel::kWarning, "plugins could not be tried: " + failure);
   }
   Candidate& candidate = *attempt_->candidate;

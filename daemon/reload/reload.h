@@ -109,8 +109,8 @@ class Reload {
   Result<Candidate> Judge(Prepared prepared) const;
   void BeginNames();
   void TryCandidate(bool another_build, const ReloadDone& done);
-  void BeginTrial(const Candidate& candidate, Readings::Done<TrialResult> done);
-  void ChangeOver(const TrialResult& trial);
+  void BeginPreflight(const Candidate& candidate, Readings::Done<PreflightReport> done);
+  void ChangeOver(const PreflightReport& preflight);
   Result<> Bind(Candidate& candidate);
   std::vector<Supervisor::Change> ChangesTo(const Candidate& candidate) const;
   void Over(const std::vector<Supervisor::Outcome>& outcomes);

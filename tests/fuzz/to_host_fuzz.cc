@@ -43,7 +43,7 @@ class HostLife {
     for (const auto& server : order.configure().servers()) {
       for (const auto& plugin : server.plugins()) Read(plugin);
     }
-    for (const auto& plugin : order.trial().plugins()) Read(plugin.plugin());
+    for (const auto& plugin : order.preflight().plugins()) Read(plugin.plugin());
     if (order.has_configure() && lifecycle_.stage() == Stage::kStarting) {
       const host::v1::Configure& configure = order.configure();
       lifecycle_.Configure({FromSeconds(configure.delay_s()), FromSeconds(configure.grace_s()),

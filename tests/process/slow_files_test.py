@@ -20,12 +20,12 @@ HOST = "shop.slow.example"
 # Whatever a reload reads; a start reads all but the last.
 THINGS = ("main file", "drop-in", "key", "plugin", "lastcall-host", "group", "lastcalld")
 # What else it waits for, once that is read.
-STEPS = (*THINGS, "host name", "trial", "new build")
+STEPS = (*THINGS, "host name", "preflight", "new build")
 # Those of them that a reload does without when it is a trial run.
 DONE_IN_EARNEST = ("host name", "new build")
 # A lastcall-host that tries no plugin before it may.
 SLOW_TRIAL = """#!/bin/sh
-if [ "$1" = --try ]; then
+if [ "$1" = --preflight ]; then
   : > "$SLOW_FILES/waiting"
   while [ -e "$SLOW_FILES/closed" ]; do sleep 0.01; done
 fi
@@ -67,7 +67,7 @@ class Slow(Installed):
             self.config.write_text(
                 self.config.read_text().replace("listen = [", f'listen = ["{HOST}:0", ', 1))
             return self.closed(HOST)
-        if step == "trial":
+        if step == "preflight":
             self.put(SLOW_TRIAL.format(host=BIN / "lastcall-host").encode(), "lastcall-host")
             return self.closed(step)
         if step == "new build":  # its check reads what this build does not need any more

@@ -185,7 +185,7 @@ class ConductTest(unittest.TestCase):
                 daemon.assert_nothing_left()
 
 
-class TrialTest(unittest.TestCase):
+class PreflightTest(unittest.TestCase):
     """What can be known before anything depends on it."""
 
     def check(self, daemon, code=CONFIGURATION):
@@ -266,7 +266,7 @@ class TrialTest(unittest.TestCase):
             done = run(daemon.folder / "lastcalld", "--config", daemon.config, "--check")
             self.assertEqual(done.returncode, INTERNAL)
             self.assertEqual(done.stderr, "lastcalld: plugins could not be tried: lastcall-host "
-                                          "--try ended with exit code 3: no more disk\n")
+                                          "--preflight ended with exit code 3: no more disk\n")
 
     def test_check_is_ended_by_a_terminal(self):
         with self.unstarted(load="hang") as daemon:

@@ -85,7 +85,7 @@ TEST_F(ConfigTest, ServerDefaultsAreSane) {
   EXPECT_EQ(server.name, "public");
   EXPECT_EQ(server.process, "main");
   EXPECT_FALSE(server.reflection);
-  EXPECT_EQ(server.place.line, 2u);
+  EXPECT_EQ(server.location.line, 2u);
   EXPECT_EQ(server.limits.connections, 10000u);
   EXPECT_EQ(server.limits.streams, 100u);
   EXPECT_EQ(server.limits.message, 4u << 20);
@@ -151,7 +151,7 @@ replicas = 1
   EXPECT_EQ(server.limits.handshake, seconds(7));
   ASSERT_EQ(config.processes.size(), 1u);
   EXPECT_EQ(config.processes[0].restart, RestartPolicy::kOnFailure);
-  EXPECT_EQ(config.processes[0].place.line, 21u);
+  EXPECT_EQ(config.processes[0].location.line, 21u);
 }
 
 TEST_F(ConfigTest, DropInsMergeTablesAndReplaceTheRest) {
@@ -191,7 +191,7 @@ TEST_F(ConfigTest, ValuesKeepTheFileTheyCameFrom) {
   EXPECT_EQ(values.at("greeting").line, 3u);
   EXPECT_EQ(values.at("loud").file, folder_ / "lastcalld.toml");
   EXPECT_EQ(values.at("loud").line, 6u);
-  EXPECT_EQ(config.servers[0].plugins[0].place.line, 4u);
+  EXPECT_EQ(config.servers[0].plugins[0].location.line, 4u);
 }
 
 TEST_F(ConfigTest, ServersAndProcessesComeInTheOrderOfTheFiles) {

@@ -261,7 +261,7 @@ TEST_F(ConfigTextTest, EveryValueSaysWhereItWasWritten) {
   });
   ASSERT_NE(deep, origins.end());
   EXPECT_EQ(deep->kind, Origin::Kind::kFile);
-  EXPECT_EQ(deep->place.line, 5u);
+  EXPECT_EQ(deep->location.line, 5u);
 }
 
 TEST_F(ConfigTextTest, WhatTheCommandLineSaysIsMarkedSo) {

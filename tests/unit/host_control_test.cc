@@ -67,7 +67,7 @@ TEST_F(HostControlTest, WhatFindsNoRoomWaitsForItAndHoldsNobodyUp) {
   Begin();
   Fill();
   const auto began = std::chrono::steady_clock::now();
-  for (int i = 0; i < 10; ++i) control_->Making("plugin " + std::to_string(i));
+  for (int i = 0; i < 10; ++i) control_->Constructing("plugin " + std::to_string(i));
   control_->Ready();
   EXPECT_LT(std::chrono::steady_clock::now() - began, 1s);
   std::this_thread::sleep_for(500ms);  // longer than any patience
@@ -75,7 +75,8 @@ TEST_F(HostControlTest, WhatFindsNoRoomWaitsForItAndHoldsNobodyUp) {
   ASSERT_EQ(read.size(), 12u);
   EXPECT_TRUE(read.front().has_hello());
   for (int i = 0; i < 10; ++i) {
-    EXPECT_EQ(read[static_cast<size_t>(i) + 1].making().what(), "plugin " + std::to_string(i));
+    EXPECT_EQ(read[static_cast<size_t>(i) + 1].constructing().what(),
+              "plugin " + std::to_string(i));
   }
   EXPECT_TRUE(read.back().has_ready());
 }

@@ -24,7 +24,7 @@
 
 namespace lastcall {
 
-// Answers nothing by itself; "look", "prepare", "fingerprints", "names" and "trial" are what is open.
+// Answers nothing by itself; "look", "prepare", "fingerprints", "names" and "preflight" are what is open.
 class FakeReadings final : public Readings {
  public:
   void BeginLook(Duration, Done<AnotherBuild> done) override { Add("look", look, std::move(done)); }
@@ -38,10 +38,10 @@ class FakeReadings final : public Readings {
     asked_hosts = std::move(hosts);
     Add("names", names, std::move(done));
   }
-  void BeginTrial(const Config&, std::vector<std::string> processes,
-                  Done<TrialResult> done) override {
+  void BeginPreflight(const Config&, std::vector<std::string> processes,
+                      Done<PreflightReport> done) override {
     tried = std::move(processes);
-    Add("trial", trial, std::move(done));
+    Add("preflight", preflight, std::move(done));
   }
 
   void Discard(std::shared_ptr<void> unneeded) override {
@@ -57,7 +57,7 @@ class FakeReadings final : public Readings {
     Fail(prepare, error);
     Fail(fingerprints, error);
     Fail(names, error);
-    Fail(trial, error);
+    Fail(preflight, error);
   }
 
   template <class T>
@@ -74,7 +74,7 @@ class FakeReadings final : public Readings {
   Open<Prepared> prepare;
   Open<Fingerprints> fingerprints;
   Open<HostNames> names;
-  Open<TrialResult> trial;
+  Open<PreflightReport> preflight;
   std::set<std::string> asked_hosts;
   std::vector<std::string> tried;
   std::vector<std::shared_ptr<void>> discarded;
@@ -197,7 +197,7 @@ class ReloadTest : public testing::Test, protected ReloadOwner {
   void Read(Prepared prepared) {
     readings_.look.Answer(Readings::AnotherBuild());
     readings_.prepare.Answer(std::move(prepared));
-    readings_.trial.Answer(TrialResult());
+    readings_.preflight.Answer(PreflightReport());
   }
   // The successor of `name` takes over, and settles.
   void Replaced(const std::string& name) {

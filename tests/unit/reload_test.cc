@@ -171,7 +171,7 @@ TEST_F(ReloadFailsTest, TheAdminSocketWouldBeAnother) {
 TEST_F(ReloadFailsTest, APluginMayNotBeUsed) {
   readings_.look.Answer(Readings::AnotherBuild());
   readings_.prepare.Answer(Files({}, {"a"}));
-  readings_.trial.Answer(TrialResult{.problems = {{{"x.toml", 7, 0}, "echo aborts"}}});
+  readings_.preflight.Answer(PreflightReport{.problems = {{{"x.toml", 7, 0}, "echo aborts"}}});
   ExpectRefused("echo aborts");
 }
 
@@ -180,7 +180,7 @@ TEST_F(ReloadFailsTest, AnAddressIsTaken) {
   const auto taken = Listener::Bind(Socket("c"));
   ASSERT_TRUE(taken);
   readings_.prepare.Answer(Files({"a"}, {"c"}));
-  readings_.trial.Answer(TrialResult());
+  readings_.preflight.Answer(PreflightReport());
   ExpectRefused("c-server");
 }
 
@@ -189,7 +189,8 @@ TEST_F(ReloadTest, PluginsThatCannotBeTriedAreSaidAndStartedAllTheSame) {
   Begin();
   readings_.look.Answer(Readings::AnotherBuild());
   readings_.prepare.Answer(Files({}, {"a"}));
-  readings_.trial.Answer(TrialResult{.warnings = {"old"}, .failures = {"lastcall-host is away"}});
+  readings_.preflight.Answer(
+      PreflightReport{.warnings = {"old"}, .failures = {"lastcall-host is away"}});
   EXPECT_TRUE(log_.Said(LogLevel::kWarning, "could not be tried: lastcall-host is away"));
   EXPECT_TRUE(log_.Said(LogLevel::kWarning, "old"));
   Replaced("a");
@@ -201,7 +202,7 @@ TEST_F(ReloadTest, AProgramThatIsGoneFromTheDiskIsNoReasonToRefuse) {
   Begin();
   readings_.look.Answer(Fail(Code::kNotFound, "lastcalld is not there"));
   readings_.prepare.Answer(Files({"a"}, {}));
-  readings_.trial.Answer(TrialResult());
+  readings_.preflight.Answer(PreflightReport());
   EXPECT_EQ(answers_, Names{"done"});
   EXPECT_TRUE(log_.Said(LogLevel::kWarning, "the build that runs goes on"));
 }
@@ -224,14 +225,14 @@ TEST_F(ReloadTest, HostNamesAreLookedUpBesideTheLoop) {
   readings_.prepare.Answer(std::move(files));
   EXPECT_THAT(readings_.asked_hosts, ElementsAre("db.example"));
   readings_.names.Answer(HostNames{{"db.example", std::vector<std::string>{"127.0.0.1"}}});
-  readings_.trial.Answer(TrialResult());
+  readings_.preflight.Answer(PreflightReport());
   process("c").events().Ready();
   EXPECT_EQ(answers_, Names{"+process c; c: 1"});
 }
 
 // A shutdown at every step: whoever waits is told, once; nothing is begun any more.
 TEST_F(ReloadTest, AShutdownWinsAtEveryStep) {
-  constexpr std::array kSteps{"look", "prepare", "names", "trial", "successor", "settling"};
+  constexpr std::array kSteps{"look", "prepare", "names", "preflight", "successor", "settling"};
   for (size_t step = 0; step < kSteps.size(); ++step) {
     SCOPED_TRACE(kSteps[step]);
     TearDownAll();
@@ -246,7 +247,7 @@ TEST_F(ReloadTest, AShutdownWinsAtEveryStep) {
     if (step > 2) {
       readings_.names.Answer(HostNames{{"db.example", std::vector<std::string>{"127.0.0.1"}}});
     }
-    if (step > 3) readings_.trial.Answer(TrialResult());
+    if (step > 3) readings_.preflight.Answer(PreflightReport());
     if (step > 4) process("a").events().Ready();
     process("a").TakeTold();
     readings_.TakeBegun();
@@ -288,7 +289,7 @@ TEST_F(ReloadTest, WhatIsOfNoUseAnyMoreIsDestroyedBesideTheLoop) {
   Begin();
   readings_.look.Answer(Readings::AnotherBuild());
   readings_.prepare.Answer(Files({}, {"a", "b"}));
-  readings_.trial.Answer(TrialResult{.problems = {{}}, .warnings = {}, .failures = {}});
+  readings_.preflight.Answer(PreflightReport{.problems = {{}}, .warnings = {}, .failures = {}});
   EXPECT_EQ(readings_.discarded.size(), 4u);  // what was refused
 }
 
@@ -297,7 +298,7 @@ TEST_F(ReloadTest, ADryRunSaysThatThereIsAnotherBuild) {
   reload_->BeginDryRun(Answered());
   readings_.look.Answer(Readings::AnotherBuild(UniqueFd(dup(0))));
   readings_.prepare.Answer(Files({"a"}, {}));
-  readings_.trial.Answer(TrialResult());
+  readings_.preflight.Answer(PreflightReport());
   EXPECT_EQ(answers_, Names{"another build;"});
   EXPECT_EQ(handovers_, 0);
 }

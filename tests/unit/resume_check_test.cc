@@ -64,7 +64,8 @@ class ResumeCheckTest : public testing::Test {
   void Begin(const std::string& binary, std::vector<std::string> arguments, Duration limit,
              const std::vector<int>& descriptors = {}) {
     binary_.Reset(open(binary.c_str(), O_RDONLY | O_CLOEXEC));
-    check_ = std::make_unique<ResumeCheck>(loop_, Self{kProgram, std::move(arguments)}, limit);
+    check_ =
+        std::make_unique<ResumeCheck>(loop_, ProgramImage{kProgram, std::move(arguments)}, limit);
     check_->Begin(binary_.get(), state::v1::State(), descriptors, [this](Result<> result) {
       EXPECT_FALSE(answer_) << "a second answer";
       answer_ = std::move(result);
@@ -242,7 +243,7 @@ TEST_F(ResumeCheckTest, OneThatDoesNotStartAndIsDestroyedDoesNotAnswer) {
 }
 
 TEST_F(ResumeCheckTest, OneThatHasNotBegunIsNobodysEnd) {
-  check_ = std::make_unique<ResumeCheck>(loop_, Self{kProgram, {"lastcalld"}}, 1h);
+  check_ = std::make_unique<ResumeCheck>(loop_, ProgramImage{kProgram, {"lastcalld"}}, 1h);
   check_.reset();
   loop_.run();
   EXPECT_FALSE(answer_);

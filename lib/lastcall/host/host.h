@@ -58,7 +58,7 @@ class HostObserver {
   virtual ~HostObserver() = default;
   // A plugin is about to be loaded and made: "plugin echo of server public". If the process ends
   // before it is ready, that was it. In the thread that makes plugins.
-  virtual void Making(const std::string&) {}
+  virtual void Constructing(const std::string&) {}
   virtual void Ready() {}
   virtual void StartFailed(const Error&) {}
   virtual void StageEntered(Stage) {}

@@ -48,7 +48,7 @@ int HostLoop::Run() {
 
 void HostLoop::StartSites() {
   plugin_thread_.Post([this] {
-    const HostedServer::Surroundings surroundings{
+    const HostedServer::Context context{
         .clock = clock_,
         .log = loop_.log(),
         .termination = loop_.termination(),
@@ -58,11 +58,11 @@ void HostLoop::StartSites() {
                 if (!observer_.TakesRequest(request)) OnRequest(request);
               });
             },
-        .making = [this](const std::string& plugin) { observer_.Making(plugin); }};
+        .constructing = [this](const std::string& plugin) { observer_.Constructing(plugin); }};
     audit_.emplace(loop_.log());
     Result<> started;
     for (const auto& site : sites_) {
-      started = site->Start(plugin_thread_, surroundings, *audit_, abandon_start_);
+      started = site->Start(plugin_thread_, context, *audit_, abandon_start_);
       if (!started) break;
     }
     Post([this, started] { OnStarted(started); });

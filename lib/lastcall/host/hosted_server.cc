@@ -9,23 +9,23 @@
 
 namespace lastcall {
 
-class HostedServer::Context final : public PluginHost {
+class HostedServer::PluginContext final : public PluginHost {
  public:
-  Context(PluginSource source, std::string server, const Surroundings& surroundings)
-      : source_(std::move(source)), server_name_(std::move(server)), surroundings_(surroundings) {}
+  PluginContext(PluginSource source, std::string server, const Context& host)
+      : source_(std::move(source)), server_name_(std::move(server)), context_(host) {}
 
   std::string_view plugin() const override { return source_.name; }
   std::string_view server() const override { return server_name_; }
   const PluginConfig& config() const override { return source_.config; }
-  const Clock& clock() const override { return surroundings_.clock; }
-  Termination termination() const override { return surroundings_.termination; }
+  const Clock& clock() const override { return context_.clock; }
+  Termination termination() const override { return context_.termination; }
 
   void Log(LogLevel level, std::string_view message) override {
-    surroundings_.log(level, "plugin " + source_.name + ": " + SafeText(std::string(message)));
+    context_.log(level, "plugin " + source_.name + ": " + SafeText(std::string(message)));
   }
 
   void SetServing(std::string_view service, bool serving) override {
-    if (serving && surroundings_.termination.Reached(Stage::kDelay)) return RefuseHealth(service);
+    if (serving && context_.termination.Reached(Stage::kDelay)) return RefuseHealth(service);
     std::lock_guard lock(mutex_);
     if (server_ == nullptr) {
       early_[std::string(service)] = serving;
@@ -35,9 +35,9 @@ class HostedServer::Context final : public PluginHost {
   }
 
   void RequestShutdown(std::string_view reason) override {
-    surroundings_.request_stop(RequestNow(
+    context_.request_stop(RequestNow(
         {.kind = Cause::Kind::kPlugin, .who = source_.name, .reason = std::string(reason)},
-        surroundings_.clock));
+        context_.clock));
   }
 
   Result<std::unique_ptr<Plugin>> Create() { return source_.create(*this); }
@@ -63,16 +63,15 @@ class HostedServer::Context final : public PluginHost {
   // Once: whoever does it may do it often.
   void RefuseHealth(std::string_view service) {
     if (health_refused_.exchange(true)) return;
-    surroundings_.log(LogLevel::kWarning,
-                      who() + " sets the health of \"" +
-                          SafeText(std::string(service), kMaxSafeName) +
-                          "\" to SERVING during a shutdown; it is not, and stays as it is. Ask "
-                          "PluginHost::termination() before setting it");
+    context_.log(LogLevel::kWarning,
+                 who() + " sets the health of \"" + SafeText(std::string(service), kMaxSafeName) +
+                     "\" to SERVING during a shutdown; it is not, and stays as it is. Ask "
+                     "PluginHost::termination() before setting it");
   }
 
   const PluginSource source_;
   const std::string server_name_;
-  const Surroundings surroundings_;
+  const Context context_;
   std::atomic<bool> health_refused_{false};
   std::mutex mutex_;
   Server* server_ = nullptr;
@@ -82,11 +81,11 @@ class HostedServer::Context final : public PluginHost {
 HostedServer::HostedServer(HostServer server) : spec_(std::move(server)) {}
 HostedServer::~HostedServer() = default;
 
-Result<> HostedServer::MakePlugin(PluginThread& thread, const Surroundings& surroundings,
-                                  ProcessAudit& audit, PluginSource& source) {
+Result<> HostedServer::MakePlugin(PluginThread& thread, const Context& host, ProcessAudit& audit,
+                                  PluginSource& source) {
   const std::string name = source.name;
-  auto context = std::make_unique<Context>(std::move(source), spec_.name, surroundings);
-  surroundings.making(context->who());
+  auto context = std::make_unique<PluginContext>(std::move(source), spec_.name, host);
+  host.constructing(context->who());
   auto plugin = thread.As("plugin " + name + ": constructor", [&] { return context->Create(); });
   audit.Inspect(context->who());
   if (!plugin) return tl::unexpected(plugin.error());
@@ -100,23 +99,22 @@ Result<> HostedServer::MakePlugin(PluginThread& thread, const Surroundings& surr
   return {};
 }
 
-Result<> HostedServer::Start(PluginThread& thread, const Surroundings& surroundings,
-                             ProcessAudit& audit, const std::atomic<bool>& abandoned) {
+Result<> HostedServer::Start(PluginThread& thread, const Context& host, ProcessAudit& audit,
+                             const std::atomic<bool>& abandoned) {
   for (PluginSource& source : spec_.plugins) {
     if (abandoned.load()) return {};
-    if (const auto made = MakePlugin(thread, surroundings, audit, source); !made) return made;
+    if (const auto made = MakePlugin(thread, host, audit, source); !made) return made;
   }
   if (abandoned.load()) return {};
-  auto server =
-      Server::Start({.name = spec_.name,
-                     .listeners = std::move(spec_.listeners),
-                     .services = spec_.services,
-                     .reflection = spec_.reflection,
-                     .limits = spec_.limits,
-                     .tls = std::move(spec_.tls),
-                     .warn = [log = surroundings.log](
-                                 const std::string& what) { log(LogLevel::kWarning, what); }},
-                    surroundings.clock, surroundings.termination);
+  auto server = Server::Start(
+      {.name = spec_.name,
+       .listeners = std::move(spec_.listeners),
+       .services = spec_.services,
+       .reflection = spec_.reflection,
+       .limits = spec_.limits,
+       .tls = std::move(spec_.tls),
+       .warn = [log = host.log](const std::string& what) { log(LogLevel::kWarning, what); }},
+      host.clock, host.termination);
   if (!server) return tl::unexpected(server.error());
   server_ = std::move(*server);
   for (const Hosted& hosted : plugins_) hosted.context->SetServer(server_.get());

@@ -16,13 +16,13 @@ namespace lastcall {
 class HostedServer {
  public:
   // What a site needs of its host; all of it callable from any thread.
-  struct Surroundings {
+  struct Context {
     const Clock& clock;
     Log log;
     Termination termination;
     std::function<void(Request)> request_stop;
     // A plugin is about to be made: "plugin echo of server public".
-    std::function<void(const std::string&)> making;
+    std::function<void(const std::string&)> constructing;
   };
 
   explicit HostedServer(HostServer server);
@@ -32,7 +32,7 @@ class HostedServer {
   // Makes the plugins in order, then the server. Threads: the plugin thread's. Stops half-way, with
   // success, once `abandoned` is set.
   // Fails: with the code of what refused, kInvalidArgument where the configuration is at fault.
-  Result<> Start(PluginThread& thread, const Surroundings& surroundings, ProcessAudit& audit,
+  Result<> Start(PluginThread& thread, const Context& host, ProcessAudit& audit,
                  const std::atomic<bool>& abandoned);
   // Ends the server, then stops and destroys the plugins in reverse order. Threads: the plugin
   // thread's. Order: after the server has retired.
@@ -45,13 +45,13 @@ class HostedServer {
   void set_draining(bool draining) { spec_.draining = draining; }
 
  private:
-  class Context;  // the PluginHost of one plugin
+  class PluginContext;  // the PluginHost of one plugin
   struct Hosted {
-    std::unique_ptr<Context> context;
+    std::unique_ptr<PluginContext> context;
     std::unique_ptr<Plugin> plugin;
   };
 
-  Result<> MakePlugin(PluginThread& thread, const Surroundings& surroundings, ProcessAudit& audit,
+  Result<> MakePlugin(PluginThread& thread, const Context& host, ProcessAudit& audit,
                       PluginSource& source);
 
   HostServer spec_;

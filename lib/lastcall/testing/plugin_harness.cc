@@ -180,7 +180,7 @@ Result<> PluginHarness::Inside::Make(PluginSource source, Listener listener) {
                              .log = log_,
                              .termination = termination_.view(),
                              .request_stop = [](const Request&) {},
-                             .making = [](const std::string&) {}},
+                             .constructing = [](const std::string&) {}},
                             *audit_, abandoned);
   });
   if (!returned) {

@@ -131,7 +131,7 @@ void Do(const std::string& what) {
   while (what == "chatter") std::fputs("rude: and another thing\n", stderr);
   // An empty report, for ever: what a host says to its supervisor.
   while (what == "flood" && write(3, "i\x22\x00", 3) != 0) continue;
-  // What a trial says of its first plugin: that it is being tried.
+  // What a preflight says of its first plugin: that it is being tried.
   while (what == "flood of steps" && write(3, "i\xaa\x01\x00", 4) != 0) continue;
 }
 

@@ -1,4 +1,4 @@
-#include "host/trial.h"
+#include "host/preflight.h"
 
 #include <poll.h>
 #include <unistd.h>
@@ -31,13 +31,13 @@ void EndWith(const Channel& channel) {
   }).detach();
 }
 
-std::optional<host::v1::Trial> AwaitTrial(const Channel& channel) {
+std::optional<host::v1::Preflight> AwaitPreflight(const Channel& channel) {
   for (;;) {
     ToHost order;
     switch (channel.TryReceive(order, nullptr)) {
       case Channel::Received::kNothingYet: channel.WaitReadable(); continue;
       case Channel::Received::kYes:
-        if (order.has_trial()) return order.trial();
+        if (order.has_preflight()) return order.preflight();
         continue;
       case Channel::Received::kClosed:
       case Channel::Received::kMalformed:
@@ -46,10 +46,10 @@ std::optional<host::v1::Trial> AwaitTrial(const Channel& channel) {
   }
 }
 
-class PluginTrial {
+class PluginPreflight {
  public:
-  PluginTrial(const Channel& channel, uint32_t place, const host::v1::PluginOfServer& plugin,
-              ProcessAudit& audit)
+  PluginPreflight(const Channel& channel, uint32_t place, const host::v1::PluginOfServer& plugin,
+                  ProcessAudit& audit)
       : channel_(channel), place_(place), plugin_(plugin), audit_(audit) {}
 
   // What is wrong with it; empty: nothing. `unchecked`: see PluginConfig.
@@ -70,8 +70,8 @@ class PluginTrial {
  private:
   void Announce(const std::string& step) const {
     FromHost message;
-    message.mutable_trying()->set_plugin(place_);
-    message.mutable_trying()->set_step(step);
+    message.mutable_preflight_step()->set_plugin(place_);
+    message.mutable_preflight_step()->set_step(step);
     channel_.Send(message);
   }
 
@@ -83,19 +83,20 @@ class PluginTrial {
 
 }  // namespace
 
-int RunTrial(const Channel& channel) {
-  const auto trial = AwaitTrial(channel);
-  if (!trial) return 1;
+int RunPreflight(const Channel& channel) {
+  const auto preflight = AwaitPreflight(channel);
+  if (!preflight) return 1;
   EndWith(channel);
   std::vector<std::string> warnings;
   ProcessAudit audit([&](LogLevel, std::string_view what) { warnings.emplace_back(what); });
-  for (uint32_t place = 0; place < static_cast<uint32_t>(trial->plugins_size()); ++place) {
+  for (uint32_t place = 0; place < static_cast<uint32_t>(preflight->plugins_size()); ++place) {
     FromHost message;
-    host::v1::Tried& tried = *message.mutable_tried();
+    host::v1::PreflightResult& tried = *message.mutable_preflight_result();
     tried.set_plugin(place);
     std::vector<std::string> unchecked;
     tried.set_problem(
-        PluginTrial(channel, place, trial->plugins(static_cast<int>(place)), audit).Run(unchecked));
+        PluginPreflight(channel, place, preflight->plugins(static_cast<int>(place)), audit)
+            .Run(unchecked));
     for (std::string& warning : std::exchange(warnings, {})) {
       tried.add_warnings(std::move(warning));
     }

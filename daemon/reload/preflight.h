@@ -10,7 +10,7 @@
 
 namespace lastcall {
 
-struct TrialResult {
+struct PreflightReport {
   std::vector<ConfigProblem> problems;  // of plugins that may not be used
   std::vector<std::string> warnings;    // of those that may
   std::vector<std::string> failures;    // why some could not be tried, whatever they are
@@ -20,10 +20,10 @@ struct TrialResult {
 // Check its configuration. `host_program`: lastcall-host.
 // Blocks: until all are tried, config.ready for each plugin at most; or until stopped, when what is
 // not known yet is left out. Threads: any.
-TrialResult TryPlugins(const Config& config, const std::vector<std::string>& processes,
-                       const std::string& host_program, const std::stop_token& stop = {});
+PreflightReport TryPlugins(const Config& config, const std::vector<std::string>& processes,
+                           const std::string& host_program, const std::stop_token& stop = {});
 
 // The longest that it may take, where nothing hangs but plugins.
-Duration LongestTrial(const Config& config);
+Duration LongestPreflight(const Config& config);
 
 }  // namespace lastcall

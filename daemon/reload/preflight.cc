@@ -1,4 +1,4 @@
-#include "daemon/reload/trial.h"
+#include "daemon/reload/preflight.h"
 
 #include <poll.h>
 #include <sys/eventfd.h>
@@ -41,16 +41,16 @@ struct Subject {
 };
 
 // One child, from its start to its end: it tries the subjects from `first` on.
-class TrialChild {
+class PreflightChild {
  public:
-  TrialChild(const std::vector<Subject>& subjects, size_t first, Duration limit, int stop_fd)
+  PreflightChild(const std::vector<Subject>& subjects, size_t first, Duration limit, int stop_fd)
       : subjects_(subjects), first_(first), next_(first), limit_(limit), stop_fd_(stop_fd) {}
 
   // Blocks. Fails: it could not be started.
   Result<> Run(const std::string& program);
   // The first that it did not get to.
   size_t next() const { return next_; }
-  TrialResult& result() { return result_; }
+  PreflightReport& result() { return result_; }
 
  private:
   Result<> Start(const std::string& program);
@@ -77,14 +77,14 @@ class TrialChild {
   bool hangs_ = false;
   bool broken_ = false;  // what it says is no message
   bool stopped_ = false;
-  TrialResult result_;
+  PreflightReport result_;
 };
 
-Result<> TrialChild::Start(const std::string& program) {
+Result<> PreflightChild::Start(const std::string& program) {
   auto pair = Channel::Pair();
   if (!pair) return tl::unexpected(pair.error());
   auto child = ChildProcess::Start({.program = program,
-                                    .arguments = {program, "--try"},
+                                    .arguments = {program, "--preflight"},
                                     .descriptors = {{pair->second.fd(), kControlFd}}},
                                    {.keep_output = kMostOutput});
   if (!child) return tl::unexpected(child.error());
@@ -93,11 +93,11 @@ Result<> TrialChild::Start(const std::string& program) {
   return {};
 }
 
-Result<> TrialChild::Run(const std::string& program) {
+Result<> PreflightChild::Run(const std::string& program) {
   if (const auto started = Start(program); !started) return started;
   ToHost order;
   for (size_t i = next_; i < subjects_.size(); ++i) {
-    host::v1::PluginOfServer& one = *order.mutable_trial()->add_plugins();
+    host::v1::PluginOfServer& one = *order.mutable_preflight()->add_plugins();
     one.set_server(subjects_[i].server->name);
     const PluginSpec& plugin = *subjects_[i].plugin;
     *one.mutable_plugin() = PluginMessage(plugin.name, plugin.path, plugin.values);
@@ -111,7 +111,7 @@ Result<> TrialChild::Run(const std::string& program) {
   return {};
 }
 
-bool TrialChild::Await() {
+bool PreflightChild::Await() {
   std::array<pollfd, 4> events{{{silent_ ? -1 : channel_->fd(), POLLIN, 0},
                                 {child_->output_fd(), POLLIN, 0},
                                 {child_->exited_fd(), POLLIN, 0},
@@ -125,7 +125,7 @@ bool TrialChild::Await() {
   return !exited && !stopped_ && !hangs_ && !broken_ && next_ < subjects_.size();
 }
 
-void TrialChild::ReadMessages() {
+void PreflightChild::ReadMessages() {
   while (!silent_ && !broken_) {
     FromHost message;
     const auto admits = [](size_t bytes, size_t) { return bytes <= kMostBytes; };
@@ -140,30 +140,31 @@ void TrialChild::ReadMessages() {
 }
 
 // The plugin runs in that process, and could say anything.
-void TrialChild::Handle(const FromHost& message) {
+void PreflightChild::Handle(const FromHost& message) {
   if (++said_ > kMostMessages) broken_ = true;
   const size_t about =
-      first_ + (message.has_trying() ? message.trying().plugin() : message.tried().plugin());
-  if ((!message.has_trying() && !message.has_tried()) || about != next_ ||
+      first_ + (message.has_preflight_step() ? message.preflight_step().plugin()
+                                             : message.preflight_result().plugin());
+  if ((!message.has_preflight_step() && !message.has_preflight_result()) || about != next_ ||
       next_ >= subjects_.size()) {
     broken_ = true;
     return;
   }
   spoke_ = true;
   due_ = After(std::chrono::steady_clock::now(), limit_);
-  if (message.has_trying()) {
-    step_ = SafeText(message.trying().step());
+  if (message.has_preflight_step()) {
+    step_ = SafeText(message.preflight_step().step());
     return;
   }
   const Subject& subject = subjects_[next_];
-  if (!message.tried().problem().empty()) {
-    result_.problems.push_back(
-        {subject.plugin->place, subject.name() + SafeText(message.tried().problem())});
+  if (!message.preflight_result().problem().empty()) {
+    result_.problems.push_back({subject.plugin->location,
+                                subject.name() + SafeText(message.preflight_result().problem())});
   }
-  for (const std::string& warning : message.tried().warnings()) {
+  for (const std::string& warning : message.preflight_result().warnings()) {
     result_.warnings.push_back(subject.name() + SafeText(warning));
   }
-  for (const std::string& key : message.tried().unchecked()) {
+  for (const std::string& key : message.preflight_result().unchecked()) {
     result_.warnings.push_back(SafeText(key));
   }
   step_.clear();
@@ -171,7 +172,7 @@ void TrialChild::Handle(const FromHost& message) {
   ++next_;
 }
 
-void TrialChild::End() {
+void PreflightChild::End() {
   const ChildEnd end = child_->Finish();  // with whatever the plugins have started
   if (stopped_ || next_ >= subjects_.size()) return;
   const std::string how = end.status.signal != 0
@@ -179,7 +180,7 @@ void TrialChild::End() {
                               : "with exit code " + std::to_string(end.status.code);
   const std::string said = end.output.Line();
   if (!spoke_ && !hangs_) {
-    result_.failures.push_back("lastcall-host --try ended " + how +
+    result_.failures.push_back("lastcall-host --preflight ended " + how +
                                (said.empty() ? "" : ": " + said));
   } else if (hangs_) {
     Blame("has not returned after " + FormatDuration(limit_) + " ([reload] ready)", said);
@@ -190,17 +191,17 @@ void TrialChild::End() {
   }
 }
 
-void TrialChild::Blame(const std::string& why, const std::string& said) {
+void PreflightChild::Blame(const std::string& why, const std::string& said) {
   const Subject& subject = subjects_[next_++];
   result_.problems.push_back(
-      {subject.plugin->place,
+      {subject.plugin->location,
        subject.name() + (step_.empty() ? "trying it" : step_) + " " + why +
            (said.empty() ? "" : ", and said last: " + said) +
            "; that was in a child made for it, the daemon would lose its process. Mend " +
            subject.plugin->path});
 }
 
-void Append(const TrialResult& from, TrialResult& to) {
+void Append(const PreflightReport& from, PreflightReport& to) {
   const auto append = [](const auto& more, auto& all) {
     all.insert(all.end(), more.begin(), more.end());
   };
@@ -210,12 +211,12 @@ void Append(const TrialResult& from, TrialResult& to) {
 }
 
 // A child for all plugins of a process; where one ends it, another for those behind it.
-TrialResult TryProcess(const std::vector<Subject>& subjects, Duration limit,
-                       const std::string& host_program, int stop_fd) {
-  TrialResult result;
+PreflightReport TryProcess(const std::vector<Subject>& subjects, Duration limit,
+                           const std::string& host_program, int stop_fd) {
+  PreflightReport result;
   pollfd stopped{stop_fd, POLLIN, 0};
   for (size_t next = 0; next < subjects.size() && poll(&stopped, 1, 0) == 0;) {
-    TrialChild child(subjects, next, limit, stop_fd);
+    PreflightChild child(subjects, next, limit, stop_fd);
     if (const auto run = child.Run(host_program); !run) {
       result.failures.push_back(run.error().message);
       break;
@@ -238,19 +239,19 @@ std::vector<Subject> SubjectsOf(const Config& config, const std::string& process
 
 }  // namespace
 
-Duration LongestTrial(const Config& config) {
+Duration LongestPreflight(const Config& config) {
   int64_t steps = 1;  // to start the child
   // Of each both its steps, and another child for those behind it.
   for (const ServerConfig& server : config.servers) steps += 3 * std::ssize(server.plugins);
   return config.ready > kForever / steps ? kForever : config.ready * steps;
 }
 
-TrialResult TryPlugins(const Config& config, const std::vector<std::string>& processes,
-                       const std::string& host_program, const std::stop_token& stop) {
+PreflightReport TryPlugins(const Config& config, const std::vector<std::string>& processes,
+                           const std::string& host_program, const std::stop_token& stop) {
   const UniqueFd stop_fd(eventfd(0, EFD_CLOEXEC));
   const std::stop_callback tell(stop, [&] { eventfd_write(stop_fd.get(), 1); });
   // Side by side: they take the longest time, not the sum.
-  std::vector<TrialResult> results(processes.size());
+  std::vector<PreflightReport> results(processes.size());
   std::vector<std::jthread> threads;
   for (size_t i = 0; i < processes.size(); ++i) {
     threads.emplace_back([&, i] {
@@ -259,9 +260,9 @@ TrialResult TryPlugins(const Config& config, const std::vector<std::string>& pro
     });
   }
   threads.clear();
-  TrialResult all;
+  PreflightReport all;
   if (stop.stop_requested()) all.failures.push_back("there was no time for it");
-  for (const TrialResult& one : results) Append(one, all);
+  for (const PreflightReport& one : results) Append(one, all);
   return all;
 }
 
