@@ -50,7 +50,7 @@ void Each(const std::string& noun, const google::protobuf::RepeatedPtrField<Item
 
 std::string Incarnation(uint32_t number) { return "incarnation " + std::to_string(number); }
 
-std::string AskedBy(const std::string& who) { return who.empty() ? "" : ", asked by " + who; }
+std::string AskedBy(const std::string& who) { return who.empty() ? "" : ", requested by " + who; }
 
 // What was asked for, and by whom: the incarnation that is to take over.
 void CompareSuccessors(const Process& before, const Process& after, const std::string& who,
@@ -173,8 +173,8 @@ std::string Summary(const Status& status) {
 Lines Changes(const Status& before, const Status& after) {
   Lines lines;
   for (int i = before.plan().requests_size(); i < after.plan().requests_size(); ++i) {
-    lines.push_back("shutdown asked by " + DescribeCause(after.plan().requests(i).cause()) + ": " +
-                    DescribePlan(after.plan()));
+    lines.push_back("shutdown requested by " + DescribeCause(after.plan().requests(i).cause()) +
+                    ": " + DescribePlan(after.plan()));
   }
   if (before.stage() != after.stage()) {
     lines.push_back(Moved(Word(before.stage()), Word(after.stage())));

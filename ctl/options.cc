@@ -19,7 +19,7 @@ constexpr char kFooter[] = R"(Examples:
   lastcallctl reload --dry-run
   lastcallctl drain public --reason "load test"
 
-LENGTHs are numbers with a unit of ns us ms s m h d: 250ms, 5s, 1m30s; infinity.
+A DURATION is 250ms, 5s, 1m30s or infinity; its units are ns us ms s m h d.
 
 The socket is the first of: --socket, $LASTCALL_SOCKET, that of this user's own
 lastcalld --plugin ($XDG_RUNTIME_DIR/lastcall/admin.sock, or in
@@ -39,19 +39,20 @@ CLI::Option* AddLength(CLI::App* app, const std::string& flag, std::optional<Dur
             *target = *length;
           },
           help)
-      ->type_name("LENGTH");
+      ->type_name("DURATION");
 }
 
 void AddGlobals(CLI::App& app, Options* options) {
   app.add_option("--socket", options->socket, "The daemon's admin socket")->type_name("PATH");
   app.add_flag("--json", options->json, "Print JSON, one object per line");
-  AddLength(&app, "--timeout", &options->timeout, "Give up after this long; else 5s for an answer");
+  AddLength(&app, "--timeout", &options->timeout,
+            "Give up after this long (default: 5s for an answer)");
   // Once for all verbs that wait: CLI11 lists what excludes an option, and would list it for each.
   CLI::Option* wait =
-      app.add_flag("--wait", options->wait_said, "Wait for the end of it (the default)");
+      app.add_flag("--wait", options->wait_said, "Wait until it is done (the default)");
   app.add_flag_callback(
          "--no-wait", [options] { options->wait = false; },
-         "Ask for a shutdown, reload or restart, and end")
+         "Request a shutdown, reload or restart, and exit")
       ->excludes(wait);
   app.set_version_flag("--version", "lastcallctl " LASTCALL_VERSION,
                        "Print the version of lastcallctl");
@@ -59,7 +60,7 @@ void AddGlobals(CLI::App& app, Options* options) {
 
 CLI::App* AddVerb(CLI::App& app, Options* options, Verb verb, const std::string& name,
                   const std::string& help) {
-  CLI::App* sub = app.add_subcommand(name, help);
+  CLI::App* sub = app.add_subcommand(name, help)->group("Verbs");
   sub->callback([options, verb] { options->verb = verb; });
   return sub;
 }
@@ -79,27 +80,27 @@ void AddNote(CLI::App* verb, const std::string& note) {
 
 void AddShutdown(CLI::App& app, Options* options) {
   CLI::App* verb = AddVerb(app, options, Verb::kShutdown, "shutdown",
-                           "Stop the daemon, show how, and print the receipt");
-  AddLength(verb, "--delay", &options->delay, "Serve new calls for this long, already unhealthy");
+                           "Stop the daemon, show progress, print the receipt");
+  AddLength(verb, "--delay", &options->delay, "Serve new calls for this long, health NOT_SERVING");
   AddLength(verb, "--grace", &options->grace, "Then let calls in flight finish for this long");
   AddLength(verb, "--cancel", &options->cancel, "Then give cancelled calls this long to return");
   AddReason(verb, options);
   verb->add_flag("--dry-run", options->dry_run, "Only say what the plan would be");
   AddNote(verb,
-          "What is left out is as configured. An end can be brought nearer, never pushed\n"
-          "back. Ctrl-C ends the waiting, not the shutdown.");
+          "What is left out is as configured. A request can bring the end nearer, never\n"
+          "push it back. Ctrl-C ends the waiting, not the shutdown.");
 }
 
 void AddReload(CLI::App& app, Options* options) {
   CLI::App* reload = AddVerb(app, options, Verb::kReload, "reload",
-                             "Read everything afresh, replace what has changed");
+                             "Read everything again, replace what has changed");
   AddReason(reload, options);
   reload->add_flag("--dry-run", options->dry_run, "Only say what would change");
   AddNote(reload,
-          "No call is lost: what is new takes over first, what is old retires then. A\n"
-          "process whose successor fails goes on as it was, and the exit code is 1.");
+          "No call is lost: the new incarnation takes over before the old one retires. A\n"
+          "process whose successor fails goes on unchanged, and the exit code is 1.");
   CLI::App* restart = AddVerb(app, options, Verb::kRestart, "restart",
-                              "Replace a process though nothing has changed");
+                              "Replace a process although nothing has changed");
   restart->add_option("PROCESS", options->process, "Its name")->required()->type_name("");
   AddReason(restart, options);
 }
@@ -117,7 +118,7 @@ void AddVerbs(CLI::App& app, Options* options) {
   AddDrain(AddVerb(app, options, Verb::kDrain, "drain",
                    "Ask the clients of a server to leave; it serves on"),
            options);
-  AddDrain(AddVerb(app, options, Verb::kUndrain, "undrain", "Take a drain back"), options);
+  AddDrain(AddVerb(app, options, Verb::kUndrain, "undrain", "Resume normal service"), options);
   AddVerb(app, options, Verb::kWait, "wait", "Wait until the daemon is serving, or stopped")
       ->add_option("serving|stopped", options->wait_for, "What to wait for")
       ->required()
@@ -181,13 +182,13 @@ std::string Explain(const CLI::App& app, const CLI::ParseError& error) {
 tl::expected<Options, int> ParseOptions(int argc, const char* const* argv, std::ostream& out,
                                         std::ostream& err) {
   Options options;
-  CLI::App app("Asks and directs lastcalld, a service supervisor daemon for gRPC.", "lastcallctl");
+  CLI::App app("Queries and controls lastcalld, a service supervisor daemon for gRPC.",
+               "lastcallctl");
   app.fallthrough();
   app.require_subcommand(1);
   app.footer("\"lastcallctl --help\" shows what every verb takes, and the exit codes.");
   app.get_formatter()->column_width(28);
   app.get_formatter()->label("SUBCOMMAND", "VERB");
-  app.get_formatter()->label("Subcommands", "Verbs");
   app.get_formatter()->label("Excludes", "not with");
   AddGlobals(app, &options);
   AddVerbs(app, &options);

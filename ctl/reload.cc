@@ -45,7 +45,7 @@ std::string DescribeValue(const admin::v1::ValueChange& value) {
 // What would come of a change, in the place of what came of it.
 std::string WouldBe(const ConfigChange& change) {
   if (change.sign() == ConfigChange::SIGN_SAME) return "";
-  if (change.what() == "lastcalld") return "lastcalld: would execute the other build in place";
+  if (change.what() == "lastcalld") return "lastcalld: would re-exec as the other build";
   const bool process = change.what().starts_with("process ");
   return SafeText(change.what()) + ": would be " +
          (!process                                   ? "changed"

@@ -141,7 +141,7 @@ std::string ServerTable(const Status& status, const Look& look) {
 }
 
 std::string DescribeRequest(const v1::Request& request) {
-  std::string text = "asked at " + request.at() + " by " + DescribeCause(request.cause());
+  std::string text = "requested at " + request.at() + " by " + DescribeCause(request.cause());
   text = Append(text, "; ", DescribeLengths(request));
   if (request.skip()) text += "; skips a stage";
   return text + (request.moved() ? "" : "; changed nothing");

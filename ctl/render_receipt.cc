@@ -33,7 +33,7 @@ std::string Requests(const Receipt& receipt, const Look& look) {
     table.Add({{request.at()}, {asked}, {DescribeCause(request.cause())}});
   }
   if (table.empty()) return "";
-  std::string text = Heading("asked", look) + Indented(table.Render(Narrower(look, 2)));
+  std::string text = Heading("requests", look) + Indented(table.Render(Narrower(look, 2)));
   if (receipt.requests_left_out() != 0) {
     text += "  and " + Grouped(receipt.requests_left_out()) + " more requests\n";
   }

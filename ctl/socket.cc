@@ -46,11 +46,13 @@ std::string Remedy(int errno_value) {
              "lastcalld\")"
              ", or name another socket with --socket or LASTCALL_SOCKET.";
     case ECONNREFUSED:
-      return "nobody listens there: lastcalld is not running, and left its socket behind. Start it "
+      return "no process listens there: lastcalld is not running, and left its socket behind. "
+             "Start it "
              "(under systemd: \"systemctl start lastcalld\").";
     case EACCES:
     case EPERM:
-      return "permission denied: this user may not enter its folder. Use sudo, or have the folder "
+      return "permission denied: this user may not enter its directory. Use sudo, or have the "
+             "directory "
              "opened (chmod o+x): lastcalld itself then decides who may do what, by the groups of "
              "its [admin] section (usually lastcall-admin and lastcall-view).";
     case EAGAIN: return "lastcalld took no connection in time; is it frozen?";

@@ -79,7 +79,7 @@ Result<std::string> Backend::SetLogLevel(const std::string& name, const Cause& b
   parts_.logger.SetLevel(*level);
   ForEachProcess(parts_.supervisor, [&](Process& process) { process.SetLogLevel(*level); });
   parts_.logger.log()(LogLevel::kInfo,
-                      "log level " + previous + " -> " + name + ", asked by " + Describe(by));
+                      "log level " + previous + " -> " + name + ", requested by " + Describe(by));
   return previous;
 }
 

@@ -12,26 +12,30 @@ namespace {
 constexpr char kDefaultConfig[] = "/etc/lastcall/lastcalld.toml";
 
 constexpr char kHelp[] =
-    R"(lastcalld hosts gRPC services, keeps them running, and ends them without losing a call.
+    R"(lastcalld hosts gRPC services, keeps them running, and stops them without losing
+a call.
 
   lastcalld [--config FILE] [--check]
   lastcalld --plugin PATH... [--listen ADDRESS...]
 
-  --config FILE      the configuration; default /etc/lastcall/lastcalld.toml
-  --check            check the configuration, try its plugins, print the longest shutdown, and end
-  --plugin PATH      run this plugin without a configuration, for development; more than one may
-                     be named. Reflection is on; the admin socket is in $XDG_RUNTIME_DIR/lastcall,
-                     or without that in /tmp/lastcall-UID, where lastcallctl finds it
-  --listen ADDRESS   with --plugin: "127.0.0.1:50051" (the default), "*:50051", "unix:./dev.sock";
-                     more than one may be named
-  --version          print the version
-  --help, -h         print this
+  --config FILE     the configuration (default: /etc/lastcall/lastcalld.toml)
+  --check           check the configuration, try its plugins, print how long a
+                    stop can take at most, and exit
+  --plugin PATH     run this plugin without a configuration, for development;
+                    may be given more than once. Reflection is on; the admin
+                    socket is in $XDG_RUNTIME_DIR/lastcall, or without that
+                    variable in /tmp/lastcall-UID, where lastcallctl finds it
+  --listen ADDRESS  with --plugin: "127.0.0.1:50051" (the default), "*:50051",
+                    "unix:./dev.sock"; may be given more than once
+  --version         print the version
+  --help, -h        print this
 
-Signals: SIGTERM ends it in stages, SIGINT without delay, SIGQUIT cancels the calls; a second
-SIGTERM or SIGINT goes on to the next stage. SIGUSR1 logs calls and stacks. lastcallctl can do more.
+Signals: SIGTERM stops it in stages, SIGINT without delay, SIGQUIT cancels the
+calls; a second SIGTERM or SIGINT skips to the next stage. SIGHUP reloads.
+SIGUSR1 logs calls and stacks. lastcallctl can do more.
 
-Exit codes: 0 every call finished, 3 calls were cancelled, 4 something had to be forced, 64 usage,
-69 cannot bind, 70 internal error, 78 configuration.
+Exit codes: 0 every call finished, 3 calls were cancelled, 4 something had to be
+forced, 64 usage, 69 cannot bind, 70 internal error, 78 configuration.
 )";
 
 const std::vector<std::string> kNames = {"--config", "--check",   "--plugin",

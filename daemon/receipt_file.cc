@@ -17,8 +17,8 @@ std::string Remedy(int error) {
     case ENOSPC:
     case EDQUOT: return "make room on its file system";
     case EROFS: return "mount it for writing, or choose another state_dir";
-    case ENOTDIR: return "a file is in the place of a folder; choose another state_dir";
-    case ENOENT: return "create the folder above it";
+    case ENOTDIR: return "a file is in the place of a directory; choose another state_dir";
+    case ENOENT: return "create the directory above it";
     default: return "give the daemon's user the right to write there, or choose another state_dir";
   }
 }

@@ -70,13 +70,13 @@ std::string Roles::Denial(uid_t uid, const std::string& user, Role role,
   const std::string who = user.empty() ? number : user + " (" + number + ")";
   const std::string changers = operators_.empty()
                                    ? "only root and the daemon's user may change anything"
-                                   : "to change takes the group " + Listed(operators_);
+                                   : "changes need the group " + Listed(operators_);
   if (role == Role::kObserver) {
     return "permission denied: " + who + " may look, but not " + std::string(verb) + ": " +
            changers + "; use sudo" + Remedy(operators_, user);
   }
   const std::string lookers =
-      observers_.empty() ? "" : "to look takes the group " + Listed(observers_) + ", ";
+      observers_.empty() ? "" : "looking needs the group " + Listed(observers_) + ", ";
   return "permission denied: " + who + " is in no group that may speak to lastcalld: " + lookers +
          changers + "; use sudo" + Remedy(observers_.empty() ? operators_ : observers_, user);
 }

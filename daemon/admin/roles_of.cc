@@ -22,7 +22,7 @@ void AddWarnings(const Config& config, const std::string& key,
   for (const std::string& name : groups) {
     if (GroupNamed(name)) continue;
     warnings.push_back(Format(origin->second) + ": " + key + ": there is no group \"" + name +
-                       "\" on this machine, so nobody is let in by it; correct the name, or run "
+                       "\" on this machine, so no one is let in by it; correct the name, or run "
                        "\"groupadd --system " +
                        name + "\" and reload");
   }

@@ -132,7 +132,7 @@ class AdminServer::Service final : public admin::v1::Admin::Service {
       if (IsLength(seconds)) continue;
       return {grpc::StatusCode::INVALID_ARGUMENT,
               std::string(name) + " must be 0 or more seconds, not " + std::to_string(seconds) +
-                  "; infinity is no limit"};
+                  "; infinity means no limit"};
     }
     const Cause by = Note(*caller, request->dry_run() ? "" : "shutdown", request->reason());
     return Ask<admin::v1::ShutdownResponse>(
@@ -259,7 +259,7 @@ class AdminServer::Service final : public admin::v1::Admin::Service {
   Cause Note(const Caller& caller, const std::string& what, const std::string& reason) {
     const std::string why = SafeText(reason);
     if (!what.empty()) {
-      log_(LogLevel::kInfo, "admin: " + what + " asked by " + callers_.Describe(caller) +
+      log_(LogLevel::kInfo, "admin: " + what + " requested by " + callers_.Describe(caller) +
                                 (why.empty() ? "" : ": " + why));
     }
     return CauseOf(caller, why);
@@ -329,8 +329,8 @@ Result<std::unique_ptr<AdminServer>> AdminServer::Start(Listener listener, Roles
                                                         const Clock& clock, Log log) {
   if (!PeerName::Works()) {
     return Fail(Code::kInternal,
-                "admin: this program has a getpeername() of its own, so that nobody "
-                "can tell who asks; build lastcalld without it");
+                "admin: this program has a getpeername() of its own, so callers "
+                "cannot be identified; build lastcalld without it");
   }
   std::unique_ptr<AdminServer> admin(new AdminServer(std::move(roles), clock, log));
   for (const Role role : {Role::kStranger, Role::kObserver, Role::kOperator}) {

@@ -30,7 +30,7 @@ tl::unexpected<Error> Refuse(const std::string& lock, int error) {
   const bool missing = error == ENOENT || error == ENOTDIR;
   const std::string folder = lock.substr(0, lock.rfind('/'));
   const std::string remedy =
-      missing          ? "create the folder " + folder + " first, or choose another [admin] socket"
+      missing ? "create the directory " + folder + " first, or choose another [admin] socket"
       : error == ELOOP ? "a link is in its place; remove it"
                        : "give the daemon's user the right to make files in " + folder +
                              ", or choose another [admin] socket";

@@ -29,7 +29,7 @@ std::string MissingHint(const std::string& path) {
     if (entry->path().extension() == ".so") there.push_back(entry->path().stem());
   }
   std::sort(there.begin(), there.end());
-  if (there.empty()) return "; its folder has no plugins, install them there or name another";
+  if (there.empty()) return "; its directory has no plugins, install them there or name another";
   return "; " + SpellingHint(fs::path(path).stem().string(), there);
 }
 
@@ -66,7 +66,7 @@ std::string KeyWarning(const Config& config, const ServerConfig& server) {
   return Format(origin == config.origins.end() ? server.tls_location : origin->second) +
          ": server \"" + server.name + "\": its key " + readers->path + " " + readers->what +
          "; it is served all the same: " + DescribeRemedy(*readers) +
-         ", and renew it if somebody may have";
+         ", and renew it if it may have been read";
 }
 
 }  // namespace

@@ -108,7 +108,7 @@ bool IsMasked(const fs::path& file) {
 
 // The paths, in lexical order; hidden files are left out, as in the shell's *.toml.
 tl::expected<std::vector<std::string>, ConfigProblem> FindDropIns(const fs::path& file) {
-  constexpr char kRemedy[] = "make it a folder that the daemon's user may read, or remove it";
+  constexpr char kRemedy[] = "make it a directory that the daemon's user may read, or remove it";
   const fs::path folder = file.parent_path() / (file.stem().string() + ".d");
   const auto trusted = Trust::OfThisProcess().FindFolder(folder);
   if (!trusted) {
@@ -182,7 +182,7 @@ Checked<ConfigFiles> ReadConfigFiles(const std::string& file) {
   // Other paths begin with that of its folder.
   if (!IsSafeText(paths.front())) {
     problems.Add({read.files.front()},
-                 "its path has a character that is no text; rename the folder "
+                 "its path has a character that is not valid text; rename the directory "
                  "or the file");
   }
   FileReader reader(problems);

@@ -193,7 +193,7 @@ Result<PluginSpec*> AddPlugin(std::string_view entry, bool by_name, const Config
     return bad(Quoted(entry) + " is a file; write the name, " + Quoted(path.stem().string()) +
                ", or a path, " + Quoted("./" + std::string(entry)));
   }
-  if (name.empty()) return bad(Quoted(entry) + " is a folder; write the path of a file in it");
+  if (name.empty()) return bad(Quoted(entry) + " is a directory; write the path of a file in it");
   if (!IsName(name)) {
     return bad(Quoted(name) + " cannot be a plugin's name: " + kNameRule + "; rename the file");
   }
@@ -210,7 +210,7 @@ Result<PluginSpec*> AddPlugin(std::string_view entry, bool by_name, const Config
   // It goes to the host and into messages.
   if (!IsSafeText(plugin.path)) {
     return bad(Quoted(plugin.path) +
-               " has a character that is no text; rename the folder or the file");
+               " has a character that is not valid text; rename the directory or the file");
   }
   plugin.config = PluginConfig("server." + KeyText(server.name) + ".config." + KeyText(name), {});
   return &server.plugins.emplace_back(std::move(plugin));

@@ -110,7 +110,7 @@ Result<std::optional<Taken>> TakeState() {
   std::from_chars(text.data(), text.data() + text.size(), number);
   if (number < 0 || !IsMemfd(number)) {
     return Refuse(std::string(kVariable) + "=" + text +
-                  " is no state of lastcalld; it is not for you to set: unset it");
+                  " is not a state of lastcalld, which sets it for itself: unset it");
   }
   const UniqueFd fd(number);
   Taken taken{.state = {}, .proof = ProofOf(fd.get())};

@@ -126,10 +126,10 @@ Result<> ResumeCheck::Judge(const ChildEnd& end) const {
     if (!expected_.empty() && Word() == expected_) return {};
     return Fail(Code::kAborted,
                 image_.program +
-                    " is another build, which cannot take over: it did not say what a "
-                    "lastcalld says that understands the state of this one (a link to "
+                    " is another build, which cannot take over: it did not prove "
+                    "that it is a lastcalld that understands the state of this one (a link to "
                     "another program, a wrapper, or a much older build?); install a working "
-                    "one there, or the old one, or restart the daemon");
+                    "binary, or the old one, or restart the daemon");
   }
   if (end.status.signal == 0 && end.status.code == kExitBadConfiguration) {
     return Fail(Code::kInvalidArgument, words);

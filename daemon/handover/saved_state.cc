@@ -114,7 +114,7 @@ Member FromProto(const state::v1::Member& saved) {
 namespace {
 
 Result<Config> ConfigIn(const state::v1::State& state) {
-  auto config = ConfigFromText(state.config(), "the configuration that runs");
+  auto config = ConfigFromText(state.config(), "the running configuration");
   if (!config) {
     return Fail(Code::kFailedPrecondition,
                 "this build does not understand the configuration that runs; restart the daemon "

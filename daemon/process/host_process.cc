@@ -251,7 +251,7 @@ Channel::Received HostProcess::ReadOne(size_t& bytes) {
             (size > kMaxFromHost
                  ? "a message of " + std::to_string(size) + " bytes, where " +
                        std::to_string(kMaxFromHost) + " are the most"
-                 : "16 MiB that nobody had asked for, and 1 MiB for each second before"));
+                 : "16 MiB that were not requested, and 1 MiB for each second before"));
   }
   if (received == Channel::Received::kYes && message.has_report() &&
       !IsPlausible(message.report())) {

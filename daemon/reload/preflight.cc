@@ -197,7 +197,7 @@ void PreflightChild::Blame(const std::string& why, const std::string& said) {
       {subject.plugin->location,
        subject.name() + (step_.empty() ? "trying it" : step_) + " " + why +
            (said.empty() ? "" : ", and said last: " + said) +
-           "; that was in a child made for it, the daemon would lose its process. Mend " +
+           "; that was in a throw-away child, the daemon would lose its process. Fix " +
            subject.plugin->path});
 }
 

@@ -47,8 +47,8 @@ void OffloadedReadings::BeginReading(std::shared_ptr<Step> step, Duration limit,
                                      std::to_string(reading_.abandoned()) + " of " +
                                      std::to_string(kReaders) + " do)");
         done(Fail(Code::kAborted,
-                  what + "; repair the file system, or the directory of groups, that does not "
-                         "answer, and try again"));
+                  what + "; repair the file system or group database that does not answer, "
+                         "and try again"));
       });
 }
 

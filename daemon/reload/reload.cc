@@ -61,7 +61,7 @@ void Reload::Next() {
   for (Queued& one : queued) callers_.push_back(std::move(one.caller));
   // The admin service has said so of its callers.
   if (attempt_->by.kind != Cause::Kind::kAdmin) {
-    Say(LogLevel::kInfo, "reload asked by " + Describe(attempt_->by));
+    Say(LogLevel::kInfo, "reload requested by " + Describe(attempt_->by));
   }
   parts_.readings.BeginLook(
       parts_.running.config.ready,
@@ -72,7 +72,7 @@ void Reload::BuildKnown(Result<Readings::AnotherBuild> another) {
   if (const auto stays = CheckStays(); !stays) return Refuse(stays.error());
   const bool gone = !another && another.error().code == Code::kNotFound;
   if (!another && !gone) return Refuse(another.error());
-  if (gone) Say(LogLevel::kWarning, another.error().message + "; the build that runs goes on");
+  if (gone) Say(LogLevel::kWarning, another.error().message + "; the running build goes on");
   if (another && *another) {
     attempt_->handover = Handover::kChecking;
     return owner_.BeginHandover(std::move(**another), attempt_->by);

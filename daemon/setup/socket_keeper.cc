@@ -116,11 +116,11 @@ SocketKeeper::Outcome SocketKeeper::Mend(const ServerConfig& server, Bound& boun
   const bool removed = fault == Listener::Fault::kPathGone;
   const std::string what = "server " + server.name + ": the listening socket " + bound.text +
                            (removed ? " was removed"
-                                    : " was shut down by one of those who share it: a plugin of "
+                                    : " was shut down by a process that shares it: a plugin of "
                                       "process " +
                                           server.process + ", or what it has started");
   if (!removed && bound.listener->ListenAgain()) {
-    log_(LogLevel::kError, what + "; it listens again, who waited in its queue is lost");
+    log_(LogLevel::kError, what + "; it listens again, connections in its queue are lost");
     return Outcome::kListens;
   }
   auto listener = Recreate(server, bound.text);

@@ -5,7 +5,7 @@
         life.wait_for_termination()            # in any thread; SIGTERM ends it
     sys.exit(life.exit_code)
 
-Lengths are seconds. Nothing in here holds the interpreter lock while it waits.
+Durations are seconds. Nothing in here holds the interpreter lock while it waits.
 """
 
 from lastcall._event import Event

@@ -1,10 +1,10 @@
 """The calls of a server: each entered as work in flight while its handler runs, and whether any is
-under way at all.
+in progress at all.
 
 grpcio takes interceptors only where a server is made, and attach() comes after that. So this
 reaches for the list of handlers inside the server and puts one around each. Where a grpcio keeps
 that list elsewhere, calls are not counted and not named in the receipt; all the rest works without.
-Nor does it say what is under way before a handler begins, so that is looked for inside it too.
+Nor does it say what is in progress before a handler begins, so that is looked for inside it too.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def services_of(handlers: list[Any]) -> list[str]:
 
 class InFlight:
     """The calls of one server: each from when its handler begins until that has returned and the
-    answer is sent, or nobody wants it any more.
+    answer is sent, or is not wanted any more.
 
     Threads: any, for every method.
     """

@@ -15,7 +15,7 @@ def is_async(context: Any) -> bool:
 
 
 def on_end(context: Any, ended: Callable[[], Any]) -> bool:
-    """Calls `ended` once when the call is over for its client, or at once where it is. False: it
+    """Calls `ended` once when the call is over for its client, or now where it is. False: it
     never will, for grpc.aio tells synchronous handlers nothing."""
     if is_async(context):
         context.add_done_callback(lambda *_: ended())

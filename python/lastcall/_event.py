@@ -52,7 +52,7 @@ class Event:
         return self._program.wait(self._stage, timeout)
 
     def fileno(self) -> int:
-        """A descriptor, readable for ever once the stage is reached; for select, poll, epoll.
+        """A descriptor, readable forever once the stage is reached; for select, poll, epoll.
 
         It stays the event's: do not read from it, do not close it. Raises OSError where the process
         has no descriptor left.
@@ -64,7 +64,7 @@ class Event:
         return fd
 
     def __await__(self) -> Generator[object, None, None]:
-        """Waits in a coroutine. Cancelling it, or a time-out around it, disturbs nobody else."""
+        """Waits in a coroutine. Cancelling it, or a timeout around it, disturbs no other waiter."""
         look()
         if self.is_set():
             return

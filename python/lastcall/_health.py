@@ -1,6 +1,6 @@
 """grpc.health.v1 for one server: what it says of whom (Board), and the service that says it.
 
-From the first moment of delay everything is NOT_SERVING. A Watch is no work in flight: it holds no
+From the first moment of delay everything is NOT_SERVING. A Watch is not work in flight: it holds no
 thread, and it ends by itself when grace begins.
 """
 

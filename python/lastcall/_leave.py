@@ -42,7 +42,7 @@ class Leaving:
             on_end(context, lambda: self._waiting.pop(key, None))
 
     def spread(self, turns: _native.LeaveTurns) -> None:
-        """Blocks: until everybody is told. Who comes once that has begun is told at once."""
+        """Blocks: until all are told. Calls that come once that has begun are told immediately."""
         turns.await_begin()
         with self._lock:
             self._began = True

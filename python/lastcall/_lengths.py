@@ -1,4 +1,4 @@
-"""Lengths of time as programs give them: seconds."""
+"""Durations as programs give them: seconds."""
 
 from __future__ import annotations
 

@@ -78,10 +78,10 @@ def _stacks() -> dict[int, tuple[str, list[str]]]:
 class Lifecycle:
     """The stages of this process: serving, then delay, grace and cancel, then stopped.
 
-    SIGTERM, SIGINT, request_shutdown() or leaving the `with` block begin the end. From there on
+    SIGTERM, SIGINT, request_shutdown() or leaving the `with` block begin the end. From then on
     the process takes `delay` + `grace` + `cancel` seconds at most, whatever its threads do; what
     has not returned by then is named on stderr, and the process ends with code 4. A stage that has
-    nothing to do ends at once. Lengths are seconds; float("inf") is no limit.
+    nothing to do ends immediately. Durations are seconds; float("inf") means no limit.
 
     Threads: any, for every method, also in callbacks and handlers. One at a time in a process. A
     forked child has no lifecycle: there everything raises LifecycleError, and it may make its own.
@@ -109,7 +109,7 @@ class Lifecycle:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  trace: TracebackType | None) -> None:
-        """Asks for a stop where nobody has. Blocks: until stopped."""
+        """Requests a stop where none was requested. Blocks: until stopped."""
         if self._is_elsewhere():
             return
         try:
@@ -147,8 +147,8 @@ class Lifecycle:
         `address` it serves where its own ports are. Returns the port; of a grpc.aio.server, in
         whose loop this must be called, a task that does when it has started.
 
-        Raises LifecycleError: the address cannot be bound; the server was started by somebody else;
-        a stop was asked for already; another loop than the server's.
+        Raises LifecycleError: the address cannot be bound; the server was started already;
+        a stop was requested already; another loop than the server's.
         """
         from lastcall import _servers  # grpcio is needed by those who serve
 
@@ -182,8 +182,8 @@ class Lifecycle:
                              grace: float | None = None, cancel: float | None = None) -> bool:
         """Blocks until stopped (False) or `timeout` seconds are over (True), as grpcio's does.
 
-        With lengths it is gRFC L54's wait for a signal: from now on they are what a SIGTERM, or
-        whoever else asks and brings no length of his own, gets. In an event loop, await
+        With durations it is gRFC L54's wait for a signal: from now on they hold for a SIGTERM and
+        for every other request that brings no durations of its own. In an event loop, await
         life.event("stopped") instead.
         """
         lengths = [seconds(*each) for each in
@@ -207,8 +207,8 @@ class Lifecycle:
 
     def leaving(self, context: Any, callback: Callable[[], Any]) -> None:
         """Calls `callback` once when the call of `context` should end soon: in grace, spread over
-        its first half; never when the call ends before. Where grace has begun it is called at once,
-        before this returns (of a grpc.aio.server, soon).
+        its first half; never when the call ends before. Where grace has begun it is called
+        immediately, before this returns (of a grpc.aio.server, soon).
 
         Threads: otherwise the lifecycle's own, and it must not block; of a grpc.aio.server, the
         loop's.
@@ -217,8 +217,8 @@ class Lifecycle:
         self._leaving.add(context, callback)
 
     def set_serving(self, serving: bool, service: str = "") -> None:
-        """What health says of `service` while nobody has asked for a stop; "" is the server as a
-        whole. Raises ValueError: no server here has that service."""
+        """What health says of `service` until a stop is requested; "" is the server as a whole.
+        Raises ValueError: no server here has that service."""
         self._program()
         if not any([each.board.set_serving(serving, service) for each in self._attached()]):
             raise ValueError(f"no attached server has the service {service!r}")
@@ -237,8 +237,8 @@ class Lifecycle:
 
     def request_shutdown(self, reason: str = "", *, delay: float | None = None,
                          grace: float | None = None, cancel: float | None = None) -> None:
-        """Asks for a stop and returns at once. Merged with every other request: it can bring an
-        instant forward, never push one back. Lengths that are left out are the configured ones."""
+        """Requests a stop and returns immediately. Merged with every other request: it can bring an
+        instant forward, never push one back. Durations left out are the configured ones."""
         self._program().shutdown(_text("reason", reason), seconds("delay", delay),
                                  seconds("grace", grace), seconds("cancel", cancel))
 
@@ -277,7 +277,7 @@ class Lifecycle:
             raise LifecycleError("a Lifecycle is entered once: make another one")
         if not _one.acquire(blocking=False):
             raise LifecycleError("this process has a Lifecycle already, and its signals with it: "
-                                 "pass that one to whoever needs it, or leave its block first")
+                                 "pass that one on, or leave its block first")
         try:
             while _ended:
                 _ended.pop()._give_signals_back()
@@ -330,7 +330,7 @@ class Lifecycle:
 
     def _refuse_when_late(self) -> None:
         if self._events["delay"].is_set():
-            raise LifecycleError("attach() comes too late: a stop was asked for, and nothing new "
+            raise LifecycleError("attach() comes too late: a stop was requested, and nothing new "
                                  'is started; look at life.event("delay").is_set() before')
 
     def _conduct(self) -> None:

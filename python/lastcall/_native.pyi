@@ -1,4 +1,4 @@
-"""liblastcall for Python. Stages are numbers, STAGES has them by name; lengths are seconds, None:
+"""liblastcall for Python. Stages are numbers, STAGES has them by name; durations are seconds, None:
 not given. Everything but `until` raises LifecycleError in a forked child."""
 
 from collections.abc import Callable
@@ -42,7 +42,7 @@ class Program:
         """Gives the signals back; the process may go on for as long as it likes. Blocks: until its
         thread has ended, without the interpreter lock."""
     def asked_by_signal(self) -> bool:
-        """Whether a signal was among those who asked for the stop: then the process is ended by
+        """Whether one of the requests for the stop was a signal: then the process is ended by
         force at the plan's end, unless close() comes before."""
     def keep(self) -> None:
         """It is not collected, not even when the interpreter ends."""

@@ -84,7 +84,7 @@ def _bind(server: Any, address: str, credentials: grpc.ServerCredentials | None)
 
 def _cannot_start(error: object) -> _native.LifecycleError:
     return _native.LifecycleError(
-        f"the server cannot be started ({error}): attach() starts the server, so nobody else may")
+        f"the server cannot be started ({error}): attach() starts the server, so do not start it")
 
 
 class Handlers:
@@ -201,7 +201,7 @@ class AioServer:
         self._serving = asyncio.create_task(self._serve(), name="lastcall-server")
 
     def start_ended(self, _: asyncio.Task[int]) -> None:
-        """Also when nobody let it begin."""
+        """Also when it never began."""
         if self._serving is None:
             self.abandon()
 

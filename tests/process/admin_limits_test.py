@@ -153,7 +153,7 @@ class NamesTest(AdminLimitsTest):
         self.expect(DONE, self.ctl(daemon, "drain", "public", groups=[OPERATORS]))
         self.expect(DONE, daemon.ctl("undrain", "public"))
         self.assertLess(time.monotonic() - began, 10 * AT_ONCE)
-        self.assertRegex(daemon.log(), rf"drain public asked by lastcallctl \(pid \d+, uid {BOB}, ")
+        self.assertRegex(daemon.log(), rf"drain public requested by lastcallctl \(pid \d+, uid {BOB}, ")
         began = time.monotonic()
         daemon.signal(signal.SIGTERM)
         self.assertEqual(daemon.wait(), 0)

@@ -144,7 +144,7 @@ class AdminSocketTest(unittest.TestCase):
             precious.rename(daemon.socket)
             daemon.wait_log(f"admin socket {daemon.socket} is gone, and cannot be recreated now: ")
             self.assertEqual(daemon.socket.read_text(), "precious")
-            self.assertIn("a file that is no socket is in the way", daemon.log())
+            self.assertIn("a file that is not a socket is in the way", daemon.log())
             # It is served all the same, and the socket is back as soon as it can be.
             self.assertEqual(daemon.process.poll(), None)
             daemon.socket.unlink()

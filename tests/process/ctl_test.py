@@ -333,7 +333,7 @@ class WatchTest(unittest.TestCase):
         self.assertIn("server public: SERVING → NOT_SERVING", lines)
         text = "\n".join(["", *lines])
         self.assertIn("\nserver public: draining", text)
-        self.assertIn("\nshutdown asked by SIGTERM", text)
+        self.assertIn("\nshutdown requested by SIGTERM", text)
         # A host at its end may be slow.
         self.assertNotIn("answer", text[:text.index("grace → cancel")])
 

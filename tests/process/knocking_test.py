@@ -75,7 +75,7 @@ class AdminTest(unittest.TestCase):
             for _ in range(10):
                 done = self.ctl(daemon, "status", uid=ALICE)
                 self.assertEqual(done.returncode, DENIED, done.stderr)
-                self.assertIn(f"to look takes the group {OBSERVERS}", done.stderr)
+                self.assertIn(f"looking needs the group {OBSERVERS}", done.stderr)
                 done = self.ctl(daemon, "status", groups=[OBSERVERS])
                 self.assertEqual(done.returncode, DONE, done.stderr)
 

@@ -61,7 +61,7 @@ class ReceiptTest(unittest.TestCase):
         prepared = Daemon()
         (prepared.folder / "state").write_text("precious")
         with prepared as daemon:
-            self.assertIn("receipt.json: Not a directory; a file is in the place of a folder",
+            self.assertIn("receipt.json: Not a directory; a file is in the place of a directory",
                           daemon.log())
             daemon.ctl("shutdown", check=True)
             self.assertEqual(daemon.wait(), 0)

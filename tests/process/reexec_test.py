@@ -265,7 +265,7 @@ class RefusedTest(unittest.TestCase):
             "oh no": 'fputs("oh no\\n", stderr); return 3;',
             "killed by SIGKILL": "raise(SIGKILL);",
             "longer than": "sleep(60);",
-            "did not say what a lastcalld says": "return 0;",
+            "did not prove that it is a lastcalld": "return 0;",
         }
         with Installed(reload={"ready": "4s" if SANITIZED else "2s"}) as daemon, \
                 Busy(daemon) as busy:
@@ -280,10 +280,10 @@ class RefusedTest(unittest.TestCase):
             with self.subTest("a link to another program"):
                 daemon.program.unlink()
                 daemon.program.symlink_to("/bin/true")
-                self.refused(daemon, "cannot take over", "did not say what a lastcalld says")
+                self.refused(daemon, "cannot take over", "did not prove that it is a lastcalld")
             with self.subTest("a wrong word"):
                 daemon.put(self.program(daemon, self.SAY.format("made up")))
-                self.refused(daemon, "cannot take over", "did not say what a lastcalld says")
+                self.refused(daemon, "cannot take over", "did not prove that it is a lastcalld")
         self.assertEqual(busy.failed, [])
 
     # Into whatever it was given.
@@ -397,12 +397,12 @@ class RefusedTest(unittest.TestCase):
             daemon.program.unlink()
             code, said = daemon.reload()
             self.assertEqual((code, said), (0, "= process main\nnothing has changed\n"))
-            self.assertIn("the build that runs goes on", daemon.log())
+            self.assertIn("the running build goes on", daemon.log())
 
     def test_a_state_from_nowhere(self):
         with Daemon(env={"LASTCALL_RESUME": "5"}, wait=False) as daemon:
             self.assertEqual(daemon.wait(), 70)
-            self.assertIn("LASTCALL_RESUME=5 is no state of lastcalld", daemon.log())
+            self.assertIn("LASTCALL_RESUME=5 is not a state of lastcalld", daemon.log())
 
     def test_unknown_reloads(self):
         with Installed() as daemon:

@@ -79,7 +79,7 @@ class LengthsTest(unittest.TestCase):
                         self.assertEqual(
                             refused.exception.details(),
                             f"{stage}_s must be 0 or more seconds, not {written}; "
-                            "infinity is no limit")
+                            "infinity means no limit")
             self.assertEqual(daemon.current_stage(), "serving")
             plan = admin_request(admin, "patience", delay=float("inf")).plan
             self.assertFalse(plan.HasField("grace_in_s"))

@@ -62,7 +62,7 @@ class RolesTest(unittest.TestCase):
                 self.assert_denied(
                     self.ctl(daemon, *verb),
                     f"uid {ALICE} is in no group that may speak to lastcalld",
-                    f"to look takes the group {OBSERVERS}, to change takes the group {OPERATORS}",
+                    f"looking needs the group {OBSERVERS}, changes need the group {OPERATORS}",
                     f"or start it with the group {OBSERVERS}: a user without an entry in passwd")
         self.assertEqual(daemon.current_stage(), "serving")
         self.assertRegex(daemon.log(),
@@ -79,7 +79,7 @@ class RolesTest(unittest.TestCase):
                 with self.subTest(verb, **groups):
                     self.assert_denied(self.ctl(daemon, *verb, **groups),
                                        f"uid {ALICE} may look, but not ",
-                                       f"to change takes the group {OPERATORS}")
+                                       f"changes need the group {OPERATORS}")
         status = daemon.status()
         self.assertEqual((word(status), status.processes[0].incarnation, status.log_level),
                          ("serving", 1, "debug"))
@@ -109,8 +109,8 @@ class RolesTest(unittest.TestCase):
         who = rf"lastcallctl \(pid \d+, uid {ALICE}, operator by the group {OPERATORS}\)"
         for what in ("drain public", "undrain public", "reload", "log-level debug", "restart main",
                      "shutdown"):
-            self.assertRegex(daemon.log(), rf"admin: {what} asked by {who}")
-        self.assertRegex(daemon.log(), rf"admin: shutdown asked by {who}: new\\nkernel\n")
+            self.assertRegex(daemon.log(), rf"admin: {what} requested by {who}")
+        self.assertRegex(daemon.log(), rf"admin: shutdown requested by {who}: new\\nkernel\n")
         cause = daemon.receipt()["requests"][0]["cause"]
         self.assertEqual((cause["uid"], cause["who"]), (ALICE, "lastcallctl"))
 
@@ -131,9 +131,9 @@ class RolesTest(unittest.TestCase):
             self.assert_denied(self.ctl(daemon, "status"),
                                "only root and the daemon's user may change anything")
             log = daemon.log()
-            self.assertRegex(log, rf"drain public asked by lastcallctl \(pid \d+, uid {BOB}, "
+            self.assertRegex(log, rf"drain public requested by lastcallctl \(pid \d+, uid {BOB}, "
                                   r"operator as the daemon's user\)")
-            self.assertRegex(log, r"undrain public asked by lastcallctl \(pid \d+, root, uid 0, "
+            self.assertRegex(log, r"undrain public requested by lastcallctl \(pid \d+, root, uid 0, "
                                   r"operator as root\)")
 
     def test_nobody_is_believed_who_says_who_he_is(self):
@@ -203,7 +203,7 @@ while b"permission denied" not in heard:
         self.assertEqual({uid for uid, done in results.items() if done.returncode == DONE},
                          expected)
         self.assertEqual({done.returncode for done in results.values()}, {DONE, DENIED})
-        said = re.findall(r"admin: drain public asked by .*, uid (\d+), .*\): by (\d+)",
+        said = re.findall(r"admin: drain public requested by .*, uid (\d+), .*\): by (\d+)",
                           daemon.log())
         self.assertEqual({int(uid) for uid, _ in said}, expected)
         self.assertEqual([uid for uid, _ in said], [reason for _, reason in said])
@@ -230,7 +230,7 @@ while b"permission denied" not in heard:
         self.assertEqual(done.returncode, DONE, done.stderr)
         self.assertEqual(daemon.builds_taken(), 1)
         self.assertEqual(daemon.json("config")["origins"], origins)
-        self.assert_denied(self.ctl(daemon, "status"), f"takes the group {OBSERVERS}")
+        self.assert_denied(self.ctl(daemon, "status"), f"needs the group {OBSERVERS}")
         self.assertEqual(self.ctl(daemon, "status", groups=[OBSERVERS]).returncode, DONE)
         self.assert_denied(self.ctl(daemon, "shutdown", groups=[OBSERVERS]))
         # The socket is still its own: a second daemon is refused, and a lost one is made again.
@@ -248,7 +248,7 @@ while b"permission denied" not in heard:
         lines = daemon.config.read_text().splitlines()
         (number,) = [at for at, line in enumerate(lines, 1) if line.startswith("operators")]
         warning = (f"{daemon.config}:{number}: admin.operators: there is no group "
-                   '"no-such-group" on this machine, so nobody is let in by it; correct the name, '
+                   '"no-such-group" on this machine, so no one is let in by it; correct the name, '
                    "or run "
                    '"groupadd --system no-such-group" and reload')
         self.assertIn(f"warning lastcalld: {warning}\n", daemon.log())
@@ -270,7 +270,7 @@ while b"permission denied" not in heard:
         daemon.folder.chmod(0o700)
         done = run(program, "--socket", daemon.socket, "status", user=ALICE, group=ALICE,
                    extra_groups=[])
-        self.assert_denied(done, str(daemon.socket), "its folder", "sudo")
+        self.assert_denied(done, str(daemon.socket), "its directory", "sudo")
 
     def connect(self, daemon, uid):
         """A connection that says nothing, made as that user."""

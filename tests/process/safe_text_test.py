@@ -18,7 +18,7 @@ from tls_test import Authority
 RUDE = str(BUILD / "tests" / "plugins" / "rude.so")
 CONFIGURATION, INTERNAL = 78, 70
 # What the rude plugin says, as it may be shown.
-RUBBISH = "rubbish\\xff\\x1b[31m\\u009b\\nadmin: drain asked by root"
+RUBBISH = "rubbish\\xff\\x1b[31m\\u009b\\nadmin: drain requested by root"
 # Two servers in one process: what is said to one of them is the other's end too.
 BOTH = {"public": {}, "callbacks": {"plugins": ["callback_echo"]}}
 # A name that the kernel cuts after 15 bytes, in the middle of its eighth character.
@@ -126,7 +126,7 @@ class CommandTest(SafeTextTest):
             for verb in (("restart", "main"), ("drain", "callbacks"), ("undrain", "callbacks")):
                 done = run(ctl, "--socket", daemon.socket, *verb)
                 self.assertEqual((done.returncode, done.stderr), (0, ""))
-            self.assertIn(f"admin: restart main asked by {CUT} (pid ", daemon.log())
+            self.assertIn(f"admin: restart main requested by {CUT} (pid ", daemon.log())
             self.expect_readable(daemon)
             busy.end()
             daemon.signal(signal.SIGTERM)
@@ -134,7 +134,7 @@ class CommandTest(SafeTextTest):
         self.assertEqual(busy.failed, [])
 
     def test_a_reason(self):
-        forged = "x\nadmin: drain public asked by root\x1b[31m\u009b\u202e\u2028"
+        forged = "x\nadmin: drain public requested by root\x1b[31m\u009b\u202e\u2028"
         with Daemon() as daemon:
             daemon.ctl("drain", "public", "--reason", forged, check=True)
             said = daemon.ctl("restart", "a\nb\x1b\u202e")
@@ -182,7 +182,7 @@ class FileTest(SafeTextTest):
             said = done.stderr.decode()
             self.assertEqual(done.returncode, CONFIGURATION)
             self.assertEqual(len(said.splitlines()), 1, said)
-            self.assertIn("/\\xff\\n/lastcalld.toml: its path has a character that is no text",
+            self.assertIn("/\\xff\\n/lastcalld.toml: its path has a character that is not valid text",
                           said)
 
     def test_several_mistakes_are_several_lines(self):

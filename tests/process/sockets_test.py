@@ -41,7 +41,7 @@ class RemovedTest(unittest.TestCase):
             path = self.path(daemon)
             self.put_file(path)
             daemon.wait_log("cannot be recreated now")
-            self.assertIn("a file that is no socket is in the way", daemon.log())
+            self.assertIn("a file that is not a socket is in the way", daemon.log())
             self.assertEqual(daemon.slow(0).text(), "slept")
             os.unlink(path)
             wait_until(lambda: os.path.exists(path), "it is made again")
@@ -91,7 +91,7 @@ class ShutDownTest(unittest.TestCase):
             address = daemon.address()
             for _ in range(3):
                 begin_nothing(daemon).result()
-            daemon.wait_log("was shut down by one of those who share it: a plugin of process main")
+            daemon.wait_log("was shut down by a process that shares it: a plugin of process main")
             daemon.wait_log("it listens again")
             self.assertIn(address.rsplit(":", 1)[0], daemon.log())
             self.assertEqual(daemon.slow(0).text(), "slept")
@@ -100,7 +100,7 @@ class ShutDownTest(unittest.TestCase):
     def test_of_a_unix_path(self):
         with self.daemon("shut down unix") as daemon:
             begin_nothing(daemon).result()
-            daemon.wait_log("was shut down by one of those who share it: a plugin of process main")
+            daemon.wait_log("was shut down by a process that shares it: a plugin of process main")
             wait_until(lambda: daemon.process_status().incarnation == 2, "a successor serves it")
             self.assertEqual(daemon.slow(0, kind="unix").text(), "slept")
             self.assertEqual(daemon.slow(0).text(), "slept")

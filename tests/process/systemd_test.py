@@ -171,7 +171,7 @@ class InheritedTest(unittest.TestCase):
             self.assertEqual(signals_of(host, "SigBlk"), read)
             self.assertEqual(signals_of(host, "SigIgn"), {signal.SIGPIPE})
             daemon.signal(signal.SIGHUP)
-            daemon.wait_log("reload asked by SIGHUP")
+            daemon.wait_log("reload requested by SIGHUP")
             daemon.signal(signal.SIGTERM)
             self.assertEqual(daemon.wait(), 0)
             daemon.assert_nothing_left()

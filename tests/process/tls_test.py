@@ -248,9 +248,9 @@ commonName = supplied
                                "-out", encrypted)
         for tls, text in (
                 ({"key": other_key}, "is not the key of the first certificate in"),
-                ({"key": nothing}, "is no private key in PEM form"),
+                ({"key": nothing}, "is not a private key in PEM form"),
                 ({"key": encrypted}, "is encrypted; take the passphrase away"),
-                ({"certificate": nothing}, "is no certificate in PEM form"),
+                ({"certificate": nothing}, "is not a certificate in PEM form"),
                 ({"certificate": large}, "is larger than 1 MiB; name the PEM file itself"),
                 ({"client_ca": fifo}, "fifo: is a named pipe (FIFO), not a regular file"),
                 ({"client_ca": "/dev/zero"}, "/dev/zero: is a device, not a regular file"),
@@ -293,7 +293,7 @@ commonName = supplied
             self.key.write_text("half a file")
             done = daemon.ctl("reload")
             self.assertEqual(done.returncode, 1)
-            self.assertIn("is no private key", done.stderr)
+            self.assertIn("is not a private key", done.stderr)
             self.try_all(self.channel(daemon))
 
 

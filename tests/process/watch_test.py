@@ -35,7 +35,7 @@ class WatchedTest(unittest.TestCase):
             daemon.ctl("shutdown", check=True)
             lines = self.lines(watching)
             self.assertEqual(watching.returncode, 0)
-            asked = rf"asked by admin lastcallctl \(pid \d+, uid {os.getuid()}\): load test"
+            asked = rf"requested by admin lastcallctl \(pid \d+, uid {os.getuid()}\): load test"
             wanted = [rf"process main: incarnation 2 is started, {asked}",
                       r"process main: incarnation 2 has taken over, and settles",
                       rf"process main: incarnation 1 retires, {asked}: 1 in flight; ends in .*",
@@ -57,7 +57,7 @@ class WatchedTest(unittest.TestCase):
                           bool(event.status.last_reload.refusal) == refused)
             daemon.ctl("shutdown", check=True)
             lines = self.lines(watching)
-            asked = next(i for i, line in enumerate(lines) if line.startswith("reload, asked by "))
+            asked = next(i for i, line in enumerate(lines) if line.startswith("reload, requested by "))
             self.assertIn("SIGHUP", lines[asked])
             self.assertEqual(lines[asked + 1:asked + 4],
                              ["  ~ shutdown", '      shutdown.grace: "7s" → "8s"',

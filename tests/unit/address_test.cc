@@ -111,8 +111,9 @@ const Bad kBadUnix[] = {
     {"unix:x.sock",
      "\"unix:x.sock\" has a relative path; write an absolute one, for example "
      "\"unix:/run/shop.sock\""},
-    {"unix:/run/", "\"unix:/run/\" names a folder; write for example \"unix:/run/shop.sock\""},
-    {"unix:/run/..", "\"unix:/run/..\" names a folder; write for example \"unix:/run/shop.sock\""},
+    {"unix:/run/", "\"unix:/run/\" names a directory; write for example \"unix:/run/shop.sock\""},
+    {"unix:/run/..",
+     "\"unix:/run/..\" names a directory; write for example \"unix:/run/shop.sock\""},
     {"unix:@x",
      "\"unix:@x\" is an abstract socket, which has no owner and no mode; write a path, for example "
      "\"unix:/run/shop.sock\""},

@@ -55,13 +55,13 @@ TEST(RolesTest, ADenialNamesWhatIsMissing) {
   const Roles roles = SomeRoles();
   EXPECT_EQ(
       roles.Denial(kAlice, "", Role::kStranger, "drain"),
-      "permission denied: uid 4000000000 is in no group that may speak to lastcalld: to look "
-      "takes the group viewers, to change takes the group gone (not on this machine) or admins; "
+      "permission denied: uid 4000000000 is in no group that may speak to lastcalld: looking "
+      "needs the group viewers, changes need the group gone (not on this machine) or admins; "
       "use sudo, or start it with the group viewers: a user without an entry in passwd has the "
       "groups that it is started with (SupplementaryGroups= of its unit, --group-add of its "
       "container)");
   EXPECT_EQ(roles.Denial(kAlice, "", Role::kObserver, "drain"),
-            "permission denied: uid 4000000000 may look, but not drain: to change takes the group "
+            "permission denied: uid 4000000000 may look, but not drain: changes need the group "
             "gone (not on this machine) or admins; use sudo, or start it with the group admins: a "
             "user without an entry in passwd has the groups that it is started with "
             "(SupplementaryGroups= of its unit, --group-add of its container)");

@@ -142,7 +142,7 @@ TEST_F(AdminSocketTest, WhatIsInTheWayStays) {
   folder_.Write("admin.sock", "precious");
   const auto refused = AdminSocket::Claim(path_);
   ASSERT_FALSE(refused);
-  EXPECT_THAT(refused.error().message, HasSubstr("a file that is no socket is in the way"));
+  EXPECT_THAT(refused.error().message, HasSubstr("a file that is not a socket is in the way"));
   EXPECT_FALSE(fs::exists(path_ + ".lock"));
 }
 
@@ -151,7 +151,7 @@ TEST_F(AdminSocketTest, AFolderThatIsNotThereIsNamed) {
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, Code::kInvalidArgument);
   EXPECT_THAT(refused.error().message,
-              HasSubstr("create the folder " + folder_.path() + "/run first"));
+              HasSubstr("create the directory " + folder_.path() + "/run first"));
 }
 
 TEST_F(AdminSocketTest, ALinkInPlaceOfTheLockIsNotFollowed) {

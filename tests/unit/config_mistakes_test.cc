@@ -235,7 +235,7 @@ const Mistake kPlugins[] = {
      "m.toml:6: server.b.plugins: \"echo.so\" is a file; write the name, \"echo\", or a path, "
      "\"./echo.so\""},
     {"PluginIsFolder", "", ServerB("[\"plugins/\"]"),
-     "m.toml:6: server.b.plugins: \"plugins/\" is a folder; write the path of a file in it"},
+     "m.toml:6: server.b.plugins: \"plugins/\" is a directory; write the path of a file in it"},
     {"PluginEmpty", "", ServerB("[\"\"]"),
      "m.toml:6: server.b.plugins: an entry is empty; write a plugin's name, or the path of a file"},
     {"SectionOfOtherPlugin", "", "[server.a.config.ehco]\nx = 1\n",

@@ -41,7 +41,7 @@ TEST_F(ProblemsTest, NoServerIsAProblem) {
 TEST_F(ProblemsTest, DropInFolderMustBeAFolder) {
   folder_.Write("m.d", "");
   EXPECT_THAT(Problems(kServer),
-              ElementsAre("m.d: cannot be read: Not a directory; make it a folder "
+              ElementsAre("m.d: cannot be read: Not a directory; make it a directory "
                           "that the daemon's user may read, or remove it"));
 }
 

@@ -26,10 +26,11 @@ TEST(ChangesTest, FiguresCountOnlyWhileStopping) {
 }
 
 TEST(ChangesTest, ShutdownIsAskedAndTheStageMoves) {
-  EXPECT_THAT(Changes(ServingStatus(), StoppingStatus(v1::STAGE_DELAY)),
-              ElementsAre("shutdown asked by SIGTERM from kill (pid 4711, uid 0): grace in 3.8s, "
-                          "cancel in 18.8s, end in 23.8s at the latest",
-                          "serving → delay"));
+  EXPECT_THAT(
+      Changes(ServingStatus(), StoppingStatus(v1::STAGE_DELAY)),
+      ElementsAre("shutdown requested by SIGTERM from kill (pid 4711, uid 0): grace in 3.8s, "
+                  "cancel in 18.8s, end in 23.8s at the latest",
+                  "serving → delay"));
 }
 
 TEST(ChangesTest, ProcessCrashesAndComesBack) {
@@ -60,9 +61,10 @@ TEST(ChangesTest, ProcessIsReplacedAndTheOldOneEnds) {
   next.set_incarnation(2);
   next.set_step(admin::v1::Successor::STEP_STARTING);
   next.set_by("admin lastcallctl (pid 7, uid 0): load test");
-  EXPECT_THAT(Changes(before, starting),
-              ElementsAre("process main: incarnation 2 is started, asked by admin lastcallctl (pid "
-                          "7, uid 0): load test"));
+  EXPECT_THAT(
+      Changes(before, starting),
+      ElementsAre("process main: incarnation 2 is started, requested by admin lastcallctl (pid "
+                  "7, uid 0): load test"));
   Status settling = starting;
   settling.mutable_processes(0)->mutable_successor()->set_step(admin::v1::Successor::STEP_SETTLING);
   EXPECT_THAT(Changes(starting, settling),
@@ -76,10 +78,11 @@ TEST(ChangesTest, ProcessIsReplacedAndTheOldOneEnds) {
   retired.set_calls_in_flight(1);
   retired.set_cancel_in_s(600);
   retired.set_replaced_by("SIGHUP from kill (pid 8, uid 0)");
-  EXPECT_THAT(Changes(settling, replaced),
-              ElementsAre("process main: incarnation 2, pid 900",
-                          "process main: incarnation 1 retires, asked by SIGHUP from kill (pid 8, "
-                          "uid 0): 1 in flight; ends in 10m at the latest"));
+  EXPECT_THAT(
+      Changes(settling, replaced),
+      ElementsAre("process main: incarnation 2, pid 900",
+                  "process main: incarnation 1 retires, requested by SIGHUP from kill (pid 8, "
+                  "uid 0): 1 in flight; ends in 10m at the latest"));
   Status ended = replaced;
   ended.mutable_processes(0)->clear_retired();
   EXPECT_THAT(Changes(replaced, ended), ElementsAre("process main: incarnation 1 has ended"));
@@ -103,8 +106,9 @@ TEST(ChangesTest, ReloadSaysWhatItHasChanged) {
   admin::v1::Reload& reload = *after.mutable_last_reload();
   reload.set_at("2026-11-21T02:18:10.123Z");
   reload.set_by("SIGHUP from kill (pid 8, uid 0)");
-  EXPECT_THAT(Changes(ServingStatus(), after),
-              ElementsAre("reload, asked by SIGHUP from kill (pid 8, uid 0): nothing has changed"));
+  EXPECT_THAT(
+      Changes(ServingStatus(), after),
+      ElementsAre("reload, requested by SIGHUP from kill (pid 8, uid 0): nothing has changed"));
   admin::v1::ConfigChange& change = *reload.add_changes();
   change.set_sign(admin::v1::ConfigChange::SIGN_CHANGED);
   change.set_what("shutdown");
@@ -113,13 +117,14 @@ TEST(ChangesTest, ReloadSaysWhatItHasChanged) {
   value.set_before("\"20s\"");
   value.set_after("\"5s\"");
   EXPECT_THAT(Changes(ServingStatus(), after),
-              ElementsAre("reload, asked by SIGHUP from kill (pid 8, uid 0):", "  ~ shutdown",
+              ElementsAre("reload, requested by SIGHUP from kill (pid 8, uid 0):", "  ~ shutdown",
                           R"(      shutdown.grace: "20s" → "5s")", "  shutdown: changed"));
   EXPECT_THAT(Changes(after, after), IsEmpty());
   reload.set_refusal("lastcalld.toml:3: unknown key");
-  EXPECT_THAT(Changes(ServingStatus(), after),
-              ElementsAre("reload, asked by SIGHUP from kill (pid 8, uid 0): refused, nothing has "
-                          "changed: lastcalld.toml:3: unknown key"));
+  EXPECT_THAT(
+      Changes(ServingStatus(), after),
+      ElementsAre("reload, requested by SIGHUP from kill (pid 8, uid 0): refused, nothing has "
+                  "changed: lastcalld.toml:3: unknown key"));
 }
 
 TEST(ChangesTest, ProcessFallsSilent) {

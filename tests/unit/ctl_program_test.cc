@@ -144,7 +144,7 @@ TEST_F(ProgramTest, SocketThatWasLeftBehindIsUnreachable) {
   ASSERT_EQ(::bind(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
   fd.Reset();
   EXPECT_EQ(Run({"status"}, {"LASTCALL_SOCKET=" + Path("old.sock")}), kExitUnreachable);
-  EXPECT_THAT(err(), HasSubstr("(given by LASTCALL_SOCKET): nobody listens there"));
+  EXPECT_THAT(err(), HasSubstr("(given by LASTCALL_SOCKET): no process listens there"));
 }
 
 TEST_F(ProgramTest, SocketPathThatIsTooLong) {
@@ -189,11 +189,12 @@ TEST_F(ProgramTest, NameOfVerbIsGoodAsNameOfServer) {
 TEST_F(ProgramTest, HelpAndVersionNeedNoDaemon) {
   EXPECT_EQ(Run({"--help"}), 0);
   EXPECT_THAT(out(), AllOf(HasSubstr("Exit codes: 0 done"), HasSubstr("shutdown"),
-                           HasSubstr("--timeout LENGTH"), Not(HasSubstr("SUBCOMMAND"))));
+                           HasSubstr("--timeout DURATION"), Not(HasSubstr("SUBCOMMAND"))));
   EXPECT_THAT(out(), Not(HasSubstr("--wait --wait")));
+  EXPECT_THAT(out(), AllOf(HasSubstr("\nVerbs:\n"), Not(HasSubstr("Subcommands"))));
   EXPECT_THAT(err(), IsEmpty());
   EXPECT_EQ(Run({"shutdown", "--help"}), 0);
-  EXPECT_THAT(out(), HasSubstr("--delay LENGTH"));
+  EXPECT_THAT(out(), HasSubstr("--delay DURATION"));
   EXPECT_EQ(Run({"--version"}), 0);
   EXPECT_THAT(out(), StartsWith("lastcallctl "));
 }

@@ -74,8 +74,8 @@ TEST(RenderStatusTest, StoppingSaysWhenAndWhoAsked) {
   EXPECT_EQ(RenderStatus(status, kPlainLook),
             R"(lastcalld 0.1.0, pid 812: stopping, stage grace, up 3h12m
   grace 1.3s ago, cancel in 18.8s, end in 23.8s at the latest
-  asked at 2026-11-21T02:18:10.123Z by SIGTERM from kill (pid 4711, uid 0)
-  asked at 2026-11-21T02:18:12.500Z by admin lastcallctl (pid 912, uid 1000): the new kernel,
+  requested at 2026-11-21T02:18:10.123Z by SIGTERM from kill (pid 4711, uid 0)
+  requested at 2026-11-21T02:18:12.500Z by admin lastcallctl (pid 912, uid 1000): the new kernel,
     which everybody has been waiting for since May; delay 0s, grace 1m; changed nothing
   configuration /etc/lastcall/lastcalld.toml, log level info
 
@@ -253,7 +253,7 @@ TEST(RenderPlanTest, RepliesToShutdown) {
   reply.set_moved(true);
   EXPECT_EQ(RenderShutdownResponse(reply, true, kPlainLook), R"(would stop
   grace in 3.8s, cancel in 18.8s, end in 23.8s at the latest
-  asked at 2026-11-21T02:18:10.123Z by SIGTERM from kill (pid 4711, uid 0)
+  requested at 2026-11-21T02:18:10.123Z by SIGTERM from kill (pid 4711, uid 0)
 )");
   reply.set_moved(false);
   reply.mutable_plan()->set_grace_in_s(0);
@@ -270,7 +270,7 @@ TEST(RenderReceiptTest, EveryCallFinished) {
   EXPECT_EQ(RenderReceipt(CleanReceipt(), kPlainLook),
             R"(lastcalld: stopped in 6.21s, every call finished
 
-asked
+requests
   AT                        FOR            BY
   2026-11-21T02:18:10.123Z  as configured  SIGTERM from kill (pid 4711, uid 0)
 
@@ -291,7 +291,7 @@ TEST(RenderReceiptTest, CancelledAndStuck) {
   EXPECT_EQ(text,
             R"(lastcalld: stopped in 25s, 1002 calls cancelled, prices did not return; exit code 4
 
-asked
+requests
   AT                        FOR                         BY
   2026-11-21T02:18:10.123Z  as configured               SIGTERM from kill (pid 4711, uid 0)
   2026-11-21T02:18:12.500Z  grace 1m (changed nothing)  admin lastcallctl (pid 912, uid 1000): new

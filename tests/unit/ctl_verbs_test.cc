@@ -358,13 +358,13 @@ TEST_F(VerbsTest, WatchPrintsEachChange) {
   EXPECT_THAT(
       out(),
       StartsWith(R"(2026-11-21T02:18:10.000Z  serving; 2 processes, 2 servers, 3 calls in flight
-2026-11-21T02:18:10.000Z  shutdown asked by SIGTERM from kill (pid 4711, uid 0): grace in 3.8s, )"
+2026-11-21T02:18:10.000Z  shutdown requested by SIGTERM from kill (pid 4711, uid 0): grace in 3.8s, )"
                  R"(cancel in 18.8s, end in 23.8s at the latest
 2026-11-21T02:18:10.000Z  serving → delay
 2026-11-21T02:18:10.000Z  stopped
 lastcalld: stopped in 6.21s, every call finished
 
-asked
+requests
 )"));
 }
 

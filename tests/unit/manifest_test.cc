@@ -110,7 +110,7 @@ TEST_F(ManifestTest, SaysWhatAFileIsInsteadOfAPlugin) {
   } cases[] = {
       {Path("none.so"),
        "cannot open the plugin " + Path("none.so") + ": No such file or directory"},
-      {Path("folder"), Path("folder") + " is a folder, not a plugin"},
+      {Path("folder"), Path("folder") + " is a directory, not a plugin"},
       {Path("fifo"), Path("fifo") + " is not a regular file, so it is not a plugin"},
       {Path("sparse"), Path("sparse") + " is larger than 1 GiB; strip it"},
       {Write(""), "is not an ELF file; a plugin is a shared object made by lastcall_add_plugin()"},
@@ -153,7 +153,7 @@ TEST_F(ManifestTest, RefusesDamagedManifests) {
       {"\nname=echo", "\nname=e\u202e", "its manifest has a line that is not key=value"},
       {"\nname=echo", "\nname:echo", "its manifest has a line that is not key=value"},
       {"echo.proto\x12", "ech\xff.proto\x12",
-       "a name in the .proto files of its manifest is no text"},
+       "a name in the .proto files of its manifest is not valid text"},
       {"echo.proto\x12", "echo.proto\x7f", "the .proto files in its manifest cannot be read"},
   };
   for (const auto& each : cases) {

@@ -78,7 +78,7 @@ TEST(OptionsTest, HelpFitsATerminal) {
   const std::string text = Good({"--help"}).text;
   size_t begin = 0;
   for (size_t end = text.find('\n'); end != text.npos; end = text.find('\n', begin)) {
-    EXPECT_LE(end - begin, 100u) << text.substr(begin, end - begin);
+    EXPECT_LE(end - begin, 80u) << text.substr(begin, end - begin);
     begin = end + 1;
   }
 }

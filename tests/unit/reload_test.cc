@@ -204,7 +204,7 @@ TEST_F(ReloadTest, AProgramThatIsGoneFromTheDiskIsNoReasonToRefuse) {
   readings_.prepare.Answer(Files({"a"}, {}));
   readings_.preflight.Answer(PreflightReport());
   EXPECT_EQ(answers_, Names{"done"});
-  EXPECT_TRUE(log_.Said(LogLevel::kWarning, "the build that runs goes on"));
+  EXPECT_TRUE(log_.Said(LogLevel::kWarning, "the running build goes on"));
 }
 
 TEST_F(ReloadTest, APipeCannotBeReadAgain) {

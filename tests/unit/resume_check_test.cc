@@ -109,15 +109,15 @@ TEST_P(ResumeWordTest, AnotherWordIsRefused) {
   ASSERT_FALSE(answer);
   EXPECT_EQ(answer.error().code, Code::kAborted);
   EXPECT_THAT(answer.error().message,
-              StartsWith("/opt/lastcalld is another build, which cannot take over: it did not say "
-                         "what a lastcalld says"));
+              StartsWith("/opt/lastcalld is another build, which cannot take over: it did not "
+                         "prove that it is a lastcalld"));
 }
 
 INSTANTIATE_TEST_SUITE_P(Words, ResumeWordTest, testing::Values("more", "less", "other"));
 
 TEST_F(ResumeCheckTest, AProgramThatSaysNothingIsRefused) {
   BeginShell("exit 0");
-  EXPECT_THAT(Refusal().message, HasSubstr("it did not say what a lastcalld says"));
+  EXPECT_THAT(Refusal().message, HasSubstr("it did not prove that it is a lastcalld"));
 }
 
 TEST_F(ResumeCheckTest, ABuildThatRefusesTheConfigurationIsQuoted) {

@@ -232,8 +232,8 @@ TEST_F(SocketKeeperTest, OneThatWasShutDownListensAgainAndNothingIsReplaced) {
     Turn();
     EXPECT_EQ(Of("a").fault(), Listener::Fault::kNone);
     EXPECT_EQ(
-        Said("was shut down by one of those who share it: a plugin of process main, or what it "
-             "has started; it listens again, who waited in its queue is lost"),
+        Said("was shut down by a process that shares it: a plugin of process main, or what it "
+             "has started; it listens again, connections in its queue are lost"),
         times);
   }
   EXPECT_EQ(replaced_, Names());

@@ -141,30 +141,30 @@ TEST_F(UnixListenerTest, LiveSocketIsRefusedAndItsHolderNamed) {
 TEST_F(UnixListenerTest, OtherFilesAreNeverTouched) {
   folder_.Write("x.sock", "precious");
   ExpectRefused(Code::kAlreadyExists,
-                "a file that is no socket is in the way; move it, or choose another path");
+                "a file that is not a socket is in the way; move it, or choose another path");
   EXPECT_EQ(std::filesystem::file_size(path_), 8u);
   std::filesystem::remove(path_);
   std::filesystem::create_directory(path_);
   ExpectRefused(Code::kAlreadyExists,
-                "a file that is no socket is in the way; move it, or choose another path");
+                "a file that is not a socket is in the way; move it, or choose another path");
   std::filesystem::remove(path_);
   std::filesystem::create_symlink("elsewhere", path_);
   ExpectRefused(Code::kAlreadyExists,
-                "a file that is no socket is in the way; move it, or choose another path");
+                "a file that is not a socket is in the way; move it, or choose another path");
   EXPECT_EQ(Entries(), 1u);
 }
 
 TEST_F(UnixListenerTest, MissingFolderIsNamed) {
   path_ = folder_ / "missing/x.sock";
   ExpectRefused(Code::kInvalidArgument,
-                "the folder " + (folder_ / "missing") + " does not exist; create it first");
+                "the directory " + (folder_ / "missing") + " does not exist; create it first");
 }
 
 TEST_F(UnixListenerTest, FileInPlaceOfTheFolderIsNamed) {
   folder_.Write("file", "");
   path_ = folder_ / "file/x.sock";
   ExpectRefused(Code::kInvalidArgument,
-                (folder_ / "file") + " is not a folder; choose another path");
+                (folder_ / "file") + " is not a directory; choose another path");
 }
 
 TEST_F(UnixListenerTest, FolderThatMayNotBeWrittenIsNamed) {
@@ -173,7 +173,7 @@ TEST_F(UnixListenerTest, FolderThatMayNotBeWrittenIsNamed) {
     const Unprivileged nobody;
     ExpectRefused(Code::kPermissionDenied, "this user may not make files in " + folder_.path() +
                                                " (Permission denied); give it the right, or choose "
-                                               "another folder");
+                                               "another directory");
   }
   chmod(folder_.path().c_str(), 0700);
 }

@@ -99,7 +99,7 @@ struct Subscription::Entry : std::enable_shared_from_this<Entry> {
     } catch (const std::exception& error) {
       SayThrown(error.what());
     } catch (...) {
-      SayThrown("something that is no std::exception");
+      SayThrown("something that is not a std::exception");
     }
   }
 
@@ -161,7 +161,7 @@ Subscription Notices::Late(Executor executor, Callback callback) {
 std::shared_ptr<Subscription::Entry> Notices::MakeEntry(Executor executor, Callback callback) {
   if (!callback) {
     LogToStderr(LogLevel::kError,
-                "lastcall: an empty callback was subscribed; nobody could be told");
+                "lastcall: an empty callback was subscribed; there is nothing to call");
     std::abort();
   }
   return std::make_shared<Subscription::Entry>(std::move(executor), std::move(callback));

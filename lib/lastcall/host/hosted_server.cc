@@ -57,7 +57,7 @@ class HostedServer::PluginContext final : public PluginHost {
   void Apply(std::string_view service, bool serving) {
     if (server_->SetServiceServing(service, serving)) return;
     Log(LogLevel::kWarning, "sets the health of \"" + SafeText(std::string(service), kMaxSafeName) +
-                                "\", which is no service of server " + server_name_);
+                                "\", which is not a service of server " + server_name_);
   }
 
   // Once: whoever does it may do it often.

@@ -141,7 +141,8 @@ void ProcessAudit::CompareHandlers(const std::string& who) {
     if (IsLastcalls(signal)) {
       sigaction(signal, &before, nullptr);
       Say(who, what +
-                   "; it was put back, for the host reads that signal for everybody. Wait for the "
+                   "; it was put back, for the host reads that signal for the whole process. Wait "
+                   "for the "
                    "end with PluginHost::termination()");
     } else {
       before = now;
@@ -174,7 +175,7 @@ void ProcessAudit::CompareChildren(const std::string& who) {
     if (!children_.emplace(child, who).second) continue;
     Say(who,
         "has started the " + DescribeChild(child) +
-            ", which nobody supervises; a fork() without exec copies every connection of this "
+            ", which is not supervised; a fork() without exec copies every connection of this "
             "process. Make it a process of its own ([process.X] command), or end it in Stop()");
   }
 }

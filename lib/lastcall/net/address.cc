@@ -203,7 +203,7 @@ Result<Address> ParseUnix(std::string_view text, std::string_view folder) {
   if (const auto fine = CheckPath(text, path, folder); !fine) return tl::unexpected(fine.error());
   address.path = (std::filesystem::path(folder) / path).lexically_normal().string();
   if (address.path.ends_with('/')) {
-    return Bad(Quoted(text) + " names a folder; write for example \"unix:/run/shop.sock\"");
+    return Bad(Quoted(text) + " names a directory; write for example \"unix:/run/shop.sock\"");
   }
   if (address.path.size() > kMaxUnixPath) {
     return Bad(Quoted(text) + ": the path has " + std::to_string(address.path.size()) +

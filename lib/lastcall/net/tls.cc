@@ -95,7 +95,7 @@ Result<TlsMaterial> LoadTls(const TlsFiles& files, const Trust* trust) {
 
   const auto chain = CertificatesIn(tls.certificate);
   if (chain.empty()) {
-    return Bad(files.certificate, "is no certificate in PEM form (-----BEGIN CERTIFICATE-----)");
+    return Bad(files.certificate, "is not a certificate in PEM form (-----BEGIN CERTIFICATE-----)");
   }
   bool encrypted = false;
   const Key parsed(
@@ -106,7 +106,7 @@ Result<TlsMaterial> LoadTls(const TlsFiles& files, const Trust* trust) {
                "the file by its mode");
   }
   if (parsed == nullptr) {
-    return Bad(files.key, "is no private key in PEM form (-----BEGIN PRIVATE KEY-----)");
+    return Bad(files.key, "is not a private key in PEM form (-----BEGIN PRIVATE KEY-----)");
   }
   if (X509_check_private_key(chain.front().get(), parsed.get()) != 1) {
     return Bad(files.key, "is not the key of the first certificate in " + files.certificate +

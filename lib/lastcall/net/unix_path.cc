@@ -139,12 +139,12 @@ Result<> PathBinder::OpenFolder() {
   if (folder_fd_) return {};
   if (errno == ENOENT) {
     return Refuse(Code::kInvalidArgument,
-                  "the folder " + folder_ + " does not exist; create it first");
+                  "the directory " + folder_ + " does not exist; create it first");
   }
   if (errno == ENOTDIR) {
-    return Refuse(Code::kInvalidArgument, folder_ + " is not a folder; choose another path");
+    return Refuse(Code::kInvalidArgument, folder_ + " is not a directory; choose another path");
   }
-  return RefuseErrno("cannot open the folder " + folder_, errno);
+  return RefuseErrno("cannot open the directory " + folder_, errno);
 }
 
 Result<> PathBinder::CheckVacant() const {
@@ -154,7 +154,7 @@ Result<> PathBinder::CheckVacant() const {
   }
   if (!S_ISSOCK(there.st_mode)) {
     return Refuse(Code::kAlreadyExists,
-                  "a file that is no socket is in the way; move it, or choose another path");
+                  "a file that is not a socket is in the way; move it, or choose another path");
   }
   return CheckStale();
 }
@@ -206,7 +206,7 @@ Result<> PathBinder::BindTemporary() {
   if (error == EACCES || error == EPERM || error == EROFS) {
     return Refuse(Code::kPermissionDenied, "this user may not make files in " + folder_ + " (" +
                                                ErrnoText(error) +
-                                               "); give it the right, or choose another folder");
+                                               "); give it the right, or choose another directory");
   }
   return RefuseErrno("cannot make a socket in " + folder_, error);
 }

@@ -87,7 +87,7 @@ auto Guard(const std::string& subject, Run run) -> Result<decltype(run())> {
     return Fail(Code::kInternal,
                 subject + ": it threw " +
                     (type != nullptr ? SafeText(Demangle(type->name())) : "something") +
-                    ", which is no std::exception and says nothing");
+                    ", which is not a std::exception and says nothing");
   }
 }
 

@@ -106,7 +106,7 @@ Result<> ManifestReader::Open() {
   }
   struct stat file {};
   if (::fstat(fd_.get(), &file) != 0) return FailErrno("cannot stat " + manifest_.path, errno);
-  if (S_ISDIR(file.st_mode)) return Refuse("is a folder, not a plugin");
+  if (S_ISDIR(file.st_mode)) return Refuse("is a directory, not a plugin");
   if (!S_ISREG(file.st_mode)) return Refuse("is not a regular file, so it is not a plugin");
   file_size_ = static_cast<uint64_t>(file.st_size);
   if (file_size_ > kMaxFile) return Refuse("is larger than 1 GiB; strip it");
@@ -219,7 +219,7 @@ Result<> ManifestReader::TakeDescriptors(std::string_view bytes) {
   for (const auto* list :
        {&names->files, &names->needed_files, &names->services, &names->symbols}) {
     if (!std::all_of(list->begin(), list->end(), IsSafeText)) {
-      return Damaged("a name in the .proto files of its manifest is no text");
+      return Damaged("a name in the .proto files of its manifest is not valid text");
     }
   }
   manifest_.files = names->files;

@@ -102,12 +102,12 @@ class Program::Loop final : private StagePart {
 void Program::Loop::ReadSignals(SignalReader::Form form) {
   if (form == SignalReader::Form::kHandler && SignalIsBlocked(SIGTERM)) {
     loop_.Say(LogLevel::kWarning,
-              "SIGTERM is blocked in this thread, so that it may be read by nobody: unblock it, or "
-              "start this process by somebody who does not block it");
+              "SIGTERM is blocked in this thread, so that it may never be read: unblock it, or "
+              "start this process from a parent that does not block it");
   }
   if (form == SignalReader::Form::kWait && !SignalsAreBlocked()) {
     loop_.Say(LogLevel::kWarning,
-              "signals are not blocked, so that SIGTERM may end this process at once: call "
+              "signals are not blocked, so that SIGTERM may end this process immediately: call "
               "lastcall::BlockSignals() before the first thread, or read them by Form::kHandler");
   }
   signals_.emplace(

@@ -143,7 +143,7 @@ void Supervisor::SuccessorFailed(Member& member, const std::string& why) {
   const bool again = gone && !member.stays_down;
   log_(LogLevel::kError, "process " + member.spec.name + ": incarnation " + std::to_string(number) +
                              " " + (took_over ? "did not settle: " : "did not start: ") + why +
-                             (again  ? "; the old one is started again"
+                             (again  ? "; the old one is restarted"
                               : gone ? "; the process stays down"
                                      : "; the old one goes on"));
   if (again) {

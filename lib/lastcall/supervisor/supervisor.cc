@@ -430,9 +430,9 @@ Result<bool> Supervisor::SetDraining(const std::string& server, bool draining, c
           Drainable* const drainable = living ? incarnation.process->drainable() : nullptr;
           if (drainable != nullptr) drainable->SetDraining(server, draining);
         });
-        log_(LogLevel::kInfo, "server " + server +
-                                  (draining ? ": draining, asked by " : ": draining lifted by ") +
-                                  Describe(by));
+        log_(LogLevel::kInfo,
+             "server " + server +
+                 (draining ? ": draining, requested by " : ": draining lifted by ") + Describe(by));
         observer_.Changed();
       }
       return changed;

@@ -23,7 +23,7 @@
 namespace {
 
 // Not UTF-8, what a terminal obeys, and a line that looks like another one of the log.
-constexpr char kRubbish[] = "rubbish\xff\x1b[31m\xc2\x9b\nadmin: drain asked by root";
+constexpr char kRubbish[] = "rubbish\xff\x1b[31m\xc2\x9b\nadmin: drain requested by root";
 
 void OnSignal(int) {}
 
