@@ -46,7 +46,7 @@ void Daemon::ReloadRequested(const Cause& by) {
 void Daemon::DumpRequested() {
   for (const auto& member : supervisor_->members()) {
     ForEachIncarnation(member, [&](const Incarnation& one) {
-      log_(LogLevel::kWarning, "dump: process " + member.spec.name + " incarnation " +
+      log_(LogLevel::kWarning, "dump: process " + member.spec().name + " incarnation " +
                                    std::to_string(one.number) + " " + std::string(Name(one.phase)) +
                                    ", stage " + std::string(Name(one.stage)));
     });

@@ -71,9 +71,9 @@ ByServer SaidOf(const Supervisor& supervisor) {
     }
   };
   for (const Member& member : supervisor.members()) {
-    for (const Incarnation& incarnation : member.retired) add(incarnation, true);
-    add(member, false);
-    if (member.successor) add(*member.successor, false);
+    for (const Incarnation& incarnation : member.retired()) add(incarnation, true);
+    add(member.current(), false);
+    if (member.successor()) add(*member.successor(), false);
   }
   return said;
 }
@@ -81,25 +81,25 @@ ByServer SaidOf(const Supervisor& supervisor) {
 void AddProcess(const StatusView& view, const Member& member, admin::v1::Status& status) {
   const Instant now = view.now;
   admin::v1::Process& process = *status.add_processes();
-  process.set_name(member.spec.name);
-  process.set_stage(member.phase == Phase::kWaiting ? v1::STAGE_WAITING
-                    : member.phase == Phase::kDown  ? v1::STAGE_STOPPED
-                                                    : ToProto(member.stage));
-  if (member.process != nullptr) {
-    process.set_pid(member.process->pid());
-    process.set_answering(member.process->answering());
+  process.set_name(member.spec().name);
+  process.set_stage(member.current().phase == Phase::kWaiting ? v1::STAGE_WAITING
+                    : member.current().phase == Phase::kDown  ? v1::STAGE_STOPPED
+                                                              : ToProto(member.current().stage));
+  if (member.current().process != nullptr) {
+    process.set_pid(member.current().process->pid());
+    process.set_answering(member.current().process->answering());
   }
-  process.set_incarnation(member.number);
-  process.set_uptime_s(ToSeconds(now - member.began));
-  process.set_restarts(member.restarts);
-  process.set_last_exit(member.last_failure);
-  process.set_last_exit_incarnation(member.last_failed);
-  const admin::v1::Ended* const ended = view.last_retired.of(member.spec.name);
+  process.set_incarnation(member.current().number);
+  process.set_uptime_s(ToSeconds(now - member.current().began));
+  process.set_restarts(member.history().restarts);
+  process.set_last_exit(member.history().last_failure);
+  process.set_last_exit_incarnation(member.history().last_failed);
+  const admin::v1::Ended* const ended = view.last_retired.of(member.spec().name);
   if (ended != nullptr) *process.mutable_last_retired() = *ended;
-  if (member.phase == Phase::kWaiting) {
-    process.set_next_start_in_s(std::max(0.0, ToSeconds(member.until - now)));
+  if (member.current().phase == Phase::kWaiting) {
+    process.set_next_start_in_s(std::max(0.0, ToSeconds(member.current().until - now)));
   }
-  for (const Incarnation& incarnation : member.retired) {
+  for (const Incarnation& incarnation : member.retired()) {
     admin::v1::Retired& retired = *process.add_retired();
     retired.set_incarnation(incarnation.number);
     retired.set_pid(incarnation.process->pid());
@@ -108,14 +108,14 @@ void AddProcess(const StatusView& view, const Member& member, admin::v1::Status&
     retired.set_replaced_by(incarnation.replaced_by);
     if (incarnation.until != kNever) retired.set_cancel_in_s(ToSeconds(incarnation.until - now));
   }
-  if (member.successor) {
+  if (member.successor()) {
     admin::v1::Successor& successor = *process.mutable_successor();
-    successor.set_incarnation(member.successor->number);
-    successor.set_pid(member.successor->process->pid());
-    successor.set_step(member.successor->took_over ? admin::v1::Successor::STEP_SETTLING
-                                                   : admin::v1::Successor::STEP_STARTING);
-    successor.set_ends_in_s(std::max(0.0, ToSeconds(member.successor->until - now)));
-    successor.set_by(Describe(member.successor->by));
+    successor.set_incarnation(member.successor()->number);
+    successor.set_pid(member.successor()->process->pid());
+    successor.set_step(member.successor()->took_over ? admin::v1::Successor::STEP_SETTLING
+                                                     : admin::v1::Successor::STEP_STARTING);
+    successor.set_ends_in_s(std::max(0.0, ToSeconds(member.successor()->until - now)));
+    successor.set_by(Describe(member.successor()->by));
   }
 }
 
@@ -207,7 +207,7 @@ admin::v1::Status StatusOf(const StatusView& view) {
   const Ledger& ledger = view.supervisor.lifecycle().ledger();
   if (!ledger.empty()) *status.mutable_plan() = ToProto(ledger, view.now);
   for (const Member& member : view.supervisor.members()) {
-    if (!member.removed || !member.retired.empty()) AddProcess(view, member, status);
+    if (!member.removed() || !member.retired().empty()) AddProcess(view, member, status);
   }
   const ByServer said = SaidOf(view.supervisor);
   for (const ServerConfig& server : view.setup.config.servers) {

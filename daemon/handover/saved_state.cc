@@ -85,29 +85,29 @@ Incarnation FromProto(const state::v1::Incarnation& saved) {
 
 state::v1::Member ToProto(const Member& member) {
   state::v1::Member saved;
-  saved.set_name(member.spec.name);
-  for (const std::string& server : member.spec.servers) saved.add_servers(server);
-  saved.set_removed(member.removed);
-  saved.set_stays_down(member.stays_down);
-  saved.set_incarnations(member.incarnations);
-  saved.set_restarts(member.restarts);
-  saved.set_last_failure(member.last_failure);
-  saved.set_last_failed(member.last_failed);
-  saved.set_back_off_ns(member.back_off.next().count());
+  saved.set_name(member.spec().name);
+  for (const std::string& server : member.spec().servers) saved.add_servers(server);
+  saved.set_removed(member.removed());
+  saved.set_stays_down(member.stays_down());
+  saved.set_incarnations(member.history().incarnations);
+  saved.set_restarts(member.history().restarts);
+  saved.set_last_failure(member.history().last_failure);
+  saved.set_last_failed(member.history().last_failed);
+  saved.set_back_off_ns(member.history().back_off.next().count());
   return saved;
 }
 
-Member FromProto(const state::v1::Member& saved) {
-  Member member;
+Member::Resumed FromProto(const state::v1::Member& saved) {
+  Member::Resumed member;
   member.spec.name = saved.name();
   member.spec.servers = {saved.servers().begin(), saved.servers().end()};
   member.removed = saved.removed();
   member.stays_down = saved.stays_down();
-  member.incarnations = saved.incarnations();
-  member.restarts = saved.restarts();
-  member.last_failure = saved.last_failure();
-  member.last_failed = saved.last_failed();
-  member.back_off = BackOff(Duration(saved.back_off_ns()));
+  member.history.incarnations = saved.incarnations();
+  member.history.restarts = saved.restarts();
+  member.history.last_failure = saved.last_failure();
+  member.history.last_failed = saved.last_failed();
+  member.history.back_off = BackOff(Duration(saved.back_off_ns()));
   return member;
 }
 
@@ -251,10 +251,10 @@ void Save(const Supervisor& supervisor, StateWriter& writer) {
   state::v1::State& state = writer.state;
   state.set_serving_since_ns(ToProto(supervisor.lifecycle().stage_began()));
   for (const Member& member : supervisor.members()) {
-    if (member.removed && member.retired.empty()) continue;
+    if (member.removed() && member.retired().empty()) continue;
     state::v1::Member& saved = *state.add_members() = ToProto(member);
-    *saved.mutable_current() = SaveIncarnation(member, writer);
-    for (const Incarnation& one : member.retired) {
+    *saved.mutable_current() = SaveIncarnation(member.current(), writer);
+    for (const Incarnation& one : member.retired()) {
       *saved.add_retired() = SaveIncarnation(one, writer);
     }
   }
@@ -272,14 +272,14 @@ Supervisor::Resumed ResumedFrom(const state::v1::State& state, const SpecNamed& 
   resumed.started = FromProto(state.started_ns());
   resumed.serving_since = FromProto(state.serving_since_ns());
   for (const state::v1::Member& saved : state.members()) {
-    Member& member = resumed.members.emplace_back(FromProto(saved));
+    Member::Resumed& member = resumed.members.emplace_back(FromProto(saved));
     if (!member.removed) member.spec = spec_named(saved.name());
     const auto resume = [&](Incarnation& incarnation, const state::v1::Incarnation& one) {
       incarnation = FromProto(one);
       if (!one.has_host()) return;
       incarnation.process = host_from(saved.name(), incarnation.number, one.host());
     };
-    resume(member, saved.current());
+    resume(member.current, saved.current());
     for (const auto& one : saved.retired()) resume(member.retired.emplace_back(), one);
   }
   for (const state::v1::Draining& one : state.draining()) {

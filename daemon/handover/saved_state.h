@@ -37,7 +37,7 @@ Incarnation FromProto(const state::v1::Incarnation& saved);
 // All but the incarnations.
 state::v1::Member ToProto(const Member& member);
 // `spec.make` is left empty.
-Member FromProto(const state::v1::Member& saved);
+Member::Resumed FromProto(const state::v1::Member& saved);
 
 state::v1::Socket ToProto(const Listener& listener, StateWriter& writer);
 // Takes the descriptor; so do all below.

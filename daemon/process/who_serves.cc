@@ -7,9 +7,8 @@ namespace {
 
 // While a stop has not come to its grace.
 bool AcceptsInDelay(const Member& member, const Incarnation& incarnation) {
-  const bool taken_over = member.successor && member.successor->took_over;
-  const Incarnation& accepting =
-      taken_over ? *member.successor : static_cast<const Incarnation&>(member);
+  const bool taken_over = member.successor() && member.successor()->took_over;
+  const Incarnation& accepting = taken_over ? *member.successor() : member.current();
   const bool lives = incarnation.phase == Phase::kRunning || incarnation.phase == Phase::kStopping;
   return &incarnation == &accepting && lives && incarnation.stage < Stage::kGrace;
 }
@@ -20,8 +19,9 @@ bool GoesOn(const Member& member, const Incarnation& incarnation) {
     case Phase::kStarting:
     case Phase::kRunning:
     case Phase::kWaiting: return true;
-    case Phase::kStopping: return &incarnation == &member && !member.removed;
-    case Phase::kDown: return &incarnation == &member && member.stays_down && !member.removed;
+    case Phase::kStopping: return &incarnation == &member.current() && !member.removed();
+    case Phase::kDown:
+      return &incarnation == &member.current() && member.stays_down() && !member.removed();
   }
   return false;
 }
@@ -30,7 +30,7 @@ bool GoesOn(const Member& member, const Incarnation& incarnation) {
 bool Has(const Member& member, const Process* process, const std::string& address,
          const Sockets& running) {
   if (process != nullptr) return process->ListensOn(address);
-  for (const std::string& server : member.spec.servers) {
+  for (const std::string& server : member.spec().servers) {
     const auto bound = running.find(server);
     if (bound == running.end()) continue;
     for (const Bound& one : bound->second) {

@@ -78,8 +78,8 @@ class WhoServesTest : public ReloadTest {
     Serve({"a", "b"});
   }
   bool Served() {
-    return WillBeServed("tcp:1", *supervisor_->members()[0].process, *supervisor_, setup_.sockets,
-                        reload_->candidate());
+    return WillBeServed("tcp:1", *supervisor_->members()[0].current().process, *supervisor_,
+                        setup_.sockets, reload_->candidate());
   }
 };
 
@@ -107,10 +107,10 @@ TEST_F(WhoServesTest, WhatMayRunSoonDoes) {
   Read(Files({"a"}, {"b", "c"}));
   ASSERT_NE(reload_->candidate(), nullptr);
   const std::string soon = reload_->candidate()->sockets.at("c-server")[0].listener->address();
-  EXPECT_TRUE(WillBeServed(soon, *supervisor_->members()[0].process, *supervisor_, setup_.sockets,
-                           reload_->candidate()));
-  EXPECT_FALSE(WillBeServed(soon, *supervisor_->members()[0].process, *supervisor_, setup_.sockets,
-                            nullptr));
+  EXPECT_TRUE(WillBeServed(soon, *supervisor_->members()[0].current().process, *supervisor_,
+                           setup_.sockets, reload_->candidate()));
+  EXPECT_FALSE(WillBeServed(soon, *supervisor_->members()[0].current().process, *supervisor_,
+                            setup_.sockets, nullptr));
 }
 
 }  // namespace

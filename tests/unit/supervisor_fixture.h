@@ -101,7 +101,7 @@ class SupervisorTest : public testing::Test {
   }
 
   void ExpectPhase(const std::string& name, Phase phase) {
-    EXPECT_EQ(member(name).phase, phase) << name;
+    EXPECT_EQ(member(name).current().phase, phase) << name;
   }
   void ExpectStage(Stage stage) { EXPECT_EQ(supervisor_->stage(), stage); }
   // What it was told since the last look.
@@ -132,7 +132,7 @@ class SupervisorTest : public testing::Test {
   size_t At(const std::string& name) const {
     return static_cast<size_t>(std::find(names_.begin(), names_.end(), name) - names_.begin());
   }
-  uint32_t Current(const std::string& name) { return member(name).number; }
+  uint32_t Current(const std::string& name) { return member(name).current().number; }
 
   Budget budget_{.delay = kDelay, .grace = kGrace, .cancel = kCancel};
   FakeClock clock_;

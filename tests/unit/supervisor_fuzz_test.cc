@@ -89,7 +89,7 @@ class Chaos {
   void Step() {
     const size_t i = Below(static_cast<uint32_t>(witnesses_.size()));
     Witness& witness = witnesses_[i];
-    const uint32_t now = supervisor_->members()[i].number;
+    const uint32_t now = supervisor_->members()[i].current().number;
     // Now and then, from an incarnation that is over or has not begun.
     const uint32_t number = Below(8) == 0 ? now - 1 + 2 * Below(2) : now;
     const bool current = number == now && witness.alive;

@@ -37,7 +37,7 @@ class ReplaceTest : public SupervisorTest {
     ASSERT_TRUE(begun) << begun.error().message;
   }
 
-  uint32_t Next(const std::string& name) { return member(name).successor->number; }
+  uint32_t Next(const std::string& name) { return member(name).successor()->number; }
   void NextReady(const std::string& name) { process(name).events(Next(name)).Ready(); }
   void NextExits(const std::string& name, ExitStatus status) {
     process(name).events(Next(name)).Exited(status);
@@ -66,11 +66,11 @@ TEST_F(ReplaceTest, TheSuccessorTakesOverAndTheOldOneRetires) {
   EXPECT_EQ(process("a").plan().cancel, clock_.Now() + kRetire);
   EXPECT_EQ(process("a").plan().end, clock_.Now() + kRetire + kCancel);
   EXPECT_THAT(outcomes_, ElementsAre("a: 2"));
-  ASSERT_EQ(member("a").retired.size(), 1u);
+  ASSERT_EQ(member("a").retired().size(), 1u);
 
   process("a").events(1).Reported(Receipt{.subject = "a", .incarnation = 1, .calls_finished = 7});
   process("a").events(1).Exited({});
-  EXPECT_TRUE(member("a").retired.empty());
+  EXPECT_TRUE(member("a").retired().empty());
   ASSERT_EQ(observer_.retired().size(), 1u);
   EXPECT_EQ(observer_.retired()[0].calls_finished, 7u);
   ExpectStage(Stage::kServing);
@@ -125,9 +125,9 @@ TEST_F(ReplaceTest, TheOldOneDiesWhileItsSuccessorStarts) {
   NextReady("a");
   ExpectTold("a", {"start 2", "accept"});
   EXPECT_THAT(outcomes_, ElementsAre("a: 2"));
-  EXPECT_TRUE(member("a").retired.empty());
-  EXPECT_EQ(member("a").restarts, 0u) << "it was replaced";
-  EXPECT_EQ(member("a").last_failed, 1u);
+  EXPECT_TRUE(member("a").retired().empty());
+  EXPECT_EQ(member("a").history().restarts, 0u) << "it was replaced";
+  EXPECT_EQ(member("a").history().last_failed, 1u);
 }
 
 TEST_F(ReplaceTest, BothDieAndTheOldOneIsStartedAgain) {
@@ -140,8 +140,8 @@ TEST_F(ReplaceTest, BothDieAndTheOldOneIsStartedAgain) {
   Ready("a");
   ExpectTold("a", {"accept"});
   ExpectPhase("a", Phase::kRunning);
-  EXPECT_EQ(member("a").restarts, 1u);
-  EXPECT_EQ(member("a").last_failed, 1u);
+  EXPECT_EQ(member("a").history().restarts, 1u);
+  EXPECT_EQ(member("a").history().last_failed, 1u);
 }
 
 TEST_F(ReplaceTest, TheOldOneDiesBeforeItsSuccessorHasSettled) {
@@ -266,9 +266,9 @@ TEST_F(ReplaceTest, MoreRetiredOnesThanMayBeKeptAreHurried) {
   process("a").TakeTold();
   Advance(kSettle);
   ExpectTold("a", {"stop (1)", "retire (4)"});
-  ASSERT_EQ(member("a").retired.size(), 4u);
+  ASSERT_EQ(member("a").retired().size(), 4u);
   // It is killed when it does not go.
-  EXPECT_EQ(member("a").retired[0].until, clock_.Now() + kCancel + 1s);
+  EXPECT_EQ(member("a").retired()[0].until, clock_.Now() + kCancel + 1s);
   Advance(kCancel + 1s);
   ExpectTold("a", {"kill (1)"});
 }
@@ -359,6 +359,18 @@ TEST_F(ReplaceTest, DrainingReachesBoth) {
   process("a").TakeTold();
   ASSERT_TRUE(supervisor_->SetDraining("a-server", true, {}));
   ExpectTold("a", {"drain a-server (1)", "drain a-server"});
+}
+
+TEST_F(ReplaceTest, AChangeThatIsAskedForInTheAnswerToAnotherBeginsOnce) {
+  Serve({"a", "b"});
+  ASSERT_TRUE(supervisor_->BeginChanges({{Kind::kReplace, Spec("a")}}, {},
+                                        [&](const auto&) { Change("b"); }));
+  NextReady("a");
+  Advance(kSettle);
+  ExpectTold("b", {"start 2"});
+  NextReady("b");
+  Advance(kSettle);
+  EXPECT_THAT(outcomes_, ElementsAre("b: 2"));
 }
 
 TEST_F(ReplaceTest, RefusedUnlessServing) {

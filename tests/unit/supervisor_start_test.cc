@@ -126,8 +126,8 @@ TEST_F(SupervisorTest, AServingMemberThatDiesIsStartedAgainAndTheOthersGoOn) {
   Crash("a", SIGSEGV);
   ExpectPhase("a", Phase::kWaiting);
   ExpectStage(Stage::kServing);
-  EXPECT_EQ(member("a").last_failure, "killed by SIGSEGV");
-  EXPECT_EQ(member("a").restarts, 1u);
+  EXPECT_EQ(member("a").history().last_failure, "killed by SIGSEGV");
+  EXPECT_EQ(member("a").history().restarts, 1u);
   Advance(BackOff::kFirst - 1ns);
   ExpectTold("a", {});
   Advance(1ns);
@@ -149,19 +149,19 @@ TEST_F(SupervisorTest, ARestartThatFailsIsTriedAgainAndStopsNobody) {
   Exit("a", 78);
   ExpectPhase("a", Phase::kWaiting);
   ExpectStage(Stage::kServing);
-  EXPECT_EQ(member("a").last_failure, "no greeting");
+  EXPECT_EQ(member("a").history().last_failure, "no greeting");
   Advance(2 * BackOff::kFirst);
   EXPECT_EQ(Current("a"), 3u);
   Advance(kReady);
   Crash("a", SIGKILL);
-  EXPECT_EQ(member("a").last_failure, "not ready within 30s");
+  EXPECT_EQ(member("a").history().last_failure, "not ready within 30s");
   ExpectPhase("a", Phase::kWaiting);
   // Nothing of it sticks to the next incarnation.
   Advance(4 * BackOff::kFirst);
   Ready("a");
   ExpectPhase("a", Phase::kRunning);
   Crash("a", SIGSEGV);
-  EXPECT_EQ(member("a").last_failure, "killed by SIGSEGV");
+  EXPECT_EQ(member("a").history().last_failure, "killed by SIGSEGV");
 }
 
 TEST_F(SupervisorTest, ARestartThatFailsIsNoHealthyIncarnationHoweverLongTheOneBeforeWas) {
@@ -170,14 +170,14 @@ TEST_F(SupervisorTest, ARestartThatFailsIsNoHealthyIncarnationHoweverLongTheOneB
   Crash("a", SIGSEGV);
   Advance(BackOff::kFirst);
   Crash("a", SIGSEGV);
-  EXPECT_EQ(member("a").until - clock_.Now(), 2 * BackOff::kFirst);
+  EXPECT_EQ(member("a").current().until - clock_.Now(), 2 * BackOff::kFirst);
 }
 
 TEST_F(SupervisorTest, AFailedStartThatIsToldTooLateExplainsNothing) {
   Serve({"a"});
   StartFailed("a", Code::kInternal, "late");
   Crash("a", SIGSEGV);
-  EXPECT_EQ(member("a").last_failure, "killed by SIGSEGV");
+  EXPECT_EQ(member("a").history().last_failure, "killed by SIGSEGV");
 }
 
 TEST_F(SupervisorTest, PoliciesDecideWhatBecomesOfAMemberThatEnded) {
@@ -219,7 +219,7 @@ TEST_F(SupervisorTest, BackOffDoublesUpToTenSecondsAndBeginsAgainAfterHalfAMinut
   const auto wait_after_living = [&](Duration lived) {
     Advance(lived);
     Crash("a", SIGSEGV);
-    const Duration wait = member("a").until - clock_.Now();
+    const Duration wait = member("a").current().until - clock_.Now();
     Advance(wait);
     Ready("a");
     return wait;
@@ -238,7 +238,7 @@ TEST_F(SupervisorTest, ASlowStartIsNoHealthyIncarnation) {
   Serve({"a"});
   for (const Duration wait : {100ms, 200ms, 400ms}) {
     Crash("a", SIGSEGV);
-    EXPECT_EQ(member("a").until - clock_.Now(), wait);
+    EXPECT_EQ(member("a").current().until - clock_.Now(), wait);
     Advance(wait);
     Advance(kReady - 1ns);
     Ready("a");
@@ -262,7 +262,7 @@ TEST_F(SupervisorTest, AMemberThatStopsByItselfIsStartedAgainOnceItIsGone) {
   Stop("a");
   ExpectPhase("a", Phase::kWaiting);
   // It lived for an hour: the back-off begins from the beginning.
-  EXPECT_EQ(member("a").until, clock_.Now() + BackOff::kFirst);
+  EXPECT_EQ(member("a").current().until, clock_.Now() + BackOff::kFirst);
   Advance(BackOff::kFirst);
   ExpectTold("a", {"start 3"});
   Ready("a");

@@ -20,7 +20,7 @@ class SupervisorTableTest : public SupervisorTest {
     if (phase == Phase::kStopping) Request();
     if (phase != Phase::kRunning && phase != Phase::kStopping) Crash("a", SIGSEGV);
     if (phase == Phase::kStarting) Advance(BackOff::kFirst);
-    ASSERT_EQ(member("a").phase, phase);
+    ASSERT_EQ(member("a").current().phase, phase);
     process("a").TakeTold();
     process("other").TakeTold();
   }
@@ -81,7 +81,8 @@ TEST_F(SupervisorTableTest, EveryPhaseAnswersEveryEventAsTheTableSays) {
     expect("stop", row.stop, [&] { Request(); });
     expect("instant", row.instant, [&] {
       if (row.phase == Phase::kStopping) return Advance(kDelay + kGrace + kCancel);
-      if (member("a").until != kNever) Advance(member("a").until - clock_.Now());
+      if (member("a").current().until != kNever)
+        Advance(member("a").current().until - clock_.Now());
     });
   }
 }
@@ -238,13 +239,13 @@ TEST_F(SupervisorTest, WhatAnEarlierIncarnationSaysIsIgnored) {
   process("a").events(1).Ready();
   ExpectPhase("a", Phase::kStarting);
   process("a").events(1).StartFailed(Error{Code::kInternal, "old"});
-  EXPECT_EQ(member("a").start_error, "");
+  EXPECT_EQ(member("a").current().start_error, "");
   process("a").events(1).Exited({.signal = SIGSEGV});
   ExpectPhase("a", Phase::kStarting);
   process("a").events(1).StageReached(Stage::kCancel);
-  EXPECT_EQ(member("a").stage, Stage::kStarting);
+  EXPECT_EQ(member("a").current().stage, Stage::kStarting);
   process("a").events(1).Reported({.exit_code = 4});
-  EXPECT_FALSE(member("a").receipt);
+  EXPECT_FALSE(member("a").current().receipt);
   ExpectPhase("a", Phase::kStarting);
 }
 
@@ -252,7 +253,7 @@ TEST_F(SupervisorTest, WhatALifeThatIsOverSaysIsIgnored) {
   Serve({"a"});
   Crash("a", SIGSEGV);
   Crash("a", SIGSEGV);  // told twice
-  EXPECT_EQ(member("a").restarts, 1u);
+  EXPECT_EQ(member("a").history().restarts, 1u);
   Reach("a", Stage::kCancel);
   Ready("a");
   ExpectPhase("a", Phase::kWaiting);
@@ -268,7 +269,7 @@ TEST_F(SupervisorTest, AMembersStageNeverGoesBack) {
   Reach("a", Stage::kGrace);
   Reach("a", Stage::kDelay);
   Reach("a", Stage::kServing);
-  EXPECT_EQ(member("a").stage, Stage::kGrace);
+  EXPECT_EQ(member("a").current().stage, Stage::kGrace);
   ExpectStage(Stage::kGrace);
 }
 

@@ -1,4 +1,4 @@
-// Incarnation: what the supervisor knows of one incarnation of a process.
+// Incarnation: what the supervisor knows of one incarnation of a process, and of those before.
 #pragma once
 
 #include <cstdint>
@@ -7,9 +7,12 @@
 #include <string>
 #include <string_view>
 
+#include <lastcall/lifecycle/cause.h>
 #include <lastcall/lifecycle/receipt.h>
 #include <lastcall/lifecycle/stage.h>
+#include <lastcall/supervisor/back_off.h>
 #include <lastcall/supervisor/process.h>
+#include <lastcall/supervisor/process_spec.h>
 
 namespace lastcall {
 
@@ -24,14 +27,36 @@ struct Incarnation {
   Instant phase_began{};
   Instant began{};
   Instant accepting_since = kNever;  // kNever: it was not told to take connections yet
-  Instant until =
-      kNever;  // when its phase ends by itself: not ready in time, starting again, killed
+  // When its phase ends by itself: not ready in time, starting again, killed.
+  Instant until = kNever;
   std::string start_error;  // why it could not start
   bool bad_configuration = false;
   bool killed = false;
   std::string replaced_by;  // who asked for it, where it retires
   std::optional<Receipt> receipt;
   std::unique_ptr<Process> process;  // null before the first start
+};
+
+// Why one has ended that was not to.
+std::string FailureOf(const Incarnation& incarnation, const ExitStatus& status, Duration ready);
+// One has ended that was to: its receipt is its own, if it wrote one, and what it could not know of
+// its end.
+void Complete(Incarnation& incarnation, const std::string& process, const ExitStatus& status);
+
+// One that is to take the place of the current one.
+struct Successor : Incarnation {
+  ProcessSpec spec;
+  Cause by;
+  bool took_over = false;
+};
+
+// What a process has been through.
+struct History {
+  uint32_t incarnations = 0;  // so far
+  uint32_t restarts = 0;      // because an incarnation had ended by itself
+  std::string last_failure;   // how the last one did
+  uint32_t last_failed = 0;   // which that was
+  BackOff back_off{};
 };
 
 }  // namespace lastcall

@@ -3,29 +3,12 @@
 // told what happened (On…, and each process its ProcessEvents), acts through Process, and reports
 // through SupervisorObserver.
 //
-//   phase     ready     start failed  exited                    stop requested  its instant passed
-//   starting  running   remembered    waiting; first start:     stopping        killed: not ready in time
-//                                     the daemon stops
-//   running   -         -             waiting, or down by       stopping        -
-//                                     policy
-//   stopping  -         -             down                      told again      killed (when the plan ends)
-//   waiting   -         -             -                         down            starting
-//   down      -         -             -                         -               -
-//
-// At the first start nobody accepts before all are ready; later each does when it is.
-//
-// A replacement, of one process at a time (replacement.cc):
-//
-//   step      successor ready        successor exited          old one exited      its instant passed
-//   starting  takes over: settling   failed, nothing changed   takes over at once  killed: failed
-//   settling  -                      old one accepts again:    done                old one retires: done
-//                                    failed
+// It is made of one Member for each process, which is the state machine of that process, and of a
+// ChangeQueue. What is here is the whole: the stage of the daemon is that of its slowest process.
 #pragma once
 
 #include <deque>
-#include <functional>
 #include <map>
-#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -36,7 +19,9 @@
 #include <lastcall/lifecycle/lifecycle.h>
 #include <lastcall/lifecycle/receipt.h>
 #include <lastcall/signals/table.h>
+#include <lastcall/supervisor/change_queue.h>
 #include <lastcall/supervisor/member.h>
+#include <lastcall/supervisor/member_owner.h>
 #include <lastcall/supervisor/process_spec.h>
 
 namespace lastcall {
@@ -63,28 +48,12 @@ struct Draining {
 };
 
 // Threads: one, the loop's. Nothing blocks.
-class Supervisor {
+class Supervisor : private MemberOwner {
  public:
-  struct Options {
-    Budget shutdown;
-    Duration ready = std::chrono::seconds(30);
-    Duration settle = std::chrono::seconds(2);
-    Duration retire = std::chrono::minutes(10);  // grace of a retired incarnation
-    size_t keep = 3;                             // retired incarnations of a member
-  };
-
-  // What to do with one process.
-  struct Change {
-    enum class Kind { kAdd, kReplace, kRemove };
-    Kind kind = Kind::kReplace;
-    ProcessSpec spec;  // kRemove: its name alone; kReplace: that is enough where it stays as it is
-  };
-  struct Outcome {
-    std::string process;
-    std::string failure;       // empty: done
-    uint32_t incarnation = 0;  // the one that serves now
-  };
-  using Changed = std::function<void(const std::vector<Outcome>&)>;
+  using Options = MemberOptions;
+  using Change = ChangeQueue::Change;
+  using Outcome = ChangeQueue::Outcome;
+  using Drainings = std::map<std::string, Draining, std::less<>>;  // by server
 
   Supervisor(Options options, std::vector<ProcessSpec> specs, const Clock& clock,
              SupervisorObserver& observer, Log log);
@@ -92,8 +61,8 @@ class Supervisor {
   struct Resumed {
     Instant started{};
     Instant serving_since{};
-    std::deque<Member> members;
-    std::map<std::string, Draining, std::less<>> draining;
+    std::vector<Member::Resumed> members;
+    Drainings draining;
   };
   // Goes on from there with Resume, instead of Start.
   Supervisor(Options options, Resumed resumed, const Clock& clock, SupervisorObserver& observer,
@@ -109,12 +78,12 @@ class Supervisor {
   void OnTick();
   Instant next_instant() const;
 
-  // Makes the changes one after another, behind those that are under way; the first that fails ends
+  // Makes the changes one after another, behind those in progress; the first that fails ends
   // the list, and what was changed before it stays. `changed` runs when it is over, with one outcome
   // for each that was begun; when a shutdown comes between, that one failed.
   // Fails: kFailedPrecondition unless serving, kNotFound.
-  Result<> BeginChanges(std::vector<Change> changes, const Cause& by, Changed changed);
-  bool changing() const { return !jobs_.empty(); }
+  Result<> BeginChanges(std::vector<Change> changes, const Cause& by, ChangeQueue::Changed changed);
+  bool changing() const { return !changes_.empty(); }
   // For incarnations that begin from now on, and the next shutdown.
   void SetOptions(const Options& options);
   // The same for one process; ignored while it is being replaced.
@@ -124,7 +93,7 @@ class Supervisor {
   // while stopping, kUnimplemented where the process cannot.
   Result<bool> SetDraining(const std::string& server, bool draining, const Cause& by);
 
-  Stage stage() const { return lifecycle_.stage(); }
+  Stage stage() const override { return lifecycle_.stage(); }
   // Fails: kFailedPrecondition, with what is in progress instead.
   Result<> CheckServing() const;
   const Lifecycle& lifecycle() const { return lifecycle_; }
@@ -132,65 +101,33 @@ class Supervisor {
   // Some may be removed.
   const std::deque<Member>& members() const { return members_; }
   // Servers that drain.
-  const std::map<std::string, Draining, std::less<>>& draining() const { return draining_; }
+  const Drainings& draining() const { return draining_; }
 
  private:
-  class Events;  // of one incarnation
+  void Requested(Request request) override { OnRequest(std::move(request)); }
+  void CannotStart(const Member& member, Error why) override;
+  void ChangeIsOver(const Member& member, const std::string& failure) override;
+  void Retired(const Receipt& receipt) override { observer_.Retired(receipt); }
+  void Moved() override { FollowProcesses(); }
 
-  struct Job {
-    std::vector<Change> changes;
-    Cause by;
-    Changed changed;
-    std::vector<Outcome> outcomes;  // so far
-  };
-
-  // `place`: the member's in the list. What belongs to an incarnation that is over is ignored.
-  void OnReady(size_t place, uint32_t number);
-  void OnStartFailed(size_t place, uint32_t number, const Error& error);
-  void OnStage(size_t place, uint32_t number, Stage stage);
-  void OnReceipt(size_t place, uint32_t number, Receipt receipt);
-  void OnExited(size_t place, uint32_t number, const ExitStatus& status);
-
-  std::shared_ptr<ProcessEvents> EventsOf(const Member& member, const Incarnation& incarnation);
-  void BeginIncarnation(Member& member, Incarnation& incarnation, const ProcessSpec& spec);
-  void BeginStart(Member& member);
-  void BeginStop();
+  void BeginChange(const Change& change, const Cause& by);
+  void ChangeIsOver(Outcome outcome);
   void FollowProcesses();
   void Apply(const Lifecycle::Changes& changes);
   void EnterStopped(Event why);
-  void Accept(Incarnation& incarnation);
-  void Failed(Member& member, const ExitStatus& status);
-  void Ended(const Member& member, Incarnation& incarnation, const ExitStatus& status);
-  std::string FailureOf(const Incarnation& incarnation, const ExitStatus& status) const;
-  void Finish();
   Receipt MakeReceipt();
-  static void AddTo(Receipt& receipt, const std::string& name, Incarnation& incarnation);
-  Incarnation* Find(size_t place, uint32_t number);
-  bool AllAtLeast(Stage stage) const;
-  bool AllDown() const;
-  void SetPhase(Incarnation& incarnation, Phase phase, Instant until = kNever);
   Member* Named(std::string_view name);
-
-  void NextChange();
-  void BeginChange(Change& change);
-  void ChangeIsOver(const std::string& process, std::string failure, uint32_t number);
-  void EndJob();
-  void TakeOver(Member& member);
-  void Promote(Member& member);
-  void Retire(Member& member, const Cause& by, bool replaced);
-  void SuccessorFailed(Member& member, const std::string& why);
-  void AbandonChanges();
-  bool IsSuccessor(const Member& member, const Incarnation& incarnation) const;
 
   Options options_;
   const Clock& clock_;
   SupervisorObserver& observer_;
   const Log log_;
+  const MemberContext context_{*this, options_, clock_, log_};
   SignalTable signal_table_;
   Lifecycle lifecycle_;
   std::deque<Member> members_;  // grows; references stay
-  std::map<std::string, Draining, std::less<>> draining_;
-  std::deque<Job> jobs_;
+  Drainings draining_;
+  ChangeQueue changes_{[this](const Change& change, const Cause& by) { BeginChange(change, by); }};
   WallTime began_{};  // when the first request came
   Instant first_request_{};
   std::optional<Error> start_error_;  // why the daemon could not start
