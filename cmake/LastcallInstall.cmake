@@ -79,7 +79,7 @@ install(DIRECTORY ${PROJECT_SOURCE_DIR}/proto/lastcall
         DESTINATION ${CMAKE_INSTALL_DATADIR}/lastcall/proto FILES_MATCHING PATTERN "*.proto")
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/etc/ DESTINATION ${CMAKE_INSTALL_SYSCONFDIR}/lastcall
         FILES_MATCHING PATTERN "*.toml")
-# systemd reads these folders below /usr/lib and /usr/local/lib, whatever the multiarch LIBDIR is.
+# systemd reads these directories below /usr/lib and /usr/local/lib, whatever the multiarch LIBDIR is.
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/systemd/ DESTINATION lib/systemd/system
         FILES_MATCHING PATTERN "*.service" PATTERN "*.socket")
 foreach(kind sysusers tmpfiles)

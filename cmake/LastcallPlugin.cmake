@@ -16,7 +16,7 @@ endif()
 # The target prices makes ${CMAKE_BINARY_DIR}/plugins/prices.so, with its manifest.
 #
 # PROTOS are compiled into it, messages and gRPC stubs; their names are relative to PROTO_ROOT (the
-# current folder, if not given), and so are the headers: "shop/prices.grpc.pb.h". What they import
+# current directory, if not given), and so are the headers: "shop/prices.grpc.pb.h". What they import
 # from elsewhere is found in IMPORT_DIRS and is expected in a library that you link. A process can
 # have a .proto file only once: plugins that share one link lastcall_add_protos(… SHARED).
 #
@@ -116,16 +116,16 @@ function(_lastcall_generate target out descriptors)
     string(REGEX REPLACE "\\.proto$" "" stem ${out}/${proto})
     list(APPEND generated ${stem}.pb.cc ${stem}.pb.h ${stem}.grpc.pb.cc ${stem}.grpc.pb.h)
   endforeach()
-  set(folders -I${ARG_ROOT})
-  foreach(folder ${ARG_IMPORT_DIRS})
-    cmake_path(ABSOLUTE_PATH folder BASE_DIRECTORY ${CMAKE_CURRENT_SOURCE_DIR} NORMALIZE)
-    list(APPEND folders -I${folder})
+  set(directories -I${ARG_ROOT})
+  foreach(directory ${ARG_IMPORT_DIRS})
+    cmake_path(ABSOLUTE_PATH directory BASE_DIRECTORY ${CMAKE_CURRENT_SOURCE_DIR} NORMALIZE)
+    list(APPEND directories -I${directory})
   endforeach()
   list(TRANSFORM ARG_PROTOS PREPEND ${ARG_ROOT}/ OUTPUT_VARIABLE inputs)
   file(MAKE_DIRECTORY ${out})
   add_custom_command(
     OUTPUT ${generated} ${descriptors}
-    COMMAND protobuf::protoc ${folders} --cpp_out=${out} --grpc_out=${out}
+    COMMAND protobuf::protoc ${directories} --cpp_out=${out} --grpc_out=${out}
             --plugin=protoc-gen-grpc=$<TARGET_FILE:gRPC::grpc_cpp_plugin>
             --descriptor_set_out=${descriptors} ${inputs}
     DEPENDS ${inputs}

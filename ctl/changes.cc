@@ -52,7 +52,7 @@ std::string Incarnation(uint32_t number) { return "incarnation " + std::to_strin
 
 std::string AskedBy(const std::string& who) { return who.empty() ? "" : ", requested by " + who; }
 
-// What was asked for, and by whom: the incarnation that is to take over.
+// What was requested, and by whom: the incarnation that is to take over.
 void CompareSuccessors(const Process& before, const Process& after, const std::string& who,
                        Lines& lines) {
   if (!after.has_successor()) {

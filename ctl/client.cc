@@ -79,7 +79,7 @@ class AdminClient::State {
   std::unique_ptr<Admin::Stub> stub_;
 };
 
-// One operation is always under way; Next waits for it on a queue that only its caller polls, since
+// One operation is always in progress; Next waits for it on a queue that only its caller polls, since
 // a synchronous Read could not be given up at a deadline.
 class WatchStream::State {
  public:

@@ -21,7 +21,7 @@ class WatchStream {
   WatchStream(WatchStream&&) noexcept;
   ~WatchStream();
 
-  // The next event; nothing once the daemon has ended the stream in good order.
+  // The next event; nothing once the daemon has ended the stream cleanly.
   // Blocks: until then or `by`.
   // Fails: kDeadlineExceeded when `by` came first (the stream goes on); the daemon's own error.
   Result<std::optional<admin::v1::WatchResponse>> Next(Deadline by);

@@ -18,7 +18,7 @@ using admin::v1::Status;
 using admin::v1::WatchResponse;
 
 // Between two attempts to reach a daemon that is not there. Trying again beats inotify here: the
-// folder may not exist yet either, and a socket file is no proof that somebody listens on it.
+// directory may not exist yet either, and a socket file is no proof that somebody listens on it.
 constexpr Duration kRetry = std::chrono::milliseconds(50);
 
 // After the receipt there is nothing to come but the end of the stream.

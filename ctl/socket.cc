@@ -26,7 +26,7 @@ int ErrnoOr(int result) { return result == 0 ? 0 : errno; }
 // gRPC wants a descriptor that does not block; the time-out is for connect alone.
 int ConnectFd(int fd, const sockaddr_un& address, Duration patience) {
   if (patience != kForever) {
-    // All zero would mean for ever.
+    // All zero would mean forever.
     const auto us = std::max<int64_t>(patience.count() / 1000, 1);
     const timeval limit{.tv_sec = us / 1'000'000, .tv_usec = us % 1'000'000};
     if (::setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit) != 0) return errno;

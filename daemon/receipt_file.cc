@@ -46,11 +46,11 @@ int WriteAll(const std::string& path, const std::string& text) {
 }  // namespace
 
 std::string ReceiptWarning(const std::string& state_dir) {
-  std::string folder = state_dir;
-  if (access(folder.c_str(), F_OK) != 0 && errno == ENOENT) {
-    folder = folder.substr(0, std::max<size_t>(folder.rfind('/'), 1));
+  std::string directory = state_dir;
+  if (access(directory.c_str(), F_OK) != 0 && errno == ENOENT) {
+    directory = directory.substr(0, std::max<size_t>(directory.rfind('/'), 1));
   }
-  if (access((folder + "/.").c_str(), W_OK | X_OK) == 0) return "";
+  if (access((directory + "/.").c_str(), W_OK | X_OK) == 0) return "";
   return Explain(state_dir, errno) + "; until then it is in the log alone";
 }
 

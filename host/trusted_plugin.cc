@@ -45,7 +45,7 @@ Result<PluginLibrary> OpenTrustedPlugin(const std::string& path) {
   const Trust trust = Trust::OfThisProcess();
   auto found = trust.Find(path);
   if (!found) return tl::unexpected(found.error().error);
-  // Kept for ever, as the plugin is: the dynamic loader knows it by this path, and reads beside it
+  // Kept forever, as the plugin is: the dynamic loader knows it by this path, and reads beside it
   // what it needs later ($ORIGIN).
   static std::mutex mutex;
   static auto* const kept = new std::deque<TrustedFile>;

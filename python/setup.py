@@ -8,7 +8,7 @@ import re
 from pybind11.setup_helpers import ParallelCompile, Pybind11Extension, build_ext
 from setuptools import setup
 
-# setuptools wants sources relative to this folder.
+# setuptools wants sources relative to this directory.
 os.chdir(os.path.dirname(os.path.abspath(__file__)))
 LIBRARY = "../lib/lastcall"
 

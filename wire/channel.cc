@@ -130,7 +130,7 @@ Channel::Sent Channel::TrySend(const google::protobuf::MessageLite& message,
     size = sendmsg(fd_.get(), &header, MSG_NOSIGNAL | MSG_DONTWAIT);
   } while (size < 0 && errno == EINTR);
   if (size >= 0) return Sent::kYes;
-  // The last two: as many descriptors as may be under way, or as much memory as there is.
+  // The last two: as many descriptors as may be in progress, or as much memory as there is.
   const bool full = errno == EAGAIN || errno == ENOBUFS || errno == ETOOMANYREFS || errno == ENOMEM;
   return full ? Sent::kFull : Sent::kClosed;
 }

@@ -43,7 +43,7 @@ class Channel {
 
   enum class Received { kYes, kNothingYet, kClosed, kMalformed, kRefused };
   // Does not block, whatever the other end sends: a large message has to be in a sealed memfd, for
-  // to read any other file, or to ask for its size, may take for ever. What was received replaces
+  // to read any other file, or to ask for its size, may take forever. What was received replaces
   // `message` and `fds`. kRefused: `admits` did not want it, and nothing of it was read.
   Received TryReceive(google::protobuf::MessageLite& message, std::vector<UniqueFd>* fds,
                       const Admits& admits = {}) const;

@@ -92,7 +92,7 @@ class AdminDoor {
   const std::shared_ptr<const char> here_ = std::make_shared<const char>();
   WatchHub hub_;
   std::optional<AdminSocket> socket_;
-  boost::asio::posix::stream_descriptor changes_;  // in its folder
+  boost::asio::posix::stream_descriptor changes_;  // in its directory
   boost::asio::steady_timer again_;
   bool lost_ = false;  // it could not be made again, and that was said
   Service service_ = Service::kNone;

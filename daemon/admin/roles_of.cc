@@ -18,7 +18,7 @@ std::vector<Roles::Group> Resolve(const std::vector<std::string>& names) {
 void AddWarnings(const Config& config, const std::string& key,
                  const std::vector<std::string>& groups, std::vector<std::string>& warnings) {
   const auto origin = config.origins.find(key);
-  if (origin == config.origins.end()) return;  // nobody asked for the defaults
+  if (origin == config.origins.end()) return;  // no one requested the defaults
   for (const std::string& name : groups) {
     if (GroupNamed(name)) continue;
     warnings.push_back(Format(origin->second) + ": " + key + ": there is no group \"" + name +

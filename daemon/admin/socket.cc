@@ -28,11 +28,11 @@ constexpr int kBacklog = 512;
 
 tl::unexpected<Error> Refuse(const std::string& lock, int error) {
   const bool missing = error == ENOENT || error == ENOTDIR;
-  const std::string folder = lock.substr(0, lock.rfind('/'));
+  const std::string directory = lock.substr(0, lock.rfind('/'));
   const std::string remedy =
-      missing ? "create the directory " + folder + " first, or choose another [admin] socket"
+      missing ? "create the directory " + directory + " first, or choose another [admin] socket"
       : error == ELOOP ? "a link is in its place; remove it"
-                       : "give the daemon's user the right to make files in " + folder +
+                       : "give the daemon's user the right to make files in " + directory +
                              ", or choose another [admin] socket";
   return Fail(missing                                               ? Code::kInvalidArgument
               : error == EACCES || error == EPERM || error == EROFS ? Code::kPermissionDenied
@@ -55,7 +55,7 @@ Result<AdminSocket> AdminSocket::Claim(const std::string& path) {
   AdminSocket socket(path);
   if (auto locked = socket.Lock(); !locked) return tl::unexpected(locked.error());
   if (auto bound = socket.Bind(); !bound) return tl::unexpected(bound.error());
-  socket.WatchFolder();
+  socket.WatchDirectory();
   return socket;
 }
 
@@ -68,7 +68,7 @@ AdminSocket::AdminSocket(AdminSocket&& other) noexcept
 
 AdminSocket::AdminSocket(UniqueFd lock, Listener listener)
     : path_(listener.path().name), lock_(std::move(lock)), listener_(std::move(listener)) {
-  WatchFolder();
+  WatchDirectory();
 }
 
 AdminSocket::~AdminSocket() {
@@ -126,11 +126,11 @@ Result<Listener> AdminSocket::Share() const {
 }
 
 // Without inotify nothing is noticed, and nothing else is lost.
-void AdminSocket::WatchFolder() {
+void AdminSocket::WatchDirectory() {
   if (!inotify_) inotify_.Reset(inotify_init1(IN_NONBLOCK | IN_CLOEXEC));
-  const std::string folder = path_.substr(0, std::max<size_t>(path_.rfind('/'), 1));
+  const std::string directory = path_.substr(0, std::max<size_t>(path_.rfind('/'), 1));
   if (inotify_) {
-    watch_ = inotify_add_watch(inotify_.get(), folder.c_str(),
+    watch_ = inotify_add_watch(inotify_.get(), directory.c_str(),
                                IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_CREATE |
                                    IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR);
   }
@@ -158,7 +158,7 @@ Result<bool> AdminSocket::Renew() {
   if (fstat(lock_.get(), &ours) != 0 || !Leads(LockPath(), ours.st_dev, ours.st_ino)) {
     if (auto locked = Lock(); !locked) return tl::unexpected(locked.error());
   }
-  WatchFolder();  // it may be another one
+  WatchDirectory();  // it may be another one
   if (Leads(path_, listener_.path().device, listener_.path().inode)) return false;
   if (auto bound = Bind(); !bound) return tl::unexpected(bound.error());
   return true;

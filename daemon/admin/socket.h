@@ -40,12 +40,12 @@ class AdminSocket {
   // Nobody can connect any more, and the path is gone.
   void Close() { listener_ = Listener(UniqueFd(), ""); }
 
-  // Readable when something in its folder has changed.
+  // Readable when something in its directory has changed.
   int changes() const { return inotify_.get(); }
   // Nothing is told any more. Order: some time before it is destroyed, see SocketWatch::End.
   void Unwatch();
   // Whether the path still leads to the socket, and the lock to ours. Takes some of what is to be
-  // read: where others may write into the folder, it may never end.
+  // read: where others may write into the directory, it may never end.
   bool IsThere();
   // Makes again what is gone. True: there is a new socket to share. Fails: as Claim.
   Result<bool> Renew();
@@ -56,7 +56,7 @@ class AdminSocket {
   std::string LockPath() const { return path_ + ".lock"; }
   Result<> Lock();
   Result<> Bind();
-  void WatchFolder();
+  void WatchDirectory();
   bool Leads(const std::string& path, dev_t device, ino_t inode) const;
 
   const std::string path_;

@@ -7,7 +7,7 @@ namespace lastcall {
 
 void WatchHub::Publish(admin::v1::Status status) {
   std::lock_guard lock(mutex_);
-  if (receipt_) return;  // it was under way when the last word was said
+  if (receipt_) return;  // it was in progress when the last word was said
   if (!statuses_.empty() && statuses_.back().status.stage() == status.stage()) statuses_.pop_back();
   statuses_.push_back({++version_, std::move(status)});
   changed_.notify_all();

@@ -19,7 +19,7 @@ namespace {
 
 using Named = std::vector<std::pair<std::string, Manifest>>;
 
-// What to do about a plugin that is not there: its folder says what was meant.
+// What to do about a plugin that is not there: its directory says what was meant.
 std::string MissingHint(const std::string& path) {
   namespace fs = std::filesystem;
   std::vector<std::string> there;

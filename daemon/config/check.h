@@ -15,7 +15,7 @@ std::vector<ConfigProblem> CheckPlugins(const Config& config);
 // Reads and checks the certificates and keys of every server into the configuration.
 std::vector<ConfigProblem> ReadCertificates(Config& config);
 // Of certificates that are served though it is too early or too late for them, and of keys that
-// others may read. Blocks: looks at the keys' folders.
+// others may read. Blocks: looks at the keys' directories.
 std::vector<std::string> TlsWarnings(const Config& config, WallTime now);
 
 // For `lastcalld --check`: what would run, and the longest that stopping can take.

@@ -38,7 +38,7 @@ class ConfigLoader {
       : problems_(files.files),
         root_(files.root, "", problems_),
         processes_(root_.Table("process")),
-        folder_(files.folder),
+        directory_(files.directory),
         config_(config) {}
 
   std::vector<ConfigProblem> Run() {
@@ -58,7 +58,7 @@ class ConfigLoader {
  private:
   void ReadPath(Section& section, std::string_view key, std::string& path) {
     section.Text(key, path);
-    path = (fs::path(folder_) / path).lexically_normal();
+    path = (fs::path(directory_) / path).lexically_normal();
     if (path.size() > 1 && path.ends_with('/')) path.pop_back();
   }
   void ReadShutdown(Section section);
@@ -74,7 +74,7 @@ class ConfigLoader {
   Problems problems_;
   Section root_;
   Section processes_;
-  const std::string folder_;  // of relative paths
+  const std::string directory_;  // of relative paths
   Config& config_;
   SourceLocation admin_location_;
   std::vector<ServerSection> servers_;
@@ -138,7 +138,7 @@ void ConfigLoader::ReadLog(Section section) {
 }
 
 void ConfigLoader::ReadServers(Section section) {
-  ConfigContext context{folder_, config_.plugin_dir, {}};
+  ConfigContext context{directory_, config_.plugin_dir, {}};
   for (const std::string& name : processes_.Keys()) {
     if (processes_.Has(name, "command")) context.programs.insert(name);
   }
@@ -255,8 +255,9 @@ Checked<Config> DevelopmentConfig(const std::vector<std::string>& plugins,
                                   const std::vector<std::string>& listen,
                                   const std::string& runtime_dir) {
   std::error_code error;
-  const ConfigContext context{.folder = fs::current_path(error), .plugin_dir = {}, .programs = {}};
-  const fs::path runtime = fs::path(context.folder) / runtime_dir;
+  const ConfigContext context{
+      .directory = fs::current_path(error), .plugin_dir = {}, .programs = {}};
+  const fs::path runtime = fs::path(context.directory) / runtime_dir;
   Problems problems;
   Config config;
   config.admin_socket = (runtime / kAdminSocketName).lexically_normal();
@@ -276,7 +277,7 @@ Checked<Config> DevelopmentConfig(const std::vector<std::string>& plugins,
     if (!added) problems.Add({}, "--plugin: " + added.error().message);
   }
   for (const std::string& text : listen) {
-    auto address = Address::Parse(text, context.folder);
+    auto address = Address::Parse(text, context.directory);
     if (!address) problems.Add({}, "--listen: " + address.error().message);
     if (address) server.listen.push_back(std::move(*address));
   }

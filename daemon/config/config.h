@@ -92,9 +92,9 @@ Error AsError(const std::vector<ConfigProblem>& problems);
 template <class T>
 using Checked = tl::expected<T, std::vector<ConfigProblem>>;
 
-// Reads `file` and the drop-ins in the folder NAME.d beside it ("lastcalld.d" for
+// Reads `file` and the drop-ins in the directory NAME.d beside it ("lastcalld.d" for
 // "lastcalld.toml"), in lexical order: tables merge, arrays and values replace. Relative paths are
-// below the folder of `file`. Does not look at plugins or sockets. Blocks: reads files.
+// below the directory of `file`. Does not look at plugins or sockets. Blocks: reads files.
 // Fails: with every problem there is, sorted by place.
 Checked<Config> LoadConfig(const std::string& file);
 
@@ -104,7 +104,7 @@ Checked<Config> LoadConfig(const std::string& file);
 std::optional<int> PipeNamed(const std::string& path);
 
 // The same of a pipe that the daemon was started with; it has no drop-ins, and relative paths are
-// below the current folder. `name` is its place in problems. Blocks: until its writers have closed
+// below the current directory. `name` is its place in problems. Blocks: until its writers have closed
 // it.
 Checked<Config> LoadConfigFromPipe(int fd, const std::string& name);
 
@@ -112,7 +112,7 @@ Checked<Config> LoadConfigFromPipe(int fd, const std::string& name);
 Checked<Config> ConfigFromText(const std::string& toml, const std::string& name);
 
 // What `lastcalld --plugin PATH… [--listen ADDRESS…]` runs: one server "dev" with reflection, admin
-// socket and state in `runtime_dir`. Relative paths are below the current folder; without addresses
+// socket and state in `runtime_dir`. Relative paths are below the current directory; without addresses
 // it listens on 127.0.0.1:50051.
 Checked<Config> DevelopmentConfig(const std::vector<std::string>& plugins,
                                   const std::vector<std::string>& listen,

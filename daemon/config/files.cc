@@ -109,12 +109,12 @@ bool IsMasked(const fs::path& file) {
 // The paths, in lexical order; hidden files are left out, as in the shell's *.toml.
 tl::expected<std::vector<std::string>, ConfigProblem> FindDropIns(const fs::path& file) {
   constexpr char kRemedy[] = "make it a directory that the daemon's user may read, or remove it";
-  const fs::path folder = file.parent_path() / (file.stem().string() + ".d");
-  const auto trusted = Trust::OfThisProcess().FindFolder(folder);
+  const fs::path directory = file.parent_path() / (file.stem().string() + ".d");
+  const auto trusted = Trust::OfThisProcess().FindDirectory(directory);
   if (!trusted) {
     if (trusted.error().error.code == Code::kNotFound) return std::vector<std::string>();
     return tl::unexpected(
-        ConfigProblem{{folder}, Explain(trusted.error(), folder, kRemedy, kRemedy)});
+        ConfigProblem{{directory}, Explain(trusted.error(), directory, kRemedy, kRemedy)});
   }
   std::vector<std::string> found;
   std::error_code error;
@@ -123,15 +123,15 @@ tl::expected<std::vector<std::string>, ConfigProblem> FindDropIns(const fs::path
     const fs::path name = each->path().filename();
     const bool hidden = name.string().starts_with('.');
     if (hidden || name.extension() != ".toml" || IsMasked(each->path())) continue;
-    found.push_back(folder / name);
+    found.push_back(directory / name);
     if (found.size() > kMostDropIns) {
       return tl::unexpected(ConfigProblem{
-          {folder}, "has more than " + std::to_string(kMostDropIns) + " drop-ins; join some"});
+          {directory}, "has more than " + std::to_string(kMostDropIns) + " drop-ins; join some"});
     }
   }
   if (error) {
     return tl::unexpected(
-        ConfigProblem{{folder}, "cannot be read: " + ErrnoText(error.value()) + "; " + kRemedy});
+        ConfigProblem{{directory}, "cannot be read: " + ErrnoText(error.value()) + "; " + kRemedy});
   }
   std::sort(found.begin(), found.end());
   return found;
@@ -155,10 +155,10 @@ void Merge(toml::table&& from, toml::table& into) {
 std::optional<int> PipeNamed(const std::string& path) {
   int fd = -1;
   if (path == "/dev/stdin") fd = STDIN_FILENO;
-  for (const std::string_view folder : {"/dev/fd/", "/proc/self/fd/"}) {
-    if (!path.starts_with(folder)) continue;
+  for (const std::string_view directory : {"/dev/fd/", "/proc/self/fd/"}) {
+    if (!path.starts_with(directory)) continue;
     const char* const end = path.data() + path.size();
-    const auto [rest, error] = std::from_chars(path.data() + folder.size(), end, fd);
+    const auto [rest, error] = std::from_chars(path.data() + directory.size(), end, fd);
     if (error != std::errc() || rest != end) return std::nullopt;
   }
   struct stat status {};
@@ -174,12 +174,12 @@ Checked<ConfigFiles> ReadConfigFiles(const std::string& file) {
   std::vector<std::string> paths{path};
   const auto drop_ins = FindDropIns(path);
   if (drop_ins) paths.insert(paths.end(), drop_ins->begin(), drop_ins->end());
-  ConfigFiles read{.root = {}, .files = {}, .folder = path.parent_path()};
+  ConfigFiles read{.root = {}, .files = {}, .directory = path.parent_path()};
   // Whoever may put a file there may not write messages, nor end the processes that are told of it.
   for (const std::string& each : paths) read.files.push_back(SafeText(each));
   Problems problems(read.files);
   if (!drop_ins) problems.Add(drop_ins.error().location, drop_ins.error().message);
-  // Other paths begin with that of its folder.
+  // Other paths begin with that of its directory.
   if (!IsSafeText(paths.front())) {
     problems.Add({read.files.front()},
                  "its path has a character that is not valid text; rename the directory "
@@ -199,7 +199,7 @@ Checked<ConfigFiles> ReadConfigFiles(const std::string& file) {
 
 Checked<ConfigFiles> ReadConfigPipe(int fd, const std::string& name) {
   std::error_code error;
-  ConfigFiles read{.root = {}, .files = {name}, .folder = fs::current_path(error), .pipe = true};
+  ConfigFiles read{.root = {}, .files = {name}, .directory = fs::current_path(error), .pipe = true};
   Problems problems(read.files);
   read.root = FileReader(problems).Parse(fd, name);
   if (!problems.empty()) return tl::unexpected(problems.Sorted());
@@ -207,7 +207,7 @@ Checked<ConfigFiles> ReadConfigPipe(int fd, const std::string& name) {
 }
 
 Checked<ConfigFiles> ParseConfigText(const std::string& text, const std::string& name) {
-  ConfigFiles read{.root = {}, .files = {name}, .folder = fs::path(name).parent_path()};
+  ConfigFiles read{.root = {}, .files = {name}, .directory = fs::path(name).parent_path()};
   Problems problems(read.files);
   read.root = ParseText(text, name, problems);
   if (!problems.empty()) return tl::unexpected(problems.Sorted());

@@ -13,7 +13,7 @@ namespace lastcall {
 struct ConfigFiles {
   toml::table root;
   std::vector<std::string> files;  // absolute, in the order in which they were read
-  std::string folder;              // of relative paths
+  std::string directory;           // of relative paths
   bool pipe = false;               // can be read once
 };
 

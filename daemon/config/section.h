@@ -1,5 +1,5 @@
 // Reads TOML tables key by key. Every value is checked for its type and range, every problem has
-// the place of the value, and keys that nobody asked for are problems too.
+// the place of the value, and keys that no one requested are problems too.
 //
 //   Section shutdown = root.Table("shutdown");
 //   shutdown.Length("delay", {}, config.shutdown.delay);   // absent: the default stays

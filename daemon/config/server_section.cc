@@ -24,7 +24,7 @@ void ReadListen(Section& section, const ConfigContext& context, Problems& proble
                 ServerSection& out) {
   const auto texts = section.Texts("listen", "[\"127.0.0.1:50051\"]", "the server has no address");
   for (const LocatedText& each : texts.value_or(std::vector<LocatedText>())) {
-    auto address = Address::Parse(each.text, context.folder);
+    auto address = Address::Parse(each.text, context.directory);
     if (!address) {
       problems.Add(each.location, section.NameOf("listen") + ": " + address.error().message);
       continue;
@@ -71,7 +71,7 @@ void ReadTls(Section& section, const ConfigContext& context, Problems& problems,
   TlsFiles files;
   const auto read = [&](std::string_view key, std::string& path) {
     tls.Text(key, path);
-    if (!path.empty()) path = (std::filesystem::path(context.folder) / path).lexically_normal();
+    if (!path.empty()) path = (std::filesystem::path(context.directory) / path).lexically_normal();
   };
   read("certificate", files.certificate);
   read("key", files.key);
@@ -203,7 +203,7 @@ Result<PluginSpec*> AddPlugin(std::string_view entry, bool by_name, const Config
                " is named twice; a server has one instance of a plugin, remove one");
   }
   const fs::path file =
-      named ? fs::path(context.plugin_dir) / (name + ".so") : context.folder / path;
+      named ? fs::path(context.plugin_dir) / (name + ".so") : context.directory / path;
   PluginSpec plugin;
   plugin.name = name;
   plugin.path = file.lexically_normal();

@@ -13,7 +13,7 @@ namespace lastcall {
 
 // What the sections of a server refer to.
 struct ConfigContext {
-  std::string folder;              // of relative paths
+  std::string directory;           // of relative paths
   std::string plugin_dir;          // of plugins by name
   std::set<std::string> programs;  // processes that have a command, and so no plugins
 };

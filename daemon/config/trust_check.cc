@@ -10,7 +10,7 @@
 namespace lastcall {
 namespace {
 
-// Says of each file what is wrong with it, but of a folder only once.
+// Says of each file what is wrong with it, but of a directory only once.
 class Inspection {
  public:
   void Look(const SourceLocation& location, const std::string& what, const std::string& path) {

@@ -29,7 +29,7 @@ class HostContext {
   virtual ~HostContext() = default;
   virtual LogLevel log_level() const = 0;
   virtual bool IsDraining(const std::string& server) const = 0;
-  // There is a report that nobody asked for.
+  // There is a report that no one requested.
   virtual void Reported() = 0;
   // See who_serves.h; `address` is as bound.
   virtual bool WillBeServed(const std::string& address, const Process& leaving) const = 0;

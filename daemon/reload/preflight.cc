@@ -71,7 +71,7 @@ class PreflightChild {
   std::optional<ChildProcess> child_;
   std::string step_;  // of next_; empty: it is not being tried
   Instant due_ = kNever;
-  int said_ = 0;         // of the plugin that is tried: a flood would put off the end for ever
+  int said_ = 0;         // of the plugin that is tried: a flood would put off the end forever
   bool spoke_ = false;   // of a plugin
   bool silent_ = false;  // it has closed its end of the channel
   bool hangs_ = false;

@@ -1,4 +1,4 @@
-// What became of a reload or a restart, for whoever asked for it.
+// What became of a reload or a restart, for whoever requested it.
 #pragma once
 
 #include <cstdint>

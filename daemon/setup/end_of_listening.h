@@ -37,7 +37,7 @@ class EndOfListening {
  private:
   Listeners sockets_;
   boost::asio::steady_timer last_call_;
-  // Of the last call under way: a wait that is over may be told of after the next has begun.
+  // Of the last call in progress: a wait that is over may be told of after the next has begun.
   std::shared_ptr<const char> call_;
 };
 

@@ -151,7 +151,7 @@ std::string Differences(const Fingerprint& before, const Fingerprint& after) {
   return differences;
 }
 
-// The settings that are written otherwise now; found when they are asked for.
+// The settings that are written otherwise now; found when they are requested.
 class SettingChanges {
  public:
   SettingChanges(const Config& before, const Config& after) : before_(before), after_(after) {}

@@ -12,7 +12,7 @@
 namespace lastcall {
 namespace {
 
-// By edge: a socket that was shut down stays so, and would be told of for ever.
+// By edge: a socket that was shut down stays so, and would be told of forever.
 void Add(int epoll, int fd, uint32_t events) {
   epoll_event event{.events = events | EPOLLET, .data = {.fd = fd}};
   epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event);
@@ -36,14 +36,14 @@ void SocketWatch::Begin(const Sockets& sockets) {
       if (!path.empty()) Watch(path.substr(0, std::max<size_t>(path.rfind('/'), 1)));
     }
   }
-  if (folders_) Add(epoll, folders_.get(), EPOLLIN);
+  if (directories_) Add(epoll, directories_.get(), EPOLLIN);
   Await();
 }
 
-void SocketWatch::Watch(const std::string& folder) {
-  if (!folders_) folders_.Reset(inotify_init1(IN_NONBLOCK | IN_CLOEXEC));
-  if (!folders_) return;
-  const int watch = inotify_add_watch(folders_.get(), folder.c_str(),
+void SocketWatch::Watch(const std::string& directory) {
+  if (!directories_) directories_.Reset(inotify_init1(IN_NONBLOCK | IN_CLOEXEC));
+  if (!directories_) return;
+  const int watch = inotify_add_watch(directories_.get(), directory.c_str(),
                                       IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_CREATE |
                                           IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR);
   if (watch >= 0) watches_.insert(watch);
@@ -52,16 +52,16 @@ void SocketWatch::Watch(const std::string& folder) {
 void SocketWatch::End() {
   boost::system::error_code ignored;
   events_.close(ignored);
-  for (const int watch : std::exchange(watches_, {})) inotify_rm_watch(folders_.get(), watch);
+  for (const int watch : std::exchange(watches_, {})) inotify_rm_watch(directories_.get(), watch);
   Discard();
 }
 
 // The end of a watch is told too, and would be taken for a change. No more than a full queue holds:
-// where others may write into a folder, it may never be empty.
+// where others may write into a directory, it may never be empty.
 void SocketWatch::Discard() {
   std::array<char, 1 << 16> changes;
-  for (int i = 0; folders_ && i < 128; ++i) {
-    if (read(folders_.get(), changes.data(), changes.size()) <= 0) return;
+  for (int i = 0; directories_ && i < 128; ++i) {
+    if (read(directories_.get(), changes.data(), changes.size()) <= 0) return;
   }
 }
 

@@ -14,7 +14,7 @@
 
 namespace lastcall {
 
-// Tells of a change in a folder that has a socket's path, and of a socket that was shut down; what it
+// Tells of a change in a directory that has a socket's path, and of a socket that was shut down; what it
 // was is for the sockets themselves to say (Listener::Fault). Connections that come do not wake it.
 // Threads: the loop's.
 class SocketWatch {
@@ -29,7 +29,7 @@ class SocketWatch {
   void End();
 
  private:
-  void Watch(const std::string& folder);
+  void Watch(const std::string& directory);
   void Discard();
   void Await();
 
@@ -37,8 +37,8 @@ class SocketWatch {
   const std::function<void()> changed_;
   // A fresh one each time: a copy of a socket in a host would outlive what it was for.
   boost::asio::posix::stream_descriptor events_;  // an epoll instance
-  UniqueFd folders_;                              // inotify, once there was one to watch
-  std::set<int> watches_;                         // of folders_
+  UniqueFd directories_;                          // inotify, once there was one to watch
+  std::set<int> watches_;                         // of directories_
 };
 
 }  // namespace lastcall

@@ -25,7 +25,7 @@ CallbackReply Reply(const CallbackRequest& request, int number) {
 }
 
 // One stream. It owns itself until OnDone; OnLeave, which may come later than that, holds it
-// weakly. At each time either a write or the alarm is under way, and what follows it decides
+// weakly. At each time either a write or the alarm is in progress, and what follows it decides
 // whether to go on, so that Finish is called once.
 class CountingStream final : public grpc::ServerWriteReactor<CallbackReply>,
                              public std::enable_shared_from_this<CountingStream> {

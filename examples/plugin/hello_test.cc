@@ -1,4 +1,4 @@
-// The plugin of this folder in its own test: no daemon, no real time.
+// The plugin of this directory in its own test: no daemon, no real time.
 #include <lastcall/testing/plugin_harness.h>
 
 #include <grpcpp/grpcpp.h>

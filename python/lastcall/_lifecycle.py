@@ -226,7 +226,7 @@ class Lifecycle:
     def enter(self, name: str, peer: str = "") -> Work:
         """A job is in flight, for as long as the `with` block of the result, or until its end().
 
-        Grace lasts while there is one. `peer` is who asked for it. Calls of attached servers are
+        Grace lasts while there is one. `peer` is who requested it. Calls of attached servers are
         entered by themselves.
         """
         return self._program().enter(_text("name", name), _text("peer", peer))

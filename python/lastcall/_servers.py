@@ -20,7 +20,7 @@ from lastcall._calls import (Counted, InFlight, aio_under_way, handlers_of, serv
 from lastcall._event import Event
 
 # grpcio's stop() waits for clients to close their connections, and one that has no call to make may
-# take seconds to look. When no call was under way for this long, in seconds, they are closed.
+# take seconds to look. When no call was in progress for this long, in seconds, they are closed.
 _SETTLE = 0.1
 
 # grpcio's stop() takes no infinity.
@@ -171,7 +171,7 @@ class SyncServer:
         self._open.end()
 
     def _idle_since(self) -> int | None:
-        """The number of calls so far, when none is under way."""
+        """The number of calls so far, when none is in progress."""
         so_far = self._in_flight.so_far
         return so_far if sync_under_way(self._server, self._health.watches) is False else None
 
@@ -249,6 +249,6 @@ class AioServer:
             before = since
 
     def _idle_since(self) -> int | None:
-        """The number of calls so far, when none is under way."""
+        """The number of calls so far, when none is in progress."""
         so_far = self._in_flight.so_far
         return None if aio_under_way(self._in_flight, self._health.watches) else so_far

@@ -53,7 +53,7 @@ const std::map<pthread_t, ThreadStack>& Stacks::Take() {
   if (std::exchange(taken_, true) || IsFinalizing()) return stacks_;
   const auto answer = std::make_shared<Answer>();
   try {
-    // Left behind where somebody holds the lock for ever: the process ends next.
+    // Left behind where somebody holds the lock forever: the process ends next.
     std::thread([answer, take = take_] {
       Ask(take, *answer);
       answer->complete.Set();

@@ -22,7 +22,7 @@ struct ThreadStack {
 
 class Stacks {
  public:
-  // `take` returns {ident: (name, [line])}, innermost first. Owns: it for ever, for this may go
+  // `take` returns {ident: (name, [line])}, innermost first. Owns: it forever, for this may go
   // when the interpreter lock is not to be had any more.
   explicit Stacks(pybind11::function take) : take_(take.release().ptr()) {}
   Stacks(const Stacks&) = delete;

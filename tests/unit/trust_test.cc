@@ -152,9 +152,9 @@ TEST_F(TrustTest, AStickyFolderOfRootMayBeEverybodys) {
 }
 
 TEST_F(TrustTest, AFolderThatIsReadMustNotTakeOthersFiles) {
-  ASSERT_TRUE(trust_->FindFolder(folder_ / "a"));
+  ASSERT_TRUE(trust_->FindDirectory(folder_ / "a"));
   Chmod("a", 01777);
-  const auto found = trust_->FindFolder(folder_ / "a");
+  const auto found = trust_->FindDirectory(folder_ / "a");
   ASSERT_FALSE(found);
   EXPECT_EQ(found.error().flaws.size(), 1u);
 }
@@ -174,7 +174,7 @@ TEST_F(TrustTest, WhatIsNotThereIsNoFlaw) {
     EXPECT_EQ(found.error().error.code, one.code);
     EXPECT_EQ(found.error().error.message, one.path + ": cannot be read: " + one.why);
   }
-  EXPECT_FALSE(trust_->FindFolder(folder_ / "a/b/file"));
+  EXPECT_FALSE(trust_->FindDirectory(folder_ / "a/b/file"));
 }
 
 TEST_F(TrustTest, ModesDoNotCountInAClosedDirectory) {
@@ -186,7 +186,7 @@ TEST_F(TrustTest, ModesDoNotCountInAClosedDirectory) {
     trust_.emplace(geteuid(), std::vector{folder_ / closed});
     ExpectTrusted("a/b/file");
     ExpectTrusted("c/link");
-    EXPECT_TRUE(trust_->FindFolder(folder_ / "a/b"));
+    EXPECT_TRUE(trust_->FindDirectory(folder_ / "a/b"));
   }
   // Not above it, nor beside it.
   trust_.emplace(geteuid(), std::vector{folder_ / "a/b", folder_ / "none"});

@@ -33,7 +33,7 @@ void LogToStderr(LogLevel level, std::string_view message) {
     queue(level, message);
     queue.Flush();
   } catch (const std::system_error&) {
-    // No thread is left. To write without one could last for ever.
+    // No thread is left. To write without one could last forever.
   }
 }
 

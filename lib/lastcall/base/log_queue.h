@@ -32,7 +32,7 @@ class LogQueue {
     WallTime at;
     std::string text;
   };
-  // Takes one line after another, in order, in the queue's thread. May block, even for ever: so it
+  // Takes one line after another, in order, in the queue's thread. May block, even forever: so it
   // must own what it uses. False, or an exception: the line was not taken, and counts as dropped.
   using Sink = std::function<bool(const Line&)>;
   struct Limits {

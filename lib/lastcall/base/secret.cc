@@ -23,14 +23,14 @@ bool IsOurs(gid_t group) {
   return std::find(ours.begin(), ours.end(), group) != ours.end();
 }
 
-// Whether a member of the group, or without one anybody, may go through each folder above `path`.
+// Whether a member of the group, or without one anybody, may go through each directory above `path`.
 bool MayGetTo(const std::filesystem::path& path, const std::optional<gid_t>& group) {
-  for (auto folder = path.parent_path();; folder = folder.parent_path()) {
+  for (auto directory = path.parent_path();; directory = directory.parent_path()) {
     struct stat status {};
-    if (stat(folder.c_str(), &status) != 0) return false;
+    if (stat(directory.c_str(), &status) != 0) return false;
     const mode_t needed = group && status.st_gid == *group ? S_IXGRP : S_IXOTH;
     if ((status.st_mode & needed) == 0) return false;
-    if (folder == folder.root_path()) return true;
+    if (directory == directory.root_path()) return true;
   }
 }
 

@@ -62,8 +62,8 @@ bool IsReadOnly(const UniqueFd& fd) {
 // One walk along a path.
 class Walk {
  public:
-  Walk(uid_t user, const std::vector<std::string>& closed, bool folder)
-      : user_(user), closed_(IdentitiesOf(closed)), folder_(folder) {}
+  Walk(uid_t user, const std::vector<std::string>& closed, bool directory)
+      : user_(user), closed_(IdentitiesOf(closed)), directory_(directory) {}
 
   tl::expected<TrustedFile, Distrust> Run(const std::string& path);
 
@@ -86,7 +86,7 @@ class Walk {
 
   const uid_t user_;
   const std::vector<Identity> closed_;
-  const bool folder_;
+  const bool directory_;
   std::deque<std::string> ahead_;
   std::vector<Step> behind_;  // the root first
   int links_ = 0;
@@ -121,7 +121,7 @@ void Walk::Push(const std::string& path) {
   ahead_.insert(ahead_.begin(), names.begin(), names.end());
 }
 
-// Links may lead to the same folder again.
+// Links may lead to the same directory again.
 void Walk::Add(Flaw flaw) {
   flaw.path = SafeText(std::move(flaw.path));
   const auto same = [&](const Flaw& one) { return one.path == flaw.path && one.what == flaw.what; };
@@ -147,7 +147,7 @@ void Walk::Judge(const UniqueFd& fd, const struct stat& status, const std::strin
   if (S_ISLNK(status.st_mode) || (status.st_mode & 022) == 0) return;
   if ((read_only && status.st_uid == 0) || IsClosed(status)) return;
   const bool sticky = S_ISDIR(status.st_mode) && (status.st_mode & S_ISVTX) != 0 &&
-                      status.st_uid == 0 && !(last && folder_);
+                      status.st_uid == 0 && !(last && directory_);
   if (sticky) return;
   const bool everybody = (status.st_mode & 002) != 0;
   Add({path,
@@ -207,8 +207,8 @@ tl::expected<TrustedFile, Distrust> Walk::Run(const std::string& path) {
     if (!Enter(name)) return Broken(path, errno);
   }
   if (fstat(behind_.back().fd.get(), &status) != 0) return Broken(path, errno);
-  if (folder_ != S_ISDIR(status.st_mode)) return Broken(path, folder_ ? ENOTDIR : EISDIR);
-  if (const std::string what = NotRegular(status.st_mode); !folder_ && !what.empty()) {
+  if (directory_ != S_ISDIR(status.st_mode)) return Broken(path, directory_ ? ENOTDIR : EISDIR);
+  if (const std::string what = NotRegular(status.st_mode); !directory_ && !what.empty()) {
     return tl::unexpected(
         Distrust{.error = {Code::kInvalidArgument, SafeText(path) + ": " + what}, .flaws = {}});
   }
@@ -254,7 +254,7 @@ Result<UniqueFd> TrustedFile::Open() const {
 }
 
 std::string TrustedFile::Reach() const {
-  return "/proc/self/fd/" + std::to_string(folder_.get()) + "/" + name_;
+  return "/proc/self/fd/" + std::to_string(directory_.get()) + "/" + name_;
 }
 
 Trust Trust::OfThisProcess() {
@@ -267,7 +267,7 @@ tl::expected<TrustedFile, Distrust> Trust::Find(const std::string& path) const {
   return Walk(user_, closed_, false).Run(path);
 }
 
-tl::expected<TrustedFile, Distrust> Trust::FindFolder(const std::string& path) const {
+tl::expected<TrustedFile, Distrust> Trust::FindDirectory(const std::string& path) const {
   return Walk(user_, closed_, true).Run(path);
 }
 

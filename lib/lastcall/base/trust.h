@@ -16,7 +16,7 @@
 
 namespace lastcall {
 
-// What is wrong with one file, folder or link on the way.
+// What is wrong with one file, directory or link on the way.
 struct Flaw {
   std::string path;      // made safe
   std::string what;      // "belongs to alice (uid 1000)", "may be written by everybody (mode 0777)"
@@ -46,8 +46,8 @@ struct Distrust {
 // A file that was found trustworthy, held by descriptor: whatever happens to its name, this is it.
 class TrustedFile {
  public:
-  TrustedFile(UniqueFd folder, std::string name, UniqueFd file, std::string path)
-      : folder_(std::move(folder)),
+  TrustedFile(UniqueFd directory, std::string name, UniqueFd file, std::string path)
+      : directory_(std::move(directory)),
         name_(std::move(name)),
         file_(std::move(file)),
         path_(std::move(path)) {}
@@ -58,19 +58,19 @@ class TrustedFile {
   int fd() const { return file_.get(); }
   // For reading. Fails: as OpenRegular, with path().
   Result<UniqueFd> Open() const;
-  // A path by the folder that was looked at, for those who take nothing but paths. Valid while this
+  // A path by the directory that was looked at, for those who take nothing but paths. Valid while this
   // lives. The name in it is looked up again, but no other user can change it there.
   std::string Reach() const;
 
  private:
-  UniqueFd folder_;
+  UniqueFd directory_;
   std::string name_;
   UniqueFd file_;
   std::string path_;
 };
 
-// The rule: the file, each folder above it and each symbolic link on the way belong to root or to
-// `user`, and file and folders are writable by nobody else. A folder of root with the sticky bit
+// The rule: the file, each directory above it and each symbolic link on the way belong to root or to
+// `user`, and file and directories are writable by nobody else. A directory of root with the sticky bit
 // may be everybody's (/tmp), for what is ours in it cannot be replaced by others. Access control
 // lists show in a file's mode, and need no look of their own.
 //
@@ -83,7 +83,7 @@ class TrustedFile {
 // was made safe, and the libraries that the file asks for, which the dynamic loader finds by
 // itself.
 //
-// Blocks: reads folders. Threads: any.
+// Blocks: reads directories. Threads: any.
 class Trust {
  public:
   // `closed`: directories (or files), see above; one that is not there is of no use.
@@ -94,9 +94,9 @@ class Trust {
 
   // A regular file: nothing else can be read, loaded or executed without waiting for somebody.
   tl::expected<TrustedFile, Distrust> Find(const std::string& path) const;
-  // A folder whose entries are to be read: here the sticky bit does not help, for others could add
+  // A directory whose entries are to be read: here the sticky bit does not help, for others could add
   // some.
-  tl::expected<TrustedFile, Distrust> FindFolder(const std::string& path) const;
+  tl::expected<TrustedFile, Distrust> FindDirectory(const std::string& path) const;
 
  private:
   const uid_t user_;

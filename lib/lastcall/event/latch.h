@@ -33,7 +33,7 @@ class Latch {
   // Blocks: until set (true) or `instant` (false).
   bool WaitUntil(Instant instant) const;
 
-  // A descriptor that becomes readable when the latch is set, and stays so for ever: reading from it
+  // A descriptor that becomes readable when the latch is set, and stays so forever: reading from it
   // takes nothing away. For poll, epoll and every event loop; any number may watch it.
   // Owns: the latch does. -1: no descriptor could be made (EMFILE); ask again later.
   int fd() const;

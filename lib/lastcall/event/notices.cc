@@ -29,7 +29,7 @@ struct Notices::List {
 
 namespace {
 
-// What is done in one thread at a time; asked for meanwhile, it is done once more. Without a lock:
+// What is done in one thread at a time; requested meanwhile, it is done once more. Without a lock:
 // one exchange before and one after.
 class Activity {
  public:
@@ -53,7 +53,7 @@ class Activity {
       // Before it is over: a thread that ran it once is not in it when another runs it.
       in_.store({}, std::memory_order_relaxed);
       expected = kRuns;
-      // Unless it was asked for again, or ended.
+      // Unless it was requested again, or ended.
       if (state_.compare_exchange_strong(expected, 0, std::memory_order_acq_rel)) return;
     } while (expected == (kRuns | kAgain) &&
              state_.exchange(kRuns, std::memory_order_acq_rel) == (kRuns | kAgain));
@@ -73,7 +73,7 @@ class Activity {
   }
 
  private:
-  // It threw, which goes on to whoever runs it. What was asked for meanwhile went with it.
+  // It threw, which goes on to whoever runs it. What was requested meanwhile went with it.
   void Fail() {
     in_.store({}, std::memory_order_relaxed);
     state_.fetch_and(kEnded);  // as at the end of Perform

@@ -62,7 +62,7 @@ class HostObserver {
   virtual void Ready() {}
   virtual void StartFailed(const Error&) {}
   virtual void StageEntered(Stage) {}
-  // A plugin asked for shutdown. True: the observer takes it; false: it is the host's own.
+  // A plugin requested a shutdown. True: the observer takes it; false: it is the host's own.
   virtual bool TakesRequest(const Request&) { return false; }
   // Connections that their clients have yet to close, of a host that was replaced: who keeps them for
   // some seconds lets the clients find out that they should go elsewhere. In any thread.

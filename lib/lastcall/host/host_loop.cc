@@ -87,7 +87,7 @@ Instant HostLoop::due() const {
   return loop_.stage() == Stage::kStarting && !started_ ? options_.ready_by : kNever;
 }
 
-// Somebody's constructor does not return: nothing can be stopped in good order.
+// Somebody's constructor does not return: nothing can be stopped cleanly.
 void HostLoop::OnDue() {
   const auto activity = plugin_thread_.activity();
   const std::string what = activity ? activity->what + " has not returned after " +

@@ -71,7 +71,7 @@ std::string Hex(uint64_t value) {
 }
 
 struct Place {
-  std::string file;  // without its folder; empty: in none
+  std::string file;  // without its directory; empty: in none
   Symbol symbol;     // without a name: the offset in the file, or the address
 };
 

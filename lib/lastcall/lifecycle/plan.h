@@ -35,7 +35,7 @@ struct Request {
   std::optional<Duration> grace = {};
   std::optional<Duration> cancel = {};
   // Ends the stage that is current now; the lengths above are not used. Where none can be skipped,
-  // for nobody has asked for a stop yet, it is a request like any other.
+  // for no one has requested a stop yet, it is a request like any other.
   bool skip = false;
 };
 

@@ -38,7 +38,7 @@ class Termination {
 
   bool Reached(Stage stage) const;
 
-  // Readable for ever once the stage is reached; see Latch::fd. Waiters: any number, in any number
+  // Readable forever once the stage is reached; see Latch::fd. Waiters: any number, in any number
   // of poll, epoll and event loops. Owns: the events do; close your own duplicates only. Take it
   // out of a loop before the last copy of the view goes.
   int fd(Stage stage) const;
@@ -51,7 +51,7 @@ class Termination {
   // Calls `callback` once when the stage is reached; at once, before this returns, where it has
   // been. Without an executor it runs in the host's thread (or this one), where it must neither
   // block nor throw; with one it runs wherever that puts it, and the executor is called by whoever
-  // asked for the shutdown, or by the host. It may ask for shutdown, subscribe and unsubscribe. An
+  // requested the shutdown, or by the host. It may ask for shutdown, subscribe and unsubscribe. An
   // empty callback aborts. Waiters: any number. The subscription may be destroyed at any time, see
   // there.
   [[nodiscard]] Subscription OnReached(Stage stage, Callback callback) const;

@@ -156,7 +156,7 @@ void Acceptor::AcceptLast() {
   order_ = Order::kEnd;
 }
 
-// True: one that was under way at HoldOff has ended. Where nobody came lately, nobody is expected.
+// True: one that was in progress at HoldOff has ended. Where nobody came lately, nobody is expected.
 bool Acceptor::AwaitHandshakes(std::vector<pollfd>& queues) {
   if (clock_.Now() - last_accepted_ > kLately) return false;
   for (size_t i = 0; i < queues.size(); ++i) {

@@ -32,7 +32,7 @@ class Acceptor {
   };
 
   // How long those who wait in the queues are still let in at a last call. In time and not in
-  // number: clients that connect and close in a loop would refill the queues for ever.
+  // number: clients that connect and close in a loop would refill the queues forever.
   static constexpr Duration kLastCall = std::chrono::milliseconds(50);
 
   Acceptor(std::vector<Listener> listeners, Callbacks callbacks, const Clock& clock);

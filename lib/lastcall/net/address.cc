@@ -181,11 +181,11 @@ tl::unexpected<Error> Abstract(std::string_view text) {
              "\"unix:/run/shop.sock\"");
 }
 
-Result<> CheckPath(std::string_view text, std::string_view path, std::string_view folder) {
+Result<> CheckPath(std::string_view text, std::string_view path, std::string_view directory) {
   if (path.empty())
     return Bad(Quoted(text) + " has no path; write for example \"unix:/run/shop.sock\"");
   if (path.starts_with('@')) return Abstract(text);
-  if (!path.starts_with('/') && folder.empty()) {
+  if (!path.starts_with('/') && directory.empty()) {
     return Bad(Quoted(text) +
                " has a relative path; write an absolute one, for example "
                "\"unix:/run/shop.sock\"");
@@ -193,15 +193,16 @@ Result<> CheckPath(std::string_view text, std::string_view path, std::string_vie
   return {};
 }
 
-Result<Address> ParseUnix(std::string_view text, std::string_view folder) {
+Result<Address> ParseUnix(std::string_view text, std::string_view directory) {
   Address address;
   address.kind = Address::Kind::kUnix;
   address.text = std::string(text);
   std::string_view rest = text.substr(kUnix.size());
   const size_t question = std::min(rest.find('?'), rest.size());
   const std::string_view path = rest.substr(0, question);
-  if (const auto fine = CheckPath(text, path, folder); !fine) return tl::unexpected(fine.error());
-  address.path = (std::filesystem::path(folder) / path).lexically_normal().string();
+  if (const auto fine = CheckPath(text, path, directory); !fine)
+    return tl::unexpected(fine.error());
+  address.path = (std::filesystem::path(directory) / path).lexically_normal().string();
   if (address.path.ends_with('/')) {
     return Bad(Quoted(text) + " names a directory; write for example \"unix:/run/shop.sock\"");
   }
@@ -243,14 +244,14 @@ Result<Address> ParseSystemd(std::string_view text) {
 
 }  // namespace
 
-Result<Address> Address::Parse(std::string_view text, std::string_view folder) {
+Result<Address> Address::Parse(std::string_view text, std::string_view directory) {
   if (text.empty()) {
     return Bad(
         "an address must not be empty; write for example \"127.0.0.1:50051\" or "
         "\"unix:/run/shop.sock\"");
   }
   if (!IsSafeText(text)) return Bad(Quoted(text) + " has a control character; remove it");
-  if (text.starts_with(kUnix)) return ParseUnix(text, folder);
+  if (text.starts_with(kUnix)) return ParseUnix(text, directory);
   if (text.starts_with("unix-abstract:")) return Abstract(text);
   if (text.starts_with(kSystemd)) return ParseSystemd(text);
   return ParseTcp(text);

@@ -34,9 +34,9 @@ struct Address {
   std::optional<gid_t> group_id = {};
   std::string text;  // as written
 
-  // A relative unix path is below `folder`; without a folder it is refused.
+  // A relative unix path is below `directory`; without a directory it is refused.
   // Fails: kInvalidArgument, with what is wrong and an example.
-  static Result<Address> Parse(std::string_view text, std::string_view folder = {});
+  static Result<Address> Parse(std::string_view text, std::string_view directory = {});
 
   // The text that parses to the same anywhere: with an absolute path, without settings that are the
   // default.

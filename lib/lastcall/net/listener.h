@@ -37,7 +37,7 @@ class Listener {
   //
   // Blocks: for a host name, while it is looked up.
   // Fails: kAlreadyExists when the address is in use (with who holds it, where that can be known),
-  // kPermissionDenied, kInvalidArgument (no such host, address, group or folder), kUnavailable
+  // kPermissionDenied, kInvalidArgument (no such host, address, group or directory), kUnavailable
   // (name service); the message has address and remedy.
   static Result<Listener> Bind(const Address& address) { return Bind(address, {}); }
   // The same where `narrower` hold parts of the address already, see Reach. Their clients go on to

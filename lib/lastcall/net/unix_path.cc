@@ -33,15 +33,15 @@ class PathBinder {
  public:
   explicit PathBinder(const Address& address)
       : address_(address),
-        folder_(address.path.substr(0, std::max<size_t>(address.path.rfind('/'), 1))),
+        directory_(address.path.substr(0, std::max<size_t>(address.path.rfind('/'), 1))),
         name_(address.path.substr(address.path.rfind('/') + 1)) {}
   ~PathBinder() {
-    if (!temporary_.empty()) unlinkat(folder_fd_.get(), temporary_.c_str(), 0);
+    if (!temporary_.empty()) unlinkat(directory_fd_.get(), temporary_.c_str(), 0);
   }
 
   Result<PathSocket> Run() {
     if (auto fine = FindGroup(); !fine) return tl::unexpected(fine.error());
-    if (auto fine = OpenFolder(); !fine) return tl::unexpected(fine.error());
+    if (auto fine = OpenDirectory(); !fine) return tl::unexpected(fine.error());
     if (auto fine = CheckVacant(); !fine) return tl::unexpected(fine.error());
     if (auto fine = BindTemporary(); !fine) return tl::unexpected(fine.error());
     if (auto fine = ApplyRights(temporary_); !fine) return tl::unexpected(fine.error());
@@ -49,7 +49,7 @@ class PathBinder {
   }
   Result<> Probe() {
     if (auto fine = FindGroup(); !fine) return fine;
-    if (auto fine = OpenFolder(); !fine) return fine;
+    if (auto fine = OpenDirectory(); !fine) return fine;
     return CheckVacant();
   }
   Result<> ProbeRights() {
@@ -58,9 +58,9 @@ class PathBinder {
   }
   Result<> SetRights(dev_t device, ino_t inode) {
     if (auto fine = FindGroup(); !fine) return fine;
-    if (auto fine = OpenFolder(); !fine) return fine;
+    if (auto fine = OpenDirectory(); !fine) return fine;
     struct stat there {};
-    if (fstatat(folder_fd_.get(), name_.c_str(), &there, AT_SYMLINK_NOFOLLOW) != 0 ||
+    if (fstatat(directory_fd_.get(), name_.c_str(), &there, AT_SYMLINK_NOFOLLOW) != 0 ||
         there.st_dev != device || there.st_ino != inode) {
       return Refuse(Code::kFailedPrecondition,
                     "the path leads to another file now; remove that, or choose another path");
@@ -82,23 +82,23 @@ class PathBinder {
   tl::unexpected<Error> RefuseGroup() const;
 
   Result<> FindGroup();
-  Result<> OpenFolder();
+  Result<> OpenDirectory();
   Result<> CheckVacant() const;
   Result<> CheckStale() const;
   Result<> BindTemporary();
   Result<> ApplyRights(const std::string& entry) const;
   Result<PathSocket> Publish();
 
-  // A name for `entry` of the folder that fits into a sockaddr_un, however long the folder's is.
+  // A name for `entry` of the directory that fits into a sockaddr_un, however long the directory's is.
   std::string Reach(const std::string& entry) const;
 
   const Address& address_;
-  const std::string folder_;
+  const std::string directory_;
   const std::string name_;
   std::optional<gid_t> group_;
-  UniqueFd folder_fd_;
+  UniqueFd directory_fd_;
   UniqueFd socket_;
-  std::string temporary_;  // in the folder, while it is ours to remove
+  std::string temporary_;  // in the directory, while it is ours to remove
 };
 
 sockaddr_un NameOf(const std::string& path) {
@@ -134,22 +134,22 @@ Result<> PathBinder::FindGroup() {
                 "there is no group \"" + address_.group + "\"; create it, or correct \"?group=\"");
 }
 
-Result<> PathBinder::OpenFolder() {
-  folder_fd_.Reset(open(folder_.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-  if (folder_fd_) return {};
+Result<> PathBinder::OpenDirectory() {
+  directory_fd_.Reset(open(directory_.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (directory_fd_) return {};
   if (errno == ENOENT) {
     return Refuse(Code::kInvalidArgument,
-                  "the directory " + folder_ + " does not exist; create it first");
+                  "the directory " + directory_ + " does not exist; create it first");
   }
   if (errno == ENOTDIR) {
-    return Refuse(Code::kInvalidArgument, folder_ + " is not a directory; choose another path");
+    return Refuse(Code::kInvalidArgument, directory_ + " is not a directory; choose another path");
   }
-  return RefuseErrno("cannot open the directory " + folder_, errno);
+  return RefuseErrno("cannot open the directory " + directory_, errno);
 }
 
 Result<> PathBinder::CheckVacant() const {
   struct stat there {};
-  if (fstatat(folder_fd_.get(), name_.c_str(), &there, AT_SYMLINK_NOFOLLOW) != 0) {
+  if (fstatat(directory_fd_.get(), name_.c_str(), &there, AT_SYMLINK_NOFOLLOW) != 0) {
     return errno == ENOENT ? Result<>() : RefuseErrno("cannot look at " + address_.path, errno);
   }
   if (!S_ISSOCK(there.st_mode)) {
@@ -184,9 +184,9 @@ Result<> PathBinder::CheckStale() const {
 }
 
 std::string PathBinder::Reach(const std::string& entry) const {
-  std::string path = folder_ + (folder_.ends_with('/') ? "" : "/") + entry;
+  std::string path = directory_ + (directory_.ends_with('/') ? "" : "/") + entry;
   if (path.size() <= kMaxUnixPath) return path;
-  return "/proc/self/fd/" + std::to_string(folder_fd_.get()) + "/" + entry;
+  return "/proc/self/fd/" + std::to_string(directory_fd_.get()) + "/" + entry;
 }
 
 Result<> PathBinder::BindTemporary() {
@@ -204,20 +204,20 @@ Result<> PathBinder::BindTemporary() {
   }
   if (error == 0) return {};
   if (error == EACCES || error == EPERM || error == EROFS) {
-    return Refuse(Code::kPermissionDenied, "this user may not make files in " + folder_ + " (" +
+    return Refuse(Code::kPermissionDenied, "this user may not make files in " + directory_ + " (" +
                                                ErrnoText(error) +
                                                "); give it the right, or choose another directory");
   }
-  return RefuseErrno("cannot make a socket in " + folder_, error);
+  return RefuseErrno("cannot make a socket in " + directory_, error);
 }
 
 Result<> PathBinder::ApplyRights(const std::string& entry) const {
-  const int folder = folder_fd_.get();
+  const int directory = directory_fd_.get();
   // The group first: a mode for the group must never be seen with another one.
-  if (group_ && fchownat(folder, entry.c_str(), -1, *group_, AT_SYMLINK_NOFOLLOW) != 0) {
+  if (group_ && fchownat(directory, entry.c_str(), -1, *group_, AT_SYMLINK_NOFOLLOW) != 0) {
     return RefuseGroup();
   }
-  if (fchmodat(folder, entry.c_str(), address_.mode, 0) != 0) {
+  if (fchmodat(directory, entry.c_str(), address_.mode, 0) != 0) {
     return RefuseErrno("cannot set the mode of the socket", errno);
   }
   return {};
@@ -226,8 +226,8 @@ Result<> PathBinder::ApplyRights(const std::string& entry) const {
 Result<PathSocket> PathBinder::Publish() {
   if (listen(socket_.get(), kListenBacklog) != 0) return RefuseErrno("cannot listen", errno);
   struct stat made {};
-  if (fstatat(folder_fd_.get(), temporary_.c_str(), &made, AT_SYMLINK_NOFOLLOW) != 0 ||
-      renameat(folder_fd_.get(), temporary_.c_str(), folder_fd_.get(), name_.c_str()) != 0) {
+  if (fstatat(directory_fd_.get(), temporary_.c_str(), &made, AT_SYMLINK_NOFOLLOW) != 0 ||
+      renameat(directory_fd_.get(), temporary_.c_str(), directory_fd_.get(), name_.c_str()) != 0) {
     return RefuseErrno("cannot put the socket in its place", errno);
   }
   temporary_.clear();

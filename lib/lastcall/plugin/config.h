@@ -69,7 +69,7 @@ class PluginConfig {
   std::vector<std::string> Unchecked() const;
 
  private:
-  // The keys that were asked for, present or not. A copy of a configuration begins with what its
+  // The keys that were requested, present or not. A copy of a configuration begins with what its
   // original knew.
   class Asked {
    public:

@@ -72,7 +72,7 @@ struct ProgramOptions {
 //             was in flight when it began counts as cancelled
 //   stopped   the receipt is there
 //
-// A stop that is asked for while starting goes straight to cancel. The process is never longer in
+// A stop that is requested while starting goes straight to cancel. The process is never longer in
 // delay, grace and cancel together than their lengths, whatever the rest of it does, unless an
 // inline callback (Termination::OnReached) does not return.
 //
@@ -86,7 +86,7 @@ struct ProgramOptions {
 class Program {
  public:
   explicit Program(ProgramOptions options = {});
-  // Where it has not stopped, every stage is reached now, so that nobody waits for ever.
+  // Where it has not stopped, every stage is reached now, so that nobody waits forever.
   // Blocks: until callbacks that run have returned, and a call of the log. Where that one has not
   // returned at the plan's end, the process ends by _exit(4), as options.exit_when_forced says.
   // Order: after every other method has returned in every thread. So not in a callback that the
@@ -114,7 +114,7 @@ class Program {
   Result<> Adopt(const Plan& plan, std::vector<Ledger::Entry> entries);
 
   // A call or a job is in flight until the result goes: grace lasts while there is one. `peer` is
-  // who asked for it. Nothing is refused: whoever takes work looks at the stages himself. Order:
+  // who requested it. Nothing is refused: whoever takes work looks at the stages himself. Order:
   // enter, then look. What was entered before a stage was seen not reached is in the count when
   // that stage begins; what is entered after the look may be in nobody's, and the program may have
   // stopped, with "every call finished", in between. Who cannot, for it comes by itself (accept),

@@ -35,7 +35,7 @@ class Work {
   static constexpr size_t kKinds = 3;
   struct Info {
     std::string name;
-    std::string peer;  // who asked for it, where that is known
+    std::string peer;  // who requested it, where that is known
     Instant began{};
     pthread_t thread{};  // that entered it
   };

@@ -50,7 +50,7 @@ HealthCheckResponse Response(HealthBoard::Status status) {
   return response;
 }
 
-// One Watch. At most one operation of its writer is under way; what changes meanwhile is written
+// One Watch. At most one operation of its writer is in progress; what changes meanwhile is written
 // when that is over. Everything below runs under mutex_.
 class WatchCall : public std::enable_shared_from_this<WatchCall> {
  public:

@@ -74,17 +74,17 @@ int RawShutdown(int fd, int how) { return static_cast<int>(syscall(SYS_shutdown,
 // The epoll instances of this process, gRPC's among them.
 std::vector<int> EpollInstances() {
   std::vector<int> found;
-  DIR* const folder = opendir("/proc/self/fd");
-  if (folder == nullptr) return found;
-  while (const dirent* const entry = readdir(folder)) {
+  DIR* const directory = opendir("/proc/self/fd");
+  if (directory == nullptr) return found;
+  while (const dirent* const entry = readdir(directory)) {
     std::array<char, 64> target;
-    const ssize_t size = readlinkat(dirfd(folder), entry->d_name, target.data(), target.size());
+    const ssize_t size = readlinkat(dirfd(directory), entry->d_name, target.data(), target.size());
     if (size > 0 &&
         std::string_view(target.data(), static_cast<size_t>(size)) == "anon_inode:[eventpoll]") {
       found.push_back(std::atoi(entry->d_name));
     }
   }
-  closedir(folder);
+  closedir(directory);
   return found;
 }
 
@@ -99,7 +99,7 @@ std::string ReadFromStart(int fd) {
   return text;
 }
 
-// Reads what there is and drops it, not for ever. False: there will be no more.
+// Reads what there is and drops it, not forever. False: there will be no more.
 bool Drop(int fd) {
   std::array<char, 65536> dropped;
   for (int rounds = 0; rounds < 16; ++rounds) {

@@ -66,14 +66,14 @@ bool OwnThreads::CameToAnEnd(const Thread& before, const Thread& now) {
 // A thread that was woken does not sleep, though it may not have run yet. One that waits for a disk
 // or for memory has something in hand.
 std::optional<OwnThreads::Threads> OwnThreads::Look() {
-  DIR* const folder = opendir("/proc/self/task");
-  if (folder == nullptr) return {};
+  DIR* const directory = opendir("/proc/self/task");
+  if (directory == nullptr) return {};
   std::optional<Threads> threads(std::in_place);
-  while (const dirent* const entry = readdir(folder)) {
+  while (const dirent* const entry = readdir(directory)) {
     const pid_t thread = std::atoi(entry->d_name);
     if (thread == 0 || thread == gettid()) continue;
     const std::string name = std::string(entry->d_name) + "/status";
-    const UniqueFd file(openat(dirfd(folder), name.c_str(), O_RDONLY | O_CLOEXEC));
+    const UniqueFd file(openat(dirfd(directory), name.c_str(), O_RDONLY | O_CLOEXEC));
     std::array<char, 4096> text{};
     const bool ended = file ? read(file.get(), text.data(), text.size() - 1) <= 0 : errno == ENOENT;
     if (ended) continue;
@@ -86,7 +86,7 @@ std::optional<OwnThreads::Threads> OwnThreads::Look() {
     (*threads)[thread] = {*state == 'S' || *state == 'Z' || *state == 'X',
                           std::strtoull(slept, nullptr, 10), RanFor(thread)};
   }
-  closedir(folder);
+  closedir(directory);
   return threads;
 }
 

@@ -77,7 +77,7 @@ void ApplyLimits(const ServerLimits& limits, grpc::ServerBuilder& builder) {
   set(GRPC_ARG_MAX_CONCURRENT_STREAMS, limits.streams);
   set(GRPC_ARG_KEEPALIVE_TIME_MS, Milliseconds(limits.keepalive));
   set(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, Milliseconds(limits.keepalive_timeout));
-  // A peer without a call that is gone would keep its connection for ever otherwise.
+  // A peer without a call that is gone would keep its connection forever otherwise.
   set(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
   set(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, Milliseconds(limits.handshake));

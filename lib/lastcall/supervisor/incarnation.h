@@ -32,7 +32,7 @@ struct Incarnation {
   std::string start_error;  // why it could not start
   bool bad_configuration = false;
   bool killed = false;
-  std::string replaced_by;  // who asked for it, where it retires
+  std::string replaced_by;  // who requested it, where it retires
   std::optional<Receipt> receipt;
   std::unique_ptr<Process> process;  // null before the first start
 };

@@ -28,7 +28,7 @@ class ActivationSockets {
   // Fails: kNotFound (with the names there are), kInvalidArgument (one that does not listen, or not
   // for streams).
   Result<std::vector<UniqueFd>> Named(const std::string& name);
-  // Names that nobody asked for.
+  // Names that no one requested.
   std::vector<std::string> Unused() const;
   const Sockets& all() const { return sockets_; }
 
