@@ -12,7 +12,7 @@ using host::v1::FromHost;
 using host::v1::MethodReport;
 using host::v1::ServerReport;
 
-// As rpc/call_registry.cc says it of methods that clients have invented.
+// As rpc/method_table.cc says it of methods that clients have invented.
 constexpr char kOtherMethods[] = "(others)";
 
 // A name of 8 bytes, and its numbers.

@@ -5,7 +5,7 @@
 namespace lastcall {
 namespace {
 
-// As rpc/call_registry.cc says it of methods that clients have invented.
+// As rpc/method_table.cc says it of methods that clients have invented.
 constexpr char kFurtherMethods[] = "(others)";
 
 }  // namespace

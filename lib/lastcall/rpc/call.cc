@@ -4,11 +4,14 @@
 
 #include <utility>
 
-#include "lastcall/rpc/call_registry.h"
+#include "lastcall/rpc/call_directory.h"
+#include "lastcall/rpc/live_call.h"
 
 namespace lastcall {
 
-Call Call::Of(const grpc::ServerContextBase& context) { return Call(CallRegistry::Find(&context)); }
+Call Call::Of(const grpc::ServerContextBase& context) {
+  return Call(CallDirectory::Find(&context));
+}
 
 std::stop_token Call::leave_token() const {
   return live_ != nullptr ? live_->token() : std::stop_token();

@@ -6,6 +6,8 @@
 #include <atomic>
 #include <utility>
 
+#include "lastcall/rpc/live_call.h"
+
 namespace lastcall {
 namespace {
 
@@ -34,14 +36,14 @@ bool IsRefusal(const grpc::Status& status) {
 // and acquire, for a thread sanitizer that sees nothing of what an uninstrumented gRPC does.
 class Guarded final : public grpc::experimental::Interceptor {
  public:
-  Guarded(std::shared_ptr<LiveCall> call, const grpc::ServerContextBase* context,
+  Guarded(CallRegistry& calls, const char* method, const grpc::ServerContextBase* context,
           const std::function<void()>& refused)
-      : call_(std::move(call)), context_(context), refused_(refused) {
+      : calls_(calls), context_(context), refused_(refused), call_(calls.Begin(context, method)) {
     handed_on_.store(true, std::memory_order_release);
   }
   ~Guarded() override {
     handed_on_.load(std::memory_order_acquire);
-    call_->End();
+    calls_.End(*call_);
   }
 
   void Intercept(InterceptorBatchMethods* methods) override {
@@ -51,7 +53,7 @@ class Guarded final : public grpc::experimental::Interceptor {
       if (IsRefusal(methods->GetSendStatus())) refused_();
       call_->Returned();
     } else if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::POST_RECV_CLOSE)) {
-      // A sync handler's comes from within its own IsCancelled, and is the registry's to ask for.
+      // A sync handler's comes from within its own IsCancelled, and is ClientWatch's to ask for.
       if (thread_ == 0 && context_->IsCancelled()) call_->ClientGone();
     } else if (!started_ && methods->QueryInterceptionHookPoint(
                                 InterceptionHookPoints::POST_RECV_INITIAL_METADATA)) {
@@ -64,9 +66,10 @@ class Guarded final : public grpc::experimental::Interceptor {
   }
 
  private:
-  const std::shared_ptr<LiveCall> call_;
+  CallRegistry& calls_;
   const grpc::ServerContextBase* const context_;
   const std::function<void()>& refused_;
+  const std::shared_ptr<LiveCall> call_;
   bool started_ = false;
   pid_t thread_ = 0;
   std::atomic<bool> handed_on_{false};
@@ -121,8 +124,7 @@ class Guard final : public grpc::experimental::ServerInterceptorFactoryInterface
     if (IsHousekeeping(info->method())) {
       return new Counted(calls_, std::string_view(info->method()).starts_with(kReflection));
     }
-    return new Guarded(calls_.Begin(info->server_context(), info->method()), info->server_context(),
-                       refused_);
+    return new Guarded(calls_, info->method(), info->server_context(), refused_);
   }
 
  private:

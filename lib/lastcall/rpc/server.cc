@@ -197,7 +197,8 @@ class Server::Grpc {
 
 Server::Server(std::string name, const Clock& clock, Termination termination)
     : name_(std::move(name)),
-      calls_(clock, std::move(termination), [this] { grpc_->retirement->Nudge(); }),
+      calls_(clock, termination, [this] { grpc_->retirement->Nudge(); }),
+      leave_teller_(clock, std::move(termination), calls_),
       grpc_(std::make_unique<Grpc>()) {}
 
 Result<std::unique_ptr<Server>> Server::Start(ServerOptions options, const Clock& clock,
@@ -348,7 +349,7 @@ void Server::BeginRetire(const RetireOptions& farewell, std::function<void()> re
     grpc_->acceptor->BeginEnd(farewell.last_call, farewell.unserved);
     closed = [acceptor = grpc_->acceptor.get()] { acceptor->AwaitEnd(); };
   }
-  calls_.BeginLeave(farewell.leave);
+  leave_teller_.Begin(farewell.leave);
   calls_.WatchIdle();
   grpc_->retirement->Begin(
       std::move(closed), [&grpc = *grpc_] { return grpc.LetIn(); }, farewell.heir,

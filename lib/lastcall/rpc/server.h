@@ -25,6 +25,7 @@
 #include <lastcall/net/listener.h>
 #include <lastcall/net/tls.h>
 #include <lastcall/rpc/call_registry.h>
+#include <lastcall/rpc/leave_teller.h>
 #include <lastcall/rpc/lingering.h>
 
 namespace grpc {
@@ -108,6 +109,7 @@ class Server {
   std::vector<std::string> addresses_;
   std::vector<std::string> services_;
   CallRegistry calls_;
+  LeaveTeller leave_teller_;
   std::unique_ptr<Grpc> grpc_;
 };
 

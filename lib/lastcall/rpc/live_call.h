@@ -1,0 +1,88 @@
+// LiveCall: one call, from the guard's first sight of it to its end; what Call is a view of.
+#pragma once
+
+#include <sys/types.h>
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <stop_token>
+#include <vector>
+
+#include <lastcall/base/clock.h>
+#include <lastcall/lifecycle/termination.h>
+#include <lastcall/rpc/call_info.h>
+#include <lastcall/rpc/client_watch.h>
+#include <lastcall/rpc/live_calls.h>
+#include <lastcall/rpc/method_table.h>
+
+namespace grpc {
+class ServerContextBase;
+}
+
+namespace lastcall {
+
+// Made by CallRegistry::Begin. It may outlive the registry: from Ended on it looks at nothing that it
+// was given, whoever asks it for whatever; but for method() and info(). Threads: any.
+class LiveCall : public std::enable_shared_from_this<LiveCall> {
+ public:
+  LiveCall(const grpc::ServerContextBase* context, CountedMethod& method, Instant began,
+           const Termination& termination, ClientWatch& client_watch)
+      : context_(context),
+        method_(method),
+        termination_(termination),
+        client_watch_(client_watch),
+        began_(began) {}
+
+  // What happens to it. The handler is about to run; `thread` is 0 when it has none of its own.
+  void Started(pid_t thread);
+  void TellToLeave();
+  void ClientGone();
+  // The handler has returned; the context is about to go.
+  void Returned();
+  // Nobody is told anything from here on, and what the callbacks hold is gone. Order: by
+  // CallRegistry::End.
+  void Ended();
+
+  // What a handler may know and ask for.
+  std::stop_token token();
+  void OnLeave(std::function<void()> callback);
+  bool leaving() const { return leaving_.load(std::memory_order_acquire); }
+  Instant cancel_instant() const;
+
+  // For its registry, and for those who walk the living calls of it. After Returned the context is only
+  // an address. Order: method() and info() before the registry goes.
+  const grpc::ServerContextBase* context() const { return context_; }
+  CountedMethod& method() const { return method_; }
+  Instant began() const { return began_; }
+  CallInfo info() const;
+  LiveCalls::Place& place() { return place_; }
+
+ private:
+  // Notices a sync handler's client that is gone; nothing else tells. False: no need to ask again.
+  bool PollClient();
+  // Order: mutex_ is held. Sync handlers only: the others are told by gRPC.
+  void NeedClientWatch();
+  void Signal(bool leaving);
+
+  const grpc::ServerContextBase* const context_;  // valid until Returned
+  CountedMethod& method_;                         // these three until Ended
+  const Termination& termination_;
+  ClientWatch& client_watch_;
+  const Instant began_;
+  LiveCalls::Place place_;
+  std::atomic<bool> leaving_{false};
+
+  mutable std::mutex mutex_;
+  bool started_ = false;
+  pid_t thread_ = 0;
+  bool returned_ = false;
+  bool ended_ = false;
+  bool signalled_ = false;
+  bool client_watched_ = false;
+  std::stop_source stop_{std::nostopstate};  // made when somebody asks for the token
+  std::vector<std::function<void()>> callbacks_;
+};
+
+}  // namespace lastcall

@@ -1,0 +1,55 @@
+#include "lastcall/rpc/method_table.h"
+
+#include <mutex>
+
+#include "lastcall/base/safe_text.h"
+
+namespace lastcall {
+namespace {
+
+// Where clients invent names (a generic service, and whatever a callback server does not know), all
+// those beyond the first are counted together.
+constexpr char kOtherMethods[] = "(others)";
+
+}  // namespace
+
+void MethodTable::Add(std::string_view name) {
+  std::unique_lock lock(mutex_);
+  Insert(std::string(name));
+}
+
+CountedMethod& MethodTable::Of(const char* name) {
+  {
+    std::shared_lock lock(mutex_);
+    if (CountedMethod* const known = Known(name)) return *known;
+  }
+  const std::string invented = SafeText(name, kMaxSafeName);
+  std::unique_lock lock(mutex_);
+  if (CountedMethod* const known = Known(invented)) return *known;
+  if (invented_ == kMaxInvented) return Insert(kOtherMethods);
+  ++invented_;
+  return Insert(invented);
+}
+
+CountedMethod* MethodTable::Known(std::string_view name) const {
+  const auto found = methods_.find(name);
+  return found == methods_.end() ? nullptr : found->second.get();
+}
+
+CountedMethod& MethodTable::Insert(const std::string& name) {
+  auto& method = methods_[name];
+  if (method == nullptr) method.reset(new CountedMethod{name, Gate()});
+  return *method;
+}
+
+std::vector<MethodCount> MethodTable::counts() const {
+  std::shared_lock lock(mutex_);
+  std::vector<MethodCount> counts;
+  for (const auto& [name, method] : methods_) {
+    if (method->calls.entered() == 0) continue;
+    counts.push_back({name, method->calls.in_flight(), method->calls.entered()});
+  }
+  return counts;
+}
+
+}  // namespace lastcall
