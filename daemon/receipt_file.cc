@@ -29,18 +29,19 @@ std::string Explain(const std::string& state_dir, int error) {
 }
 
 // 0, or errno.
-int WriteAll(const std::string& path, const std::string& text) {
+int WriteAll(const std::string& path, const std::string& text, const ReceiptDisk& disk) {
   // Anew, for what a link of that name leads to is not ours.
   if (unlink(path.c_str()) != 0 && errno != ENOENT) return errno;
   const UniqueFd fd(open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644));
   if (!fd) return errno;
   for (size_t at = 0; at < text.size();) {
-    const ssize_t size = write(fd.get(), text.data() + at, text.size() - at);
+    const ssize_t size = disk.write(fd.get(), text.data() + at, text.size() - at);
     if (size < 0 && errno == EINTR) continue;
     if (size < 0) return errno;
     at += static_cast<size_t>(size);
   }
-  return 0;
+  // Before the rename, or a power cut could leave an empty file in the place of a whole one.
+  return disk.sync(fd.get()) == 0 ? 0 : errno;
 }
 
 }  // namespace
@@ -54,12 +55,15 @@ std::string ReceiptWarning(const std::string& state_dir) {
   return Explain(state_dir, errno) + "; until then it is in the log alone";
 }
 
-Result<> WriteReceipt(const std::string& state_dir, const std::string& text) {
+ReceiptDisk ReceiptDisk::Real() { return {.write = ::write, .sync = ::fsync, .rename = ::rename}; }
+
+Result<> WriteReceipt(const std::string& state_dir, const std::string& text,
+                      const ReceiptDisk& disk) {
   const std::string path = state_dir + "/receipt.json", temporary = path + ".new";
   const auto fail = [&](int error) { return Fail(Code::kInternal, Explain(state_dir, error)); };
   if (mkdir(state_dir.c_str(), 0755) != 0 && errno != EEXIST) return fail(errno);
-  int error = WriteAll(temporary, text);
-  if (error == 0 && rename(temporary.c_str(), path.c_str()) != 0) error = errno;
+  int error = WriteAll(temporary, text, disk);
+  if (error == 0 && disk.rename(temporary.c_str(), path.c_str()) != 0) error = errno;
   if (error == 0) return {};
   unlink(temporary.c_str());
   return fail(error);

@@ -1,6 +1,9 @@
 // The receipt of the last shutdown, kept in state_dir.
 #pragma once
 
+#include <sys/types.h>
+
+#include <functional>
 #include <string>
 
 #include <lastcall/base/result.h>
@@ -11,8 +14,19 @@ namespace lastcall {
 // it. A directory that is not there yet is made when it is needed.
 std::string ReceiptWarning(const std::string& state_dir);
 
-// Writes `text` to receipt.json. An older one stays until the new one is complete. Blocks: writes a
-// file. Fails: with path, reason and remedy; the directory is as it was.
-Result<> WriteReceipt(const std::string& state_dir, const std::string& text);
+// What is asked of the file system; each as in POSIX.
+struct ReceiptDisk {
+  std::function<ssize_t(int, const void*, size_t)> write;
+  std::function<int(int)> sync;
+  std::function<int(const char*, const char*)> rename;
+
+  static ReceiptDisk Real();
+};
+
+// Writes `text` to receipt.json. An older one stays until the new one is complete and on the disk:
+// whatever happens, a power cut too, one of the two is there and whole. Blocks: writes a file.
+// Fails: with path, reason and remedy; the directory is as it was.
+Result<> WriteReceipt(const std::string& state_dir, const std::string& text,
+                      const ReceiptDisk& disk = ReceiptDisk::Real());
 
 }  // namespace lastcall

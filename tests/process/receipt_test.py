@@ -36,6 +36,8 @@ class ReceiptTest(unittest.TestCase):
         logged = daemon.log().split("lastcalld: receipt: ")[1].splitlines()[0]
         self.assertEqual(json.loads(logged), told)
         self.assertCountEqual(os.listdir(folder), entries)
+        with open(os.open("receipt.json", os.O_RDONLY, dir_fd=folder)) as kept:
+            self.assertEqual(kept.read(), "old\n")
 
     def test_full(self):
         with self.mounted("mount -t tmpfs -o size=8k none state", "echo old > state/receipt.json",
