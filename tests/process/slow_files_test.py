@@ -26,6 +26,7 @@ DONE_IN_EARNEST = ("host name", "new build")
 # A lastcall-host that tries no plugin before it may.
 SLOW_TRIAL = """#!/bin/sh
 if [ "$1" = --preflight ]; then
+  echo $$ > "$SLOW_FILES/preflight"
   : > "$SLOW_FILES/waiting"
   while [ -e "$SLOW_FILES/closed" ]; do sleep 0.01; done
 fi
@@ -164,6 +165,22 @@ class SlowTest(unittest.TestCase):
                     daemon.asking(*command) as asked:
                 self.stops(daemon)
                 self.assertIn("a shutdown is in progress", self.said(asked, REFUSED))
+
+    def test_a_dry_run_that_hangs_does_not_hold_up_a_new_build(self):
+        with Slow() as daemon, daemon.closed_at("preflight"), \
+                daemon.asking("reload", "--dry-run") as asked:
+            preflight = (daemon.slow_folder / "preflight").read_text().strip()
+            daemon.upgrade()
+            with subprocess.Popen(daemon.ctl_command("reload"), text=True,
+                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE) as reload:
+                self.assertIn("lastcalld is being replaced by another build; ask again in a moment",
+                              self.said(asked, REFUSED))
+                wait_until(daemon.builds_taken, "the new build is there")
+                self.assertFalse(os.path.exists(f"/proc/{preflight}"), "nobody waits for it")
+                self.assertIsNone(reload.poll())  # which tries them again
+                self.answers(daemon)
+                daemon.open()
+                self.assertIn("~ lastcalld: another build", self.said(reload, 0))
 
     def test_what_never_answers_holds_up_nothing_else(self):
         """The reload that needs it ends with the reason; the next, a new build and the exit go on."""
