@@ -2,19 +2,36 @@
 #include "daemon/admin/socket.h"
 
 #include <gmock/gmock.h>
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <poll.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 
 #include <cerrno>
 #include <filesystem>
+#include <functional>
 #include <utility>
 #include <vector>
 
 #include "listener_fixture.h"
 #include "temp_folder.h"
+
+namespace {
+
+// What others do between open and flock.
+std::function<void()> before_flock;
+
+}  // namespace
+
+// In the place of libc's, for this program.
+extern "C" int flock(int fd, int operation) noexcept {
+  if (before_flock) before_flock();
+  return static_cast<int>(syscall(SYS_flock, fd, operation));
+}
 
 namespace lastcall {
 namespace {
@@ -136,6 +153,52 @@ TEST_F(AdminSocketTest, ALostLockIsTakenAgain) {
   EXPECT_FALSE(*renewed) << "the socket is the same";
   EXPECT_TRUE(socket.IsThere());
   EXPECT_FALSE(AdminSocket::Claim(path_));
+}
+
+// A daemon that ends removes its lock, and another one may make it anew, after this one has opened
+// it: what it opened is nobody's lock any more.
+class AdminSocketRaceTest : public AdminSocketTest {
+ protected:
+  ~AdminSocketRaceTest() override { before_flock = nullptr; }
+
+  // A daemon that has come as far as to its lock.
+  UniqueFd OthersLock() const {
+    UniqueFd lock(open((path_ + ".lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+    EXPECT_EQ(syscall(SYS_flock, lock.get(), LOCK_EX | LOCK_NB), 0);
+    return lock;
+  }
+};
+
+TEST_F(AdminSocketRaceTest, ALockThatAnotherMadeAnewMeanwhileIsTheOthers) {
+  UniqueFd other;
+  before_flock = [&] {
+    before_flock = nullptr;
+    fs::remove(path_ + ".lock");
+    other = OthersLock();
+  };
+  const auto refused = AdminSocket::Claim(path_);
+  ASSERT_TRUE(other);
+  ASSERT_FALSE(refused) << "both hold it";
+  EXPECT_EQ(refused.error().code, Code::kAlreadyExists);
+  EXPECT_THAT(refused.error().message, HasSubstr(path_ + " is held by "));
+  EXPECT_FALSE(fs::exists(path_));
+  EXPECT_TRUE(fs::exists(path_ + ".lock")) << "it is not ours to remove";
+}
+
+TEST_F(AdminSocketRaceTest, ALockThatIsRemovedMeanwhileIsTakenAnew) {
+  int removed = 0;
+  before_flock = [&] { removed += removed < 2 && fs::remove(path_ + ".lock") ? 1 : 0; };
+  AdminSocket socket = Claim();
+  EXPECT_EQ(removed, 2);
+  EXPECT_TRUE(socket.IsThere());
+  EXPECT_FALSE(AdminSocket::Claim(path_)) << "it holds";
+}
+
+TEST_F(AdminSocketRaceTest, ALockThatNeverStaysIsGivenUp) {
+  before_flock = [&] { fs::remove(path_ + ".lock"); };
+  const auto refused = AdminSocket::Claim(path_);
+  ASSERT_FALSE(refused);
+  EXPECT_THAT(refused.error().message, HasSubstr("does not stay; does something remove it?"));
 }
 
 TEST_F(AdminSocketTest, WhatIsInTheWayStays) {
