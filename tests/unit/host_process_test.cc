@@ -1,12 +1,19 @@
-// A host that goes on in another build of the daemon: what it was to be told is told once.
+// A host that goes on in another build of the daemon: what it was to be told is told once, and what
+// it says last is heard.
 #include "daemon/process/host_process.h"
 
 #include <gtest/gtest.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <boost/asio/io_context.hpp>
 
+#include <csignal>
+#include <string>
+#include <vector>
+
+#include <lastcall/child/spawn.h>
 #include <lastcall/testing/fake_process.h>
 
 namespace lastcall {
@@ -79,6 +86,92 @@ TEST_F(ResumedHostTest, ItIsSavedAsItWas) {
   ASSERT_TRUE(read.ParseFromString(again->state));
   EXPECT_EQ(read.SerializeAsString(), saved_.SerializeAsString());
   EXPECT_EQ(again->descriptors, (std::vector<int>{saved_.pidfd(), saved_.channel()}));
+}
+
+// Writes down the last of what it is told.
+class LastWords final : public ProcessEvents {
+ public:
+  void Ready() override {}
+  void StartFailed(const Error&) override {}
+  void StageReached(Stage) override {}
+  void Requested(Request) override {}
+  void Reported(Receipt receipt) override { heard.push_back("receipt of " + receipt.subject); }
+  void Exited(const ExitStatus& status) override {
+    heard.push_back("exited by " + std::to_string(status.signal));
+  }
+
+  std::vector<std::string> heard;
+};
+
+// A real child, beside a channel whose other end the test has.
+class EndingHostTest : public ResumedHostTest {
+ protected:
+  EndingHostTest() {
+    auto child = Spawn({.program = "/bin/sleep", .arguments = {"sleep", "600"}});
+    if (!child) throw std::runtime_error(child.error().message);
+    saved_.set_pid(pid_ = child->pid);
+    close(saved_.pidfd());
+    saved_.set_pidfd(child->pidfd.Release());
+    Disown(pid_);  // as the build before does by its end
+    host_ = Make();
+    host_->Resume(events_);
+    loop_.poll();
+  }
+  ~EndingHostTest() override {
+    if (events_->heard.empty()) kill(pid_, SIGKILL);
+  }
+
+  void SayReceipt() {
+    host::v1::FromHost message;
+    message.mutable_receipt()->set_subject("main");
+    EXPECT_EQ(ends_.second.TrySend(message), Channel::Sent::kYes);
+  }
+  // Returns when the kernel says so.
+  void Die() {
+    siginfo_t info{};
+    EXPECT_EQ(kill(pid_, SIGTERM), 0);
+    EXPECT_EQ(waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOWAIT), 0);
+  }
+  std::vector<std::string> Hear() {
+    while (events_->heard.empty() || events_->heard.back() == "receipt of main") {
+      if (loop_.run_one() == 0) break;
+    }
+    return events_->heard;
+  }
+
+  const std::vector<std::string> kBoth{"receipt of main", "exited by 15"};
+  pid_t pid_ = 0;
+  std::shared_ptr<LastWords> events_ = std::make_shared<LastWords>();
+  std::unique_ptr<HostProcess> host_;
+};
+
+TEST_F(EndingHostTest, ItsReceiptIsHeardBeforeItsEnd) {
+  SayReceipt();
+  loop_.poll();
+  EXPECT_EQ(events_->heard, std::vector<std::string>{"receipt of main"});
+  Die();
+  EXPECT_EQ(Hear(), kBoth);
+}
+
+TEST_F(EndingHostTest, ItsReceiptIsHeardWhereBothAreThereAtOnce) {
+  SayReceipt();
+  Die();
+  EXPECT_EQ(Hear(), kBoth);
+}
+
+// The kernel tells what was there first, the end.
+TEST_F(EndingHostTest, ItsReceiptIsHeardWhereItsEndIsSeenFirst) {
+  Die();
+  SayReceipt();
+  EXPECT_EQ(Hear(), kBoth);
+}
+
+TEST_F(EndingHostTest, ItsEndIsHeardWhereItClosedItsChannelBefore) {
+  SayReceipt();
+  ends_.second = Channel(UniqueFd());
+  loop_.poll();
+  Die();
+  EXPECT_EQ(Hear(), kBoth);
 }
 
 }  // namespace
