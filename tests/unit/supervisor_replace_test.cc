@@ -273,6 +273,21 @@ TEST_F(ReplaceTest, MoreRetiredOnesThanMayBeKeptAreHurried) {
   ExpectTold("a", {"kill (1)"});
 }
 
+TEST_F(ReplaceTest, OneThatIsHurriedAgainGetsNoMoreTime) {
+  Serve({"a"});
+  for (int i = 0; i < 4; ++i) Replace("a");
+  const Instant killed = clock_.Now() + kCancel + 1s;
+  Replace("a");
+  process("a").TakeTold();
+  ASSERT_EQ(member("a").retired().size(), 5u);
+  EXPECT_EQ(member("a").retired()[0].until, killed) << "it hangs, and is hurried again";
+  EXPECT_EQ(member("a").retired()[1].until, clock_.Now() + kCancel + 1s);
+  Advance(killed - clock_.Now());
+  ExpectTold("a", {"kill (1)"});
+  Advance(kSettle);
+  ExpectTold("a", {"kill (2)"});
+}
+
 TEST_F(ReplaceTest, AShutdownWins) {
   for (const bool settling : {false, true}) {
     SCOPED_TRACE(settling);
