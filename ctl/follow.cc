@@ -21,8 +21,13 @@ using admin::v1::WatchResponse;
 // directory may not exist yet either, and a socket file is no proof that somebody listens on it.
 constexpr Duration kRetry = std::chrono::milliseconds(50);
 
-// After the receipt there is nothing to come but the end of the stream.
+// After the receipt there is nothing to come but the end of the stream, and of a daemon that hangs
+// not even that.
 constexpr Duration kEndAfterReceipt = std::chrono::seconds(5);
+
+Deadline AfterReceipt(const Session& session) {
+  return Deadline(std::min(session.end().at(), After(session.clock().Now(), kEndAfterReceipt)));
+}
 
 std::string JsonOf(const ReceiptEvent& event) {
   return event.json().empty() ? WithKind("Receipt", ToJson(event.receipt())) : event.json();
@@ -56,7 +61,7 @@ Result<std::optional<ReceiptEvent>> ReadReceipt(Session& session, Events& events
     if ((*event)->has_status()) on_status((*event)->status());
     if ((*event)->has_receipt()) {
       receipt = std::move(*(*event)->mutable_receipt());
-      by = Deadline(std::min(by.at(), After(session.clock().Now(), kEndAfterReceipt)));
+      by = AfterReceipt(session);
     }
   }
 }
@@ -201,13 +206,17 @@ int RunWatch(Session& session) {
   Events events(session, std::move(*client));
   EventPrinter printer(session);
   std::optional<int> ended;  // the receipt has come, and this is what it comes to
+  Deadline by = session.end();
   while (true) {
-    const Result<std::optional<WatchResponse>> event = events.Next(session.end());
+    const Result<std::optional<WatchResponse>> event = events.Next(by);
     if (ended && !(event && *event)) return *ended;
     if (!event) return session.Fail(event.error());
     if (!*event) return session.Fail(kExitFailed, "lastcalld ended the stream without a receipt");
     printer.Print(**event);
-    if ((*event)->has_receipt()) ended = ExitCodeOf((*event)->receipt().receipt());
+    if ((*event)->has_receipt()) {
+      ended = ExitCodeOf((*event)->receipt().receipt());
+      by = AfterReceipt(session);
+    }
   }
 }
 

@@ -48,6 +48,16 @@ class FakeAdmin::Service final : public Admin::Service {
     return shutdown_request_;
   }
 
+  ReloadRequest reload_request() const {
+    const std::lock_guard lock(mutex_);
+    return reload_request_;
+  }
+
+  RestartRequest restart_request() const {
+    const std::lock_guard lock(mutex_);
+    return restart_request_;
+  }
+
   SetDrainingRequest draining_request() const {
     const std::lock_guard lock(mutex_);
     return draining_request_;
@@ -74,6 +84,36 @@ class FakeAdmin::Service final : public Admin::Service {
       return {grpc::StatusCode::UNAVAILABLE, "another build takes over"};
     }
     return ToGrpc(fake_->error);
+  }
+
+  grpc::Status Reload(grpc::ServerContext*, const ReloadRequest* request,
+                      ReloadResponse* response) override {
+    {
+      const std::lock_guard lock(mutex_);
+      reload_request_ = *request;
+    }
+    *response = fake_->reload_response;
+    return Change("Reload", request->refusal_in_response(), response);
+  }
+
+  grpc::Status Restart(grpc::ServerContext*, const RestartRequest* request,
+                       RestartResponse* response) override {
+    {
+      const std::lock_guard lock(mutex_);
+      restart_request_ = *request;
+    }
+    *response = fake_->restart_response;
+    return Change("Restart", request->refusal_in_response(), response);
+  }
+
+  template <class Response>
+  grpc::Status Change(const std::string& method, bool refusal_in_response, Response* response) {
+    Note(method);
+    if (fake_->error.code == Code::kOk || !refusal_in_response) return ToGrpc(fake_->error);
+    response->Clear();
+    response->mutable_refusal()->set_code(static_cast<int>(fake_->error.code));
+    response->mutable_refusal()->set_message(fake_->error.message);
+    return grpc::Status::OK;
   }
 
   grpc::Status SetDraining(grpc::ServerContext*, const SetDrainingRequest* request,
@@ -148,6 +188,8 @@ class FakeAdmin::Service final : public Admin::Service {
   bool ending_ = false;
   std::vector<std::string> asked_;
   ShutdownRequest shutdown_request_;
+  ReloadRequest reload_request_;
+  RestartRequest restart_request_;
   SetDrainingRequest draining_request_;
   std::unique_ptr<grpc::Server> server_;
 };
@@ -176,6 +218,8 @@ FakeAdmin::~FakeAdmin() = default;
 
 std::vector<std::string> FakeAdmin::asked() const { return service_->asked(); }
 ShutdownRequest FakeAdmin::shutdown_request() const { return service_->shutdown_request(); }
+ReloadRequest FakeAdmin::reload_request() const { return service_->reload_request(); }
+RestartRequest FakeAdmin::restart_request() const { return service_->restart_request(); }
 SetDrainingRequest FakeAdmin::draining_request() const { return service_->draining_request(); }
 
 }  // namespace lastcall

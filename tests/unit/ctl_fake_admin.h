@@ -42,6 +42,8 @@ class FakeAdmin {
   // What it answers; set before the first call.
   admin::v1::Status status;
   admin::v1::ShutdownResponse shutdown_response;
+  admin::v1::ReloadResponse reload_response;
+  admin::v1::RestartResponse restart_response;
   admin::v1::SetDrainingResponse draining_response;
   admin::v1::GetConfigResponse config;
   admin::v1::SetLogLevelResponse log_level_response;
@@ -49,13 +51,16 @@ class FakeAdmin {
   // One for each Watch in turn; then, or without any, `status` and nothing more.
   std::deque<Script> scripts;
   int shutdowns_refused = 0;  // the first so many, by one on its way to another build
-  // Every call but GetStatus and Watch fails with this unless it is kOk; GetStatus with the other.
+  // Every call but GetStatus and Watch fails with this unless it is kOk; GetStatus with the other. A
+  // reload or restart that asks for its refusal in the response gets it there.
   Error error{Code::kOk, ""};
   Error status_error{Code::kOk, ""};
 
   // What was asked. Threads: any.
   std::vector<std::string> asked() const;  // names of methods, in order
   admin::v1::ShutdownRequest shutdown_request() const;
+  admin::v1::ReloadRequest reload_request() const;
+  admin::v1::RestartRequest restart_request() const;
   admin::v1::SetDrainingRequest draining_request() const;
 
  private:

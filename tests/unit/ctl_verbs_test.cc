@@ -1,98 +1,23 @@
 // Every verb against a fake daemon: what it asks, what it prints, its exit code.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 
-#include <algorithm>
-#include <cstring>
-#include <sstream>
+#include <string>
 #include <thread>
+#include <utility>
+#include <vector>
 
-#include "ctl_fake_admin.h"
-#include "ctl_samples.h"
-#include "temp_folder.h"
-#include "verbs.h"
+#include "ctl_verbs_fixture.h"
 
 namespace lastcall {
 namespace {
 
 using admin::v1::Status;
 using testing::AllOf;
-using testing::ElementsAre;
 using testing::EndsWith;
 using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::StartsWith;
-using Script = FakeAdmin::Script;
-
-// Stands still but for the pauses of `wait serving`, and a jump once something has happened.
-class StillClock final : public Clock {
- public:
-  Instant Now() const override { return jumped() ? now + std::chrono::hours(1) : now; }
-  WallTime Wall() const override { return WallTime(std::chrono::seconds(1'795'227'490)); }
-
-  Instant now{std::chrono::hours(1)};
-  std::function<bool()> jumped = [] { return false; };
-};
-
-class VerbsTest : public testing::Test {
- protected:
-  FakeAdmin& StartDaemon(const Status& status = ServingStatus()) {
-    daemon_.reset();  // it takes its socket with it
-    daemon_ = std::make_unique<FakeAdmin>(socket_);
-    daemon_->status = status;
-    return *daemon_;
-  }
-
-  int Run(std::vector<const char*> arguments) {
-    arguments.insert(arguments.begin(), {"lastcallctl", "--socket", socket_.c_str()});
-    out_.str("");
-    err_.str("");
-    const auto options =
-        ParseOptions(static_cast<int>(arguments.size()), arguments.data(), out_, err_);
-    if (!options) return options.error();
-    const Session::World world{.clock = clock_,
-                               .pause = [this](Duration length) { Pause(length); },
-                               .out = out_,
-                               .err = err_};
-    Session session(*options, world);
-    return RunVerb(session);
-  }
-
-  void Pause(Duration length) {
-    clock_.now += length;
-    if (++pauses_ == start_at_pause_) StartDaemon();
-  }
-
-  std::string out() const { return out_.str(); }
-  std::string err() const { return err_.str(); }
-
-  TempFolder folder_;
-  std::string socket_ = folder_ / "admin.sock";
-  StillClock clock_;
-  std::unique_ptr<FakeAdmin> daemon_;
-  std::ostringstream out_;
-  std::ostringstream err_;
-  int pauses_ = 0;
-  int start_at_pause_ = 0;  // 0: never
-};
-
-// A socket on which connections queue up and nobody answers.
-class SilentSocket {
- public:
-  explicit SilentSocket(const std::string& path) : fd_(::socket(AF_UNIX, SOCK_STREAM, 0)) {
-    sockaddr_un address{.sun_family = AF_UNIX};
-    std::strncpy(address.sun_path, path.c_str(), sizeof address.sun_path - 1);
-    EXPECT_EQ(::bind(fd_.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
-    EXPECT_EQ(::listen(fd_.get(), 0), 0);
-  }
-
-  int fd() const { return fd_.get(); }
-
- private:
-  UniqueFd fd_;
-};
 
 TEST_F(VerbsTest, StatusPrintsForPeopleAndPrograms) {
   StartDaemon();
@@ -247,173 +172,7 @@ TEST_F(VerbsTest, Version) {
                            HasSubstr(R"("grpc":"1.51.1")")));
 }
 
-TEST_F(VerbsTest, ShutdownWatchesFirstAndPrintsTheReceipt) {
-  FakeAdmin& daemon = StartDaemon();
-  daemon.scripts = {{FakeAdmin::Send(ServingStatus()), FakeAdmin::AwaitShutdown(),
-                     FakeAdmin::Send(StoppingStatus(v1::STAGE_GRACE)),
-                     FakeAdmin::Send(EventOf(CleanReceipt())), FakeAdmin::End()}};
-  EXPECT_EQ(Run({"shutdown", "--delay", "0s", "--grace", "1m30s", "--reason", "new kernel"}),
-            kExitDone);
-  EXPECT_THAT(daemon.asked(), ElementsAre("Watch", "Shutdown"));
-  const admin::v1::ShutdownRequest request = daemon.shutdown_request();
-  EXPECT_TRUE(request.has_delay_s());
-  EXPECT_EQ(request.delay_s(), 0);
-  EXPECT_EQ(request.grace_s(), 90);
-  EXPECT_FALSE(request.has_cancel_s());
-  EXPECT_EQ(request.reason(), "new kernel");
-  EXPECT_FALSE(request.dry_run());
-  EXPECT_THAT(out(), StartsWith("grace: 18.8s left, 23.8s at most in all; 3 in flight (public 3)\n"
-                                "lastcalld: stopped in 6.21s, every call finished\n"));
-}
-
-TEST_F(VerbsTest, ShutdownAsJsonIsTheReceiptVerbatim) {
-  FakeAdmin& daemon = StartDaemon();
-  daemon.scripts = {{FakeAdmin::Send(ServingStatus()), FakeAdmin::AwaitShutdown(),
-                     FakeAdmin::Send(StoppingStatus(v1::STAGE_GRACE)),
-                     FakeAdmin::Send(EventOf(CleanReceipt())), FakeAdmin::End()}};
-  EXPECT_EQ(Run({"--json", "shutdown", "--wait"}), kExitDone);
-  EXPECT_EQ(out(), R"({"api_version":"lastcall/v1","kind":"Receipt","from":"daemon"})"
-                   "\n");
-}
-
-TEST_F(VerbsTest, ShutdownThatCancelledCallsFails) {
-  FakeAdmin& daemon = StartDaemon();
-  daemon.scripts = {{FakeAdmin::Send(ServingStatus()), FakeAdmin::AwaitShutdown(),
-                     FakeAdmin::Send(EventOf(ForcedReceipt())), FakeAdmin::End()}};
-  EXPECT_EQ(Run({"shutdown"}), kExitFailed);
-  EXPECT_THAT(out(), HasSubstr("did not return"));
-  EXPECT_THAT(err(), IsEmpty());
-}
-
-TEST_F(VerbsTest, ShutdownWithReceiptEndsWellHoweverTheStreamBreaks) {
-  FakeAdmin& daemon = StartDaemon();
-  daemon.scripts = {{FakeAdmin::Send(ServingStatus()), FakeAdmin::AwaitShutdown(),
-                     FakeAdmin::Send(EventOf(CleanReceipt())),
-                     FakeAdmin::End(Code::kUnavailable, "Socket closed")}};
-  EXPECT_EQ(Run({"shutdown"}), kExitDone);
-}
-
-TEST_F(VerbsTest, ShutdownWithoutReceiptFails) {
-  for (const Code code : {Code::kOk, Code::kUnavailable}) {
-    FakeAdmin& daemon = StartDaemon();
-    daemon.scripts = {{FakeAdmin::Send(ServingStatus()), FakeAdmin::AwaitShutdown(),
-                       FakeAdmin::End(code, "Socket closed")}};
-    EXPECT_EQ(Run({"shutdown"}), kExitFailed);
-    EXPECT_THAT(err(), StartsWith("lastcallctl: lastcalld ended without a receipt ("));
-  }
-}
-
-TEST_F(VerbsTest, ShutdownOfDaemonThatIsEndingAlreadyStillPrintsTheReceipt) {
-  FakeAdmin& daemon = StartDaemon();
-  daemon.error = {Code::kUnavailable, "Socket closed"};
-  daemon.scripts = {{FakeAdmin::Send(StoppingStatus(v1::STAGE_CANCEL)), FakeAdmin::AwaitShutdown(),
-                     FakeAdmin::Send(EventOf(CleanReceipt())), FakeAdmin::End()}};
-  EXPECT_EQ(Run({"shutdown"}), kExitDone);
-  EXPECT_THAT(out(), HasSubstr("every call finished"));
-}
-
-TEST_F(VerbsTest, ShutdownGivesUpAtItsTimeOut) {
-  FakeAdmin& daemon = StartDaemon();
-  daemon.scripts = {{FakeAdmin::Send(ServingStatus()), FakeAdmin::AwaitShutdown(),
-                     FakeAdmin::Send(StoppingStatus(v1::STAGE_GRACE)), FakeAdmin::Hold()}};
-  clock_.jumped = [this] { return out().find("grace:") != std::string::npos; };
-  EXPECT_EQ(Run({"shutdown", "--timeout", "10m"}), kExitTimedOut);
-  EXPECT_EQ(err(),
-            "lastcallctl: gave up waiting; lastcalld goes on stopping by itself (grace: 18.8s "
-            "left, 23.8s at most in all; 3 in flight (public 3))\n");
-}
-
 // Too many watch already; it can be stopped all the same.
-TEST_F(VerbsTest, ShutdownThatCannotBeWaitedForIsAskedFor) {
-  FakeAdmin& daemon = StartDaemon();
-  daemon.scripts = {{FakeAdmin::End(Code::kResourceExhausted, "uid 0 has 48 calls that wait")}};
-  EXPECT_EQ(Run({"shutdown"}), kExitTimedOut);
-  EXPECT_THAT(daemon.asked(), testing::ElementsAre("Watch", "Shutdown"));
-  EXPECT_EQ(err(),
-            "lastcallctl: the shutdown is on its way, but cannot be waited for: uid 0 has 48 "
-            "calls that wait\n");
-}
-
-TEST_F(VerbsTest, ShutdownThatNobodyWaitsForPrintsThePlan) {
-  FakeAdmin& daemon = StartDaemon();
-  *daemon.shutdown_response.mutable_plan() = StoppingStatus(v1::STAGE_DELAY).plan();
-  daemon.shutdown_response.set_moved(true);
-  EXPECT_EQ(Run({"shutdown", "--dry-run"}), kExitDone);
-  EXPECT_THAT(out(), StartsWith("would stop\n  grace in 3.8s, "));
-  EXPECT_TRUE(daemon.shutdown_request().dry_run());
-  EXPECT_EQ(Run({"shutdown", "--no-wait"}), kExitDone);
-  EXPECT_THAT(out(), StartsWith("stopping\n"));
-  EXPECT_FALSE(daemon.shutdown_request().dry_run());
-  EXPECT_EQ(Run({"shutdown", "--no-wait", "--json"}), kExitDone);
-  EXPECT_THAT(out(), AllOf(StartsWith(R"({"api_version":"lastcall/v1","kind":"Plan","plan":{)"),
-                           HasSubstr(R"("grace_in_s":3.84,)"), HasSubstr(R"("moved":true)")));
-  EXPECT_THAT(daemon.asked(), ElementsAre("Shutdown", "Shutdown", "Shutdown"));
-}
-
-TEST_F(VerbsTest, WatchPrintsEachChange) {
-  StartDaemon().scripts = {{FakeAdmin::Send(ServingStatus()), FakeAdmin::Send(ServingStatus()),
-                            FakeAdmin::Send(StoppingStatus(v1::STAGE_DELAY)),
-                            FakeAdmin::Send(EventOf(CleanReceipt())), FakeAdmin::End()}};
-  EXPECT_EQ(Run({"watch"}), kExitDone);
-  EXPECT_THAT(
-      out(),
-      StartsWith(R"(2026-11-21T02:18:10.000Z  serving; 2 processes, 2 servers, 3 calls in flight
-2026-11-21T02:18:10.000Z  shutdown requested by SIGTERM from kill (pid 4711, uid 0): grace in 3.8s, )"
-                 R"(cancel in 18.8s, end in 23.8s at the latest
-2026-11-21T02:18:10.000Z  serving → delay
-2026-11-21T02:18:10.000Z  stopped
-lastcalld: stopped in 6.21s, every call finished
-
-requests
-)"));
-}
-
-TEST_F(VerbsTest, WatchEndsWithTheReceiptAndItsExitCode) {
-  for (const char* form : {"watch", "--json"}) {
-    StartDaemon().scripts = {{FakeAdmin::Send(ServingStatus()),
-                              FakeAdmin::Send(EventOf(ForcedReceipt())), FakeAdmin::End()}};
-    EXPECT_EQ(Run({"watch", form == std::string("watch") ? "--timeout=1h" : form}), kExitFailed);
-  }
-  StartDaemon().scripts = {{FakeAdmin::Send(ServingStatus()),
-                            FakeAdmin::Send(EventOf(ForcedReceipt())), FakeAdmin::End()}};
-  Run({"watch"});
-  EXPECT_THAT(out(), AllOf(HasSubstr("prices did not return; exit code 4\n"),
-                           HasSubstr("\ncancelled\n"), HasSubstr("\nprocesses\n")));
-}
-
-TEST_F(VerbsTest, WatchAsJsonPrintsOneObjectPerEvent) {
-  StartDaemon().scripts = {{FakeAdmin::Send(ServingStatus()),
-                            FakeAdmin::Send(EventOf(CleanReceipt())), FakeAdmin::End()}};
-  EXPECT_EQ(Run({"watch", "--json"}), kExitDone);
-  std::istringstream lines(out());
-  std::string status, receipt, end;
-  std::getline(lines, status);
-  std::getline(lines, receipt);
-  EXPECT_THAT(status,
-              StartsWith(R"({"api_version":"lastcall/v1","kind":"Event",)"
-                         R"("at":"2026-11-21T02:18:10.000Z","status":{"stage":"serving",)"));
-  EXPECT_THAT(
-      receipt,
-      EndsWith(R"("receipt":{"api_version":"lastcall/v1","kind":"Receipt","from":"daemon"}})"));
-  EXPECT_FALSE(std::getline(lines, end));
-}
-
-TEST_F(VerbsTest, WatchThatBreaksIsUnreachable) {
-  StartDaemon().scripts = {
-      {FakeAdmin::Send(ServingStatus()), FakeAdmin::End(Code::kUnavailable, "Socket closed")}};
-  EXPECT_EQ(Run({"watch"}), kExitUnreachable);
-  EXPECT_EQ(
-      err(),
-      "lastcallctl: the connection to lastcalld broke: Socket closed; it has ended, or this user "
-      "has too many connections to it (its log says so)\n");
-}
-
-TEST_F(VerbsTest, WatchThatIsDenied) {
-  StartDaemon().scripts = {{FakeAdmin::End(Code::kPermissionDenied, "you lack lastcall-view")}};
-  EXPECT_EQ(Run({"watch"}), kExitDenied);
-  EXPECT_THAT(out(), IsEmpty());
-}
-
 TEST_F(VerbsTest, WaitServingAtOnce) {
   StartDaemon();
   EXPECT_EQ(Run({"wait", "serving"}), kExitDone);
@@ -538,29 +297,5 @@ TEST_F(VerbsTest, DaemonThatGivesWayIsAskedAgain) {
 }
 
 // It says its status once more before it does.
-TEST_F(VerbsTest, ShutdownIsAskedOfTheBuildThatTookOver) {
-  FakeAdmin& daemon = StartDaemon();
-  daemon.shutdowns_refused = 1;
-  const auto status = FakeAdmin::Send(ServingStatus());
-  daemon.scripts = {
-      {status, FakeAdmin::AwaitShutdown(), status, FakeAdmin::GiveWay(), FakeAdmin::End()},
-      {status, FakeAdmin::Send(EventOf(CleanReceipt())), FakeAdmin::End()}};
-  EXPECT_EQ(Run({"shutdown"}), kExitDone) << err();
-  const auto asked = daemon.asked();
-  EXPECT_EQ(std::count(asked.begin(), asked.end(), "Shutdown"), 2);
-}
-
-TEST_F(VerbsTest, WatchBeginsAgainWithTheDaemonThatTookOver) {
-  const SilentSocket before(socket_);
-  std::thread give_way([&] {
-    const UniqueFd refused(::accept(before.fd(), nullptr, nullptr));
-    unlink(socket_.c_str());
-    StartDaemon();
-    daemon_->scripts = {{FakeAdmin::Send(EventOf(CleanReceipt())), FakeAdmin::End()}};
-  });
-  EXPECT_EQ(Run({"watch"}), kExitDone) << err();
-  give_way.join();
-}
-
 }  // namespace
 }  // namespace lastcall

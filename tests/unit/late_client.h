@@ -64,7 +64,7 @@ inline std::string Header(const std::string& name, const std::string& value) {
 }
 
 inline std::string RequestHeaders(uint32_t stream,
-                           const std::string& method = "/lastcall.example.Echo/Unary") {
+                                  const std::string& method = "/lastcall.example.Echo/Unary") {
   return Wire({kHeaders, kEndHeaders, stream,
                Header(":method", "POST") + Header(":scheme", "http") + Header(":path", method) +
                    Header(":authority", "x") + Header("te", "trailers") +
