@@ -32,9 +32,9 @@ Result<> CheckDescriptorsFor(const Config& config) {
   return CheckDescriptors(static_cast<int>(needed));
 }
 
-Result<std::string> MakeRuntimeDir(const char* runtime) {
+Result<std::string> MakeRuntimeDir(const char* runtime, uid_t user) {
   const bool given = runtime != nullptr && *runtime != '\0';
-  const std::string path = RuntimeDirs(runtime, getuid()).front();
+  const std::string path = RuntimeDirs(runtime, user).front();
   const std::string remedy = given ? "; set XDG_RUNTIME_DIR to a directory of yours, or unset it"
                                    : "; remove it, or set XDG_RUNTIME_DIR to a directory of yours";
   if (mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) {

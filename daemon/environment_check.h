@@ -2,6 +2,8 @@
 // and not by whatever would have come upon it first.
 #pragma once
 
+#include <sys/types.h>
+
 #include <string>
 
 #include <lastcall/base/result.h>
@@ -20,6 +22,6 @@ Result<> CheckDescriptorsFor(const Config& config);
 // The directory where lastcalld --plugin keeps its admin socket, with XDG_RUNTIME_DIR as `runtime`:
 // the first of lastcall/base/runtime_dir.h. It is made, and ours alone, also where the directory above
 // it is everybody's.
-Result<std::string> MakeRuntimeDir(const char* runtime);
+Result<std::string> MakeRuntimeDir(const char* runtime, uid_t user);
 
 }  // namespace lastcall

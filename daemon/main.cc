@@ -62,7 +62,7 @@ Checked<Config> LoadFile(const std::string& file) {
 
 Checked<Config> Load(const Options& options) {
   if (options.plugins.empty()) return LoadFile(options.config);
-  const auto runtime = MakeRuntimeDir(std::getenv("XDG_RUNTIME_DIR"));
+  const auto runtime = MakeRuntimeDir(std::getenv("XDG_RUNTIME_DIR"), getuid());
   if (!runtime) return tl::unexpected(std::vector{ConfigProblem{{}, runtime.error().message}});
   return DevelopmentConfig(options.plugins, options.listen, *runtime);
 }
