@@ -1,8 +1,8 @@
 // One daemon at a time, a stale socket replaced, a lost one made again.
 #include "daemon/admin/socket.h"
 
-#include <gmock/gmock.h>
 #include <fcntl.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <sys/file.h>
