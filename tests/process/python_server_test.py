@@ -124,6 +124,13 @@ class SyncTest(unittest.TestCase):
             self.assertLess(told[-1], 2.5 + SLACK)
             self.assertEqual(server.wait(), 3)
 
+    def test_who_asks_in_grace_to_be_told_is_told_at_once(self):
+        with self.server("delay=0, grace=600") as server:
+            streams, late = [server.ticks() for _ in range(3)], server.late()
+            server.signal(TERM)
+            self.assertEqual(late.result(), b"told")
+            self.assertLessEqual(sum((b"leave" in [item for _, item in stream.items])
+                                     for stream in streams), 1, "others wait for their turn")
 
     def test_telling_to_leave_follows_the_plan(self):
         with self.server("delay=0, grace=600, cancel=5",

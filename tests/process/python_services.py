@@ -2,6 +2,7 @@
 
     Sleep   unary: says "asleep", sleeps as many seconds as the request says, answers "slept"
     Ticks   stream: "tick" until it is told to leave ("leave"); then on, until its call is cancelled
+    Late    unary: asks to be told to leave once a stream was, and answers "told" when it is
     Deaf    unary: does not return whatever happens to its call
 """
 
@@ -18,15 +19,18 @@ from python_program import say
 NAME = "test.Service"
 
 
-def handlers(sleep, ticks, deaf):
+def handlers(sleep, ticks, late, deaf):
     return grpc.method_handlers_generic_handler(NAME, {
         "Sleep": grpc.unary_unary_rpc_method_handler(sleep),
         "Ticks": grpc.unary_stream_rpc_method_handler(ticks),
+        "Late": grpc.unary_unary_rpc_method_handler(late),
         "Deaf": grpc.unary_unary_rpc_method_handler(deaf),
     })
 
 
 def sync_server(life, threads=8, **kwargs):
+    one_was_told = threading.Event()
+
     def sleep(request, context):
         say("asleep")
         time.sleep(float(request))
@@ -40,11 +44,19 @@ def sync_server(life, threads=8, **kwargs):
             while True:
                 if leave.wait(0.02) and not told:
                     told = True
+                    one_was_told.set()
                     yield b"leave"
                 time.sleep(0.02)
                 yield b"tick"
         finally:  # grpcio closes the generator when the call is over
             say("cancelled")
+
+    def late(request, context):
+        say("late")
+        one_was_told.wait()
+        leave = threading.Event()
+        life.leaving(context, leave.set)
+        return b"told" if leave.is_set() else b"not told"
 
     def deaf(request, context):
         say("deaf")
@@ -52,11 +64,13 @@ def sync_server(life, threads=8, **kwargs):
             time.sleep(0.01)
 
     server = grpc.server(futures.ThreadPoolExecutor(threads), **kwargs)
-    server.add_generic_rpc_handlers((handlers(sleep, ticks, deaf),))
+    server.add_generic_rpc_handlers((handlers(sleep, ticks, late, deaf),))
     return server
 
 
 def aio_server(life, **kwargs):
+    one_was_told = asyncio.Event()
+
     async def sleep(request, context):
         say("asleep")
         await asyncio.sleep(float(request))
@@ -71,10 +85,19 @@ def aio_server(life, **kwargs):
                 await asyncio.sleep(0.02)
                 if leave.is_set() and not told:
                     told = True
+                    one_was_told.set()
                     yield b"leave"
                 yield b"tick"
         finally:
             say("cancelled")
+
+    async def late(request, context):
+        say("late")
+        await one_was_told.wait()
+        leave = asyncio.Event()
+        life.leaving(context, leave.set)
+        await asyncio.sleep(0)  # it is the loop that tells
+        return b"told" if leave.is_set() else b"not told"
 
     async def deaf(request, context):
         say("deaf")
@@ -85,7 +108,7 @@ def aio_server(life, **kwargs):
                 pass
 
     server = grpc.aio.server(**kwargs)
-    server.add_generic_rpc_handlers((handlers(sleep, ticks, deaf),))
+    server.add_generic_rpc_handlers((handlers(sleep, ticks, late, deaf),))
     return server
 
 

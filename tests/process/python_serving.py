@@ -32,6 +32,11 @@ class Server(Program):
         log.when(b"tick")
         return log
 
+    def late(self):
+        call = self.channel.unary_unary("/test.Service/Late").future(b"")
+        self.hear("late")
+        return call
+
     def deaf(self):
         call = self.channel.unary_unary("/test.Service/Deaf").future(b"")
         self.hear("deaf")
