@@ -33,7 +33,8 @@ class FakeProcess::Incarnation final : public Process, public Drainable {
   void Dump() override { Told("dump"); }
   void BeginQuery(std::function<void()> answered) override {
     Told("query");
-    if (all_.answers) answered();
+    if (all_.answers) return answered();
+    all_.asked.push_back(std::move(answered));
   }
   pid_t pid() const override { return kFirstPid + static_cast<pid_t>(number_); }
   bool answering() const override { return all_.answers; }

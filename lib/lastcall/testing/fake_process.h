@@ -2,6 +2,7 @@
 // comes of it.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <set>
@@ -39,7 +40,8 @@ class FakeProcess {
   // What all of them say of themselves.
   std::vector<ServerView> servers;
   std::set<std::string> addresses;
-  bool answers = true;  // queries
+  bool answers = true;                       // queries, at once
+  std::vector<std::function<void()>> asked;  // the others: who is to hear the answer
   bool drains = true;
 
  private:
