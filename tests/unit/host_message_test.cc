@@ -70,6 +70,19 @@ TEST(HostMessageTest, AReceiptThatIsTooLongKeepsWhoWasStuck) {
   EXPECT_EQ(message.receipt().exit_code(), 4);
 }
 
+TEST(HostMessageTest, AReceiptOfMoreStuckOnesThanFitKeepsTheFirst) {
+  FromHost message;
+  message.mutable_receipt()->add_cancelled()->set_method("/shop.Prices/Get");
+  for (size_t i = 0; i <= kMaxFromHost / 200; ++i) {
+    message.mutable_receipt()->add_stuck()->set_name(std::to_string(i) + std::string(256, 'n'));
+  }
+  FitToSupervisor(message);
+  EXPECT_LE(message.ByteSizeLong(), kMaxFromHost);
+  EXPECT_GT(message.ByteSizeLong(), kMaxFromHost - 1000) << "and no more goes than must";
+  EXPECT_EQ(message.receipt().cancelled_size(), 0);
+  EXPECT_EQ(message.receipt().stuck(0).name().front(), '0');
+}
+
 TEST(HostMessageTest, AReportOfMoreThanAHostCanHaveIsNotPlausible) {
   EXPECT_TRUE(IsPlausible(ReportOf(250, 1001, 0).report()));
   EXPECT_FALSE(IsPlausible(ReportOf(251, 0, 0).report()));
