@@ -81,7 +81,7 @@ Prepared PrepareStart(const Options& options) {
   return prepared;
 }
 
-// Takes the place of the build that ran in this process; see daemon/reexec.h. `check`: only finds out
+// Takes the place of the build that ran in this process; see daemon/handover/reexec.h. `check`: only finds out
 // whether that would do, in a child of it.
 int Resume(const Options& options, ProgramImage image, const Taken& taken, bool check) {
   const state::v1::State& state = taken.state;

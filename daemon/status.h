@@ -39,7 +39,7 @@ struct StatusView {
   WallTime wall;
 };
 
-// As the processes said last; see StatusQuery for one that is fresh.
+// As the processes said last; see BeginQuery (status_query.h) for what is fresh.
 admin::v1::Status StatusOf(const StatusView& view);
 
 }  // namespace lastcall

@@ -98,9 +98,8 @@ using Checked = tl::expected<T, std::vector<ConfigProblem>>;
 // Fails: with every problem there is, sorted by place.
 Checked<Config> LoadConfig(const std::string& file);
 
-// The number in the name of one of this process's own descriptors ("/dev/stdin", or "/dev/fd/63",
-// as a shell's
-// <(…) is called), where that is a pipe, a terminal or a socket; empty: anything else.
+// The number in the name of one of this process's own descriptors ("/dev/stdin", or "/dev/fd/63", as
+// a shell's <(…) is called), where that is a pipe, a terminal or a socket; empty: anything else.
 std::optional<int> PipeNamed(const std::string& path);
 
 // The same of a pipe that the daemon was started with; it has no drop-ins, and relative paths are

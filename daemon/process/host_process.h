@@ -91,8 +91,8 @@ class HostProcess final : public Process, private Drainable {
 
   boost::asio::io_context& loop_;
   const std::string name_;
-  std::shared_ptr<const HostSpec>
-      spec_;  // until it was sent: it holds sockets that others may drop
+  // Until it was sent: it holds sockets that others may drop.
+  std::shared_ptr<const HostSpec> spec_;
   const uint32_t incarnation_;
   HostContext& context_;
   const Log log_;

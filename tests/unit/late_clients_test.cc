@@ -139,7 +139,7 @@ TEST_P(LateClientTest, ARequestThatHasBegunToArriveIsAnswered) {
   retired_.Wait();
 }
 
-// It is alive, but its machine is busy. The GOAWAY of a dismissal has an error code, and Node and Java
+// It is alive, but its machine is busy. The GOAWAY of an eviction has an error code, and Node and Java
 // lose what they have begun before they read it.
 TEST_P(LateClientTest, ASilentOneIsStillServedWhenThoseWhomNobodySucceedsAreGone) {
   LateClient client(GetParam(), *server_);
@@ -242,7 +242,7 @@ TEST_F(LateTest, WhoHasNotReadYetIsNotCutOff) {
 }
 
 // It may have what a client sent in hand.
-TEST_F(LateTest, NobodyIsDismissedBeforeEveryThreadHasHadItsTurn) {
+TEST_F(LateTest, NobodyIsEvictedBeforeEveryThreadHasHadItsTurn) {
   LateClient client(AF_UNIX, *server_);
   SuspendedThread suspended;
   BeginRetire();

@@ -15,7 +15,7 @@ std::string_view Name(LogLevel level);
 // Empty: no such name.
 std::optional<LogLevel> LogLevelNamed(std::string_view name);
 
-// Threads: any. Must not block for long; see LogQueue for one that may.
+// Threads: any. Must not block for long, but where it is given to a Host or a Program.
 using Log = std::function<void(LogLevel, std::string_view)>;
 
 // A message as a log writes it: whoever made it, no line of it but the first begins like one, and
@@ -23,7 +23,7 @@ using Log = std::function<void(LogLevel, std::string_view)>;
 std::string InLog(std::string_view message);
 
 // Warnings and errors to stderr: for whoever was given no log. Threads: any. Blocks: until they are
-// written, for LogQueue::kPatience at most where nothing reads.
+// written, for 100 ms at most where nothing reads.
 void LogToStderr(LogLevel level, std::string_view message);
 
 }  // namespace lastcall

@@ -1,9 +1,10 @@
 // LogQueue: a log whose callers never wait for whoever reads it.
 //
 //   LogQueue log([writer](const LogQueue::Line& line) { return writer.Write("", line.text); });
-//   log(LogLevel::kInfo, "serving");      // any thread; returns immediately, also when nothing
-//   reads … log.Flush();                          // 100 ms for the reader, then the process may
-//   end _exit(0);
+//   log(LogLevel::kInfo, "serving");  // any thread; returns immediately, also when nothing reads
+//   …
+//   log.Flush();                      // 100 ms for the reader, then the process may end
+//   _exit(0);
 #pragma once
 
 #include <cstddef>

@@ -59,7 +59,9 @@ class HostObserver {
   // A plugin is about to be loaded and made: "plugin echo of server public". If the process ends
   // before it is ready, that was it. In the thread that makes plugins.
   virtual void Constructing(const std::string&) {}
+  // Everything is started; it accepts next, where HostOptions::accept_when_ready says so.
   virtual void Ready() {}
+  // The start is refused; Finished follows.
   virtual void StartFailed(const Error&) {}
   virtual void StageEntered(Stage) {}
   // A plugin requested a shutdown. True: the observer takes it; false: it is the host's own.
@@ -80,7 +82,8 @@ struct HostOptions {
   Instant ready_by = kNever;           // a start that takes longer is refused, by the plugin's name
   std::optional<SignalReader::Form> signals = SignalReader::Form::kWait;  // empty: reads none
   // void(LogLevel, std::string_view); empty: warnings and errors to stderr. Called in a thread of
-  // its own, one line after another, so that nothing waits for it; see LogQueue.
+  // its own, one line after another, so that nothing waits for it: what it does not take in time is
+  // dropped, counted, and said.
   Log log = {};
   HostObserver* observer = nullptr;  // must outlive the host
 };

@@ -40,13 +40,13 @@ int HostLoop::Run() {
         [this](const ReceivedSignal& signal) { Post([this, signal] { loop_.OnSignal(signal); }); },
         *options_.signals);
   }
-  StartSites();
+  StartServers();
   while (loop_.stage() != Stage::kStopped) loop_.Step();
   loop_.log().Flush();
   return receipt().exit_code;
 }
 
-void HostLoop::StartSites() {
+void HostLoop::StartServers() {
   plugin_thread_.Post([this] {
     const HostedServer::Context context{
         .clock = clock_,
@@ -61,8 +61,8 @@ void HostLoop::StartSites() {
         .constructing = [this](const std::string& plugin) { observer_.Constructing(plugin); }};
     audit_.emplace(loop_.log());
     Result<> started;
-    for (const auto& site : sites_) {
-      started = site->Start(plugin_thread_, context, *audit_, abandon_start_);
+    for (const auto& hosted : hosted_) {
+      started = hosted->Start(plugin_thread_, context, *audit_, abandon_start_);
       if (!started) break;
     }
     Post([this, started] { OnStarted(started); });
@@ -125,8 +125,8 @@ void HostLoop::OnAccepting(bool accepting) {
 }
 
 void HostLoop::OnDraining(const std::string& name, bool draining) {
-  for (const auto& site : sites_) {
-    if (site->name() == name) site->set_draining(draining);
+  for (const auto& hosted : hosted_) {
+    if (hosted->name() == name) hosted->set_draining(draining);
   }
   UpdateHealth();
   if (!draining) return;
@@ -137,11 +137,11 @@ void HostLoop::OnDraining(const std::string& name, bool draining) {
 
 void HostLoop::UpdateHealth() {
   if (!started_ || stopping_plugins_) return;
-  for (const auto& site : sites_) {
-    if (site->server() == nullptr) continue;
+  for (const auto& hosted : hosted_) {
+    if (hosted->server() == nullptr) continue;
     // Replaced, the server is well: its successor serves.
     const bool serving = loop_.stage() == Stage::kServing || replaced_;
-    site->server()->SetServing(serving && !site->draining());
+    hosted->server()->SetServing(serving && !hosted->draining());
   }
 }
 
@@ -163,20 +163,20 @@ void HostLoop::EnterGrace() {
   // Replaced, there is no hurry: what ends by itself need not be told.
   const LeaveSpread leave(clock_.Now(), loop_.lifecycle().plan().cancel,
                           replaced_ ? kForever : LeaveSpread::kPause);
-  RetireOptions farewell{.leave = leave, .last_call = !replaced_, .unserved = unserved_};
+  RetireOptions how{.leave = leave, .last_call = !replaced_, .unserved = unserved_};
   if (replaced_) {
-    farewell.heir = [this](std::vector<UniqueFd> connections) {
+    how.heir = [this](std::vector<UniqueFd> connections) {
       observer_.LeftBehind(std::move(connections));
     };
   }
-  BeginRetire(farewell);
+  BeginRetire(how);
 }
 
-void HostLoop::BeginRetire(const RetireOptions& farewell) {
+void HostLoop::BeginRetire(const RetireOptions& how) {
   retiring_ = true;
   ForEachServer([&](Server& server) {
     ++not_retired_;
-    server.BeginRetire(farewell, [this] { Post([this] { OnRetired(); }); });
+    server.BeginRetire(how, [this] { Post([this] { OnRetired(); }); });
   });
 }
 
@@ -195,8 +195,8 @@ void HostLoop::StopPlugins() {
   finished_ = Ended() - ended_before_ - cancelled_;
   stopping_plugins_ = true;
   plugin_thread_.Post([this, by = Deadline(loop_.lifecycle().plan().end)] {
-    for (auto site = sites_.rbegin(); site != sites_.rend(); ++site) {
-      (*site)->Stop(plugin_thread_, *audit_, by);
+    for (auto hosted = hosted_.rbegin(); hosted != hosted_.rend(); ++hosted) {
+      (*hosted)->Stop(plugin_thread_, *audit_, by);
     }
     Post([this] { plugins_stopped_ = true; });
   });
@@ -217,12 +217,12 @@ void HostLoop::Finished(Receipt& receipt) {
 
 void HostLoop::ListCancelled() {
   const Instant now = clock_.Now();
-  for (const auto& site : sites_) {
-    if (site->server() == nullptr) continue;
-    const CallRegistry& calls = site->server()->calls();
+  for (const auto& hosted : hosted_) {
+    if (hosted->server() == nullptr) continue;
+    const CallRegistry& calls = hosted->server()->calls();
     cancelled_ += static_cast<uint64_t>(std::max<int64_t>(0, calls.in_flight()));
     for (CallInfo& call : calls.Calls(Receipt::kMaxListed - listed_.size())) {
-      listed_.push_back({site->name(), std::move(call.method), std::move(call.peer),
+      listed_.push_back({hosted->name(), std::move(call.method), std::move(call.peer),
                          now - call.began, call.told});
     }
   }
@@ -248,9 +248,9 @@ void HostLoop::ListStuck(Receipt& receipt) {
   });
   if (!receipt.stuck.empty()) return;
   // Nobody holds it up, but there was no time to close anything.
-  for (const auto& site : sites_) {
+  for (const auto& hosted : hosted_) {
     receipt.stuck.push_back({Stuck::What::kPlugin,
-                             "server " + site->name() + ": closing",
+                             "server " + hosted->name() + ": closing",
                              now - loop_.lifecycle().stage_began(),
                              {}});
   }
@@ -259,8 +259,8 @@ void HostLoop::ListStuck(Receipt& receipt) {
 template <class F>
 void HostLoop::ForEachServer(F action) const {
   if (!started_ || stopping_plugins_) return;
-  for (const auto& site : sites_) {
-    if (site->server() != nullptr) action(*site->server());
+  for (const auto& hosted : hosted_) {
+    if (hosted->server() != nullptr) action(*hosted->server());
   }
 }
 

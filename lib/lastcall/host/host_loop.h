@@ -23,7 +23,7 @@ class HostLoop final : private StagePart {
   explicit HostLoop(HostOptions options);
 
   void Add(HostServer server) {
-    sites_.push_back(std::make_unique<HostedServer>(std::move(server)));
+    hosted_.push_back(std::make_unique<HostedServer>(std::move(server)));
   }
   void Post(std::function<void()> event) { loop_.Post(std::move(event)); }
   Termination termination() const { return loop_.termination(); }
@@ -56,9 +56,9 @@ class HostLoop final : private StagePart {
 
   void EnterGrace();
   void EnterCancel();
-  void StartSites();
+  void StartServers();
   void RefuseStart(const Error& error, std::optional<Duration> cancel);
-  void BeginRetire(const RetireOptions& farewell);
+  void BeginRetire(const RetireOptions& how);
   void StopPlugins();
   void UpdateHealth();
   void ListCancelled();
@@ -73,8 +73,8 @@ class HostLoop final : private StagePart {
   const HostOptions options_;
   HostObserver& observer_;
   StageLoop loop_;
-  std::vector<std::unique_ptr<HostedServer>>
-      sites_;                          // the plugin thread's while it starts and stops them
+  // The plugin thread's while it starts and stops them.
+  std::vector<std::unique_ptr<HostedServer>> hosted_;
   std::optional<ProcessAudit> audit_;  // the plugin thread's
   std::atomic<bool> abandon_start_{false};
   bool started_ = false;  // the plugin thread is done with starting

@@ -15,7 +15,7 @@ namespace lastcall {
 
 class HostedServer {
  public:
-  // What a site needs of its host; all of it callable from any thread.
+  // What a server needs of its host; all of it callable from any thread.
   struct Context {
     const Clock& clock;
     Log log;

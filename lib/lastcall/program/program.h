@@ -58,7 +58,8 @@ struct ProgramOptions {
   bool exit_when_forced = true;
   ProgramObserver* observer = nullptr;  // optional
   // void(LogLevel, std::string_view); empty: warnings and errors to stderr. Called in a thread of
-  // its own, one line after another, so that nothing waits for it; see LogQueue.
+  // its own, one line after another, so that nothing waits for it: what it does not take in time is
+  // dropped, counted, and said.
   Log log = {};
 };
 

@@ -15,7 +15,7 @@ using namespace std::chrono_literals;
 
 // What a cancelled call's status has to reach its client; then its connection is closed. A peer that
 // never acknowledges the GOAWAY would hold the shutdown for 20 s.
-constexpr Duration kFarewell = 250ms;
+constexpr Duration kLastStatus = 250ms;
 
 // GOAWAY goes to the connections that gRPC has in hand; one in its handshake is not, yet.
 constexpr Duration kRepeat = 200ms;
@@ -47,13 +47,13 @@ constexpr Duration kShortDoubt = 1s;
 constexpr Duration kDoubt = 6s;
 
 // What a connection that has nothing to write has to be closed; it may be in its handshake still.
-constexpr Duration kShortDismissal = 50ms;
-constexpr Duration kDismissal = 200ms;
+constexpr Duration kShortClosing = 50ms;
+constexpr Duration kClosing = 200ms;
 
 // How long a connection lingers here: where nobody would answer its client's next try, and before
 // it goes to the heir.
-constexpr Duration kShortFarewell = 20ms;
-constexpr Duration kOwnFarewell = 50ms;
+constexpr Duration kShortLinger = 20ms;
+constexpr Duration kLinger = 50ms;
 
 }  // namespace
 
@@ -133,9 +133,8 @@ class Retirement::Newcomers {
 void Retirement::Run() {
   closed_();
   Ask();
-  lingering_->Limit(
-      succeeded_ ? kOwnFarewell : kShortFarewell + 4 * connections_.LongestRoundTrip(),
-      std::move(heir_));
+  lingering_->Limit(succeeded_ ? kLinger : kShortLinger + 4 * connections_.LongestRoundTrip(),
+                    std::move(heir_));
   AwaitDeparture(Newcomers(*this));
   server_.Shutdown();
   lingering_ = nullptr;  // until what was written has been read
@@ -202,7 +201,7 @@ class Retirement::IdleEviction {
         threads_.Begin();
         return Duration::zero();
       case Step::kMuted:
-        return now < doubt_until_ && !unread_ && !Rested(now) ? kTurn : Dismiss(now);
+        return now < doubt_until_ && !unread_ && !Rested(now) ? kTurn : SayLastWord(now);
       default: return CutOff(now);
     }
   }
@@ -223,7 +222,7 @@ class Retirement::IdleEviction {
     return seen.streams > of_.options_.housekeeping() || (handshakes && now < young_until_);
   }
 
-  Duration Dismiss(Instant now) {
+  Duration SayLastWord(Instant now) {
     if (now < doubt_until_ && MayHaveCalls(now)) {
       of_.lingering_->Unmute();
       step_ = Step::kAsked;
@@ -243,12 +242,12 @@ class Retirement::IdleEviction {
     const uint64_t untaken = of_.connections_.Untaken();
     if (std::exchange(untaken_, untaken) != untaken) moved_at_ = now;
     const bool over = untaken == 0 && threads_.Rested();
-    const Duration longest = over ? (of_.succeeded_ ? kDismissal : kShortDismissal)
+    const Duration longest = over ? (of_.succeeded_ ? kClosing : kShortClosing)
                                   : (of_.succeeded_ ? kDoubt : kShortDoubt);
     if (now < moved_at_ + longest) return kPause;
     of_.connections_.Sever();
     step_ = Step::kCutOff;
-    return kDismissal;
+    return kClosing;
   }
 
   Retirement& of_;
@@ -275,7 +274,7 @@ void Retirement::AwaitDeparture(Newcomers newcomers) {
   const Instant aged_at = options_.goaway ? now : now + options_.age * 11 / 10;
   if (aged_at <= now) options_.sent_away();
   Instant goaway_at = now + kRepeat;
-  IdleEviction dismissal(*this, now);
+  IdleEviction eviction(*this, now);
   while (Remaining() > 0) {
     now = std::chrono::steady_clock::now();
     const bool expecting = newcomers.Expected(now);
@@ -285,12 +284,12 @@ void Retirement::AwaitDeparture(Newcomers newcomers) {
       goaway_at = now + kRepeat;
       connections_.Count();  // forgets what was closed while it was being looked at
     }
-    if (options_.goaway) dismissal.Look(now, expecting || options_.in_flight() > 0);
+    if (options_.goaway) eviction.Look(now, expecting || options_.in_flight() > 0);
     std::unique_lock lock(mutex_);
     if (cancelled_) return;
     const Instant look = expecting ? now + kTurn : Lingering::Works() ? kNever : now + kLook;
     const Instant asked =
-        std::min(expecting ? kNever : goaway_at, options_.goaway ? dismissal.next() : kNever);
+        std::min(expecting ? kNever : goaway_at, options_.goaway ? eviction.next() : kNever);
     changed_.wait_until(lock, std::min(asked, look), [this] { return nudged_; });
     nudged_ = false;
   }
@@ -298,7 +297,7 @@ void Retirement::AwaitDeparture(Newcomers newcomers) {
 
 // Again and again, for Shutdown may only be about to begin, and let a call in until it has.
 void Retirement::RunCancel() {
-  const Instant sever_at = std::chrono::steady_clock::now() + kFarewell;
+  const Instant sever_at = std::chrono::steady_clock::now() + kLastStatus;
   bool severed = false;
   do {
     grpc_server_cancel_all_calls(server_.c_server());
@@ -306,7 +305,7 @@ void Retirement::RunCancel() {
       connections_.Sever();
       severed = true;
     }
-  } while (!over_.WaitUntil(std::chrono::steady_clock::now() + kFarewell / 5));
+  } while (!over_.WaitUntil(std::chrono::steady_clock::now() + kLastStatus / 5));
 }
 
 }  // namespace lastcall

@@ -57,8 +57,8 @@ class Retirement {
   // `let_in` hands over the newcomers, whom nobody else will serve, and returns the descriptors of
   // those that are waited for: they are sent away when each has begun a call, or has had time to.
   //
-  // A client that has no call and does not answer is dismissed: of gRPC's own clients the idle ones
-  // look at their connections every 5 s alone. So a dismissed connection goes to `heir`, where the
+  // A client that has no call and does not answer is evicted: of gRPC's own clients the idle ones
+  // look at their connections every 5 s alone. So an evicted connection goes to `heir`, where the
   // client's next call finds out; without one nobody serves that call, and a few milliseconds must
   // do. `retired` runs in a thread of the retirement when no connection and no call is left, `closed`
   // too.

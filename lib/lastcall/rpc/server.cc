@@ -342,18 +342,17 @@ size_t Server::CountConnections() { return grpc_->connections.Count(); }
 
 void Server::SendGoaway() { grpc_->retirement->SendGoaway(); }
 
-void Server::BeginRetire(const RetireOptions& farewell, std::function<void()> retired) {
-  auto closed = farewell.closed;
+void Server::BeginRetire(const RetireOptions& how, std::function<void()> retired) {
+  auto closed = how.closed;
   if (grpc_->acceptor != nullptr) {
     grpc_->last_call = true;
-    grpc_->acceptor->BeginEnd(farewell.last_call, farewell.unserved);
+    grpc_->acceptor->BeginEnd(how.last_call, how.unserved);
     closed = [acceptor = grpc_->acceptor.get()] { acceptor->AwaitEnd(); };
   }
-  leave_teller_.Begin(farewell.leave);
+  leave_teller_.Begin(how.leave);
   calls_.WatchIdle();
   grpc_->retirement->Begin(
-      std::move(closed), [&grpc = *grpc_] { return grpc.LetIn(); }, farewell.heir,
-      std::move(retired));
+      std::move(closed), [&grpc = *grpc_] { return grpc.LetIn(); }, how.heir, std::move(retired));
 }
 
 void Server::Cancel() {

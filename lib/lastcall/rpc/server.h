@@ -95,7 +95,7 @@ class Server {
   // Stops accepting for good, which may take a moment yet, sends the clients away and tells their
   // calls to leave. `retired` runs in a thread of its own when no connection and no call is left.
   // Does not block.
-  void BeginRetire(const RetireOptions& farewell, std::function<void()> retired);
+  void BeginRetire(const RetireOptions& how, std::function<void()> retired);
   // Cancels the calls in flight. Does not block.
   void Cancel();
 

@@ -3,11 +3,12 @@
 // its MemberOwner what came of it.
 //
 //   phase     ready     start failed  exited                    stop requested  its instant passed
-//   starting  running   remembered    waiting; first start:     stopping        killed: not ready in time
+//   starting  running   remembered    waiting, or down by       stopping        killed: not ready in time
+//                                     policy; first start:
 //                                     the daemon stops
 //   running   -         -             waiting, or down by       stopping        -
 //                                     policy
-//   stopping  -         -             down                      told again      killed (when the plan ends)
+//   stopping  -         remembered    down                      told again      killed (when the plan ends)
 //   waiting   -         -             -                         down            starting
 //   down      -         -             -                         -               -
 //

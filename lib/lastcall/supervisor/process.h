@@ -86,7 +86,7 @@ class Process {
 
   // Lets it take connections, or stops it. Order: after Ready.
   virtual void Accept(bool accept) = 0;
-  // The plan in force and the requests that it comes from; again when an instant moves forward.
+  // The plan in force and the requests that it comes from; again at each further request.
   // Answered by Exited, when it is over.
   virtual void BeginStop(const Plan& plan, const std::vector<Ledger::Entry>& requests) = 0;
   // The same for one whose successor has taken over.
