@@ -106,8 +106,8 @@ class LateClient {
     EXPECT_TRUE(
         Await([](const Frame& each) { return each.kind == kSettings && each.flags == kAck; }));
   }
-  // It waits in the queue.
-  explicit LateClient(const Listener& listener) {
+  // It waits in the queue, and says nothing unless it `greets`.
+  explicit LateClient(const Listener& listener, bool greets = true) {
     sockaddr_storage name{};
     socklen_t size = sizeof(name);
     getsockname(listener.fd(), reinterpret_cast<sockaddr*>(&name), &size);
@@ -119,7 +119,7 @@ class LateClient {
     }
     fd_ = UniqueFd(socket(name.ss_family, SOCK_STREAM, 0));
     EXPECT_EQ(connect(fd_.get(), reinterpret_cast<sockaddr*>(&name), size), 0);
-    Greet();
+    if (greets) Greet();
   }
 
   int server() const { return server_; }
@@ -150,8 +150,9 @@ class LateClient {
     return poll(&one, 1, static_cast<int>(longest.count())) > 0;
   }
 
- private:
   void Greet() { Send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + Wire({kSettings, 0, 0, ""})); }
+
+ private:
   std::optional<Frame> Next(std::chrono::milliseconds longest) {
     for (;;) {
       const size_t size = heard_.size() < 9 ? 9 : 9 + NumberAt(heard_, 0, 3);

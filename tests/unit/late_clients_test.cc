@@ -81,17 +81,25 @@ class LateTest : public testing::Test {
   }
   void BeginRetire() { BeginRetire(*server_, retired_); }
 
-  // A client that waited in the queue of an address that nobody serves from here on.
-  LateClient ComeToTheLastCall(int domain) {
+  // Where clients wait in the queue.
+  Listener Bind(int domain) {
     auto listener = Listener::Bind(
         *Address::Parse(domain == AF_UNIX ? "unix:" + (folder_ / "late") : "127.0.0.1:0"));
     EXPECT_TRUE(listener) << listener.error().message;
-    LateClient client(*listener);
-    const std::string address = listener->address();
+    return std::move(*listener);
+  }
+  // Nobody serves that address from here on.
+  void BeginLastCall(Listener listener, LeaveSpread leave = LeaveSpread::Within({}, {})) {
+    const std::string address = listener.address();
     std::vector<Listener> listeners;
-    listeners.push_back(std::move(*listener));
+    listeners.push_back(std::move(listener));
     server_ = StartServer(std::move(listeners));
-    server_->BeginRetire({.unserved = {address}}, [this] { retired_.Set(); });
+    server_->BeginRetire({.leave = leave, .unserved = {address}}, [this] { retired_.Set(); });
+  }
+  LateClient ComeToTheLastCall(int domain) {
+    Listener listener = Bind(domain);
+    LateClient client(listener);
+    BeginLastCall(std::move(listener));
     return client;
   }
 
@@ -181,6 +189,35 @@ TEST_P(LateClientTest, WhoCameToTheLastCallIsAskedToLeaveWhenItHasBegunItsOwn) {
       client.Await([](const Frame& each) { return each.kind == kData || IsEndOfCall(each); });
   ASSERT_TRUE(answer);
   EXPECT_EQ(int{answer->kind}, kData);
+  retired_.Wait();
+}
+
+// gRPC does not say which connection has begun a call.
+TEST_P(LateClientTest, NorIsItWhenAnotherHasBegunThatHadSaidNothing) {
+  Listener listener = Bind(GetParam());
+  LateClient client(listener), silent(listener, false);
+  BeginLastCall(std::move(listener));
+  ASSERT_TRUE(client.Await([](const Frame& each) { return each.kind == kSettings; }));
+  silent.Greet();
+  silent.Send(RequestHeaders(1) + RequestBody(1));
+  ASSERT_TRUE(silent.Await(IsEndOfCall));
+  const auto early = client.Await([](const Frame& each) { return each.kind == kGoaway; }, kSoon);
+  EXPECT_FALSE(early);
+  client.Send(RequestHeaders(1) + RequestBody(1));
+  const auto answer =
+      client.Await([](const Frame& each) { return each.kind == kData || IsEndOfCall(each); });
+  ASSERT_TRUE(answer);
+  EXPECT_EQ(int{answer->kind}, kData);
+  retired_.Wait();
+}
+
+// The others have the rest of grace to finish what they have begun.
+TEST_P(LateClientTest, WhoCameToTheLastCallHasAQuarterOfGraceToBegin) {
+  Listener listener = Bind(GetParam());
+  LateClient client(listener);
+  const Instant now = clock_.Now();
+  BeginLastCall(std::move(listener), LeaveSpread(now, now + 4ms, LeaveSpread::kPause));
+  EXPECT_TRUE(client.Await([](const Frame& each) { return each.kind == kGoaway; }, kSoon));
   retired_.Wait();
 }
 

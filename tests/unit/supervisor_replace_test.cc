@@ -168,6 +168,19 @@ TEST_F(ReplaceTest, AnOldOneThatStopsByItselfIsNotForgotten) {
   ExpectPhase("a", Phase::kWaiting);
 }
 
+// What was before it counts no more.
+TEST_F(ReplaceTest, OneThatHasTakenThePlaceOfOneThatStaysDownIsStartedAgain) {
+  Serve({"a"}, RestartPolicy::kOnFailure);
+  process("a").events(1).Exited({});
+  ExpectPhase("a", Phase::kDown);
+  Replace("a");
+  Change("a");
+  process("a").events(2).Exited({.code = 1});
+  NextExits("a", {.code = 1});
+  EXPECT_TRUE(log_.Said(LogLevel::kError, "the old one is restarted"));
+  ExpectPhase("a", Phase::kStarting);
+}
+
 TEST_F(ReplaceTest, OneThatStaysDownIsNotStartedByAFailure) {
   Serve({"a"}, RestartPolicy::kStayDown);
   Crash("a", SIGSEGV);

@@ -25,6 +25,8 @@ class LeaveSpread {
   // left now, and none of them later than before.
   void Move(Instant now, Instant cancel);
 
+  // As it was planned last; kNever: it was not.
+  Instant cancel() const { return cancel_; }
   // When to look who is there.
   Instant from() const { return from_; }
   // So many were there.

@@ -80,10 +80,8 @@ void Retirement::Ask() {
   if (options_.goaway) options_.goaway(server_);
 }
 
-void Retirement::Begin(std::function<void()> closed, std::function<std::vector<int>()> let_in,
-                       ConnectionSink heir, std::function<void()> retired) {
-  closed_ = std::move(closed);
-  let_in_ = std::move(let_in);
+void Retirement::Begin(LastCall last_call, ConnectionSink heir, std::function<void()> retired) {
+  last_call_ = std::move(last_call);
   heir_ = std::move(heir);
   retired_ = std::move(retired);
   succeeded_ = heir_ != nullptr;
@@ -107,31 +105,45 @@ void Retirement::Nudge() {
 }
 
 // Clients that came to the last call. One that hears the GOAWAY before it has sent its call tries again,
-// and nobody answers.
+// and nobody answers. gRPC numbers connections, but does not say which is which: those that nobody
+// waits for are made first.
 class Retirement::Newcomers {
  public:
-  explicit Newcomers(Retirement& of)
-      : of_(of), before_(of.options_.channelz.Newest()), waited_for_(of.let_in_()) {}
+  explicit Newcomers(Retirement& of) : of_(of) {
+    of_.last_call_.let_silent_in();
+    const Channelz& channelz = of_.options_.channelz;
+    before_ = channelz.Newest();
+    // In their handshake already, these get their numbers later, and may begin calls like the others.
+    const size_t known = of_.connections_.known(), made = channelz.Look().connections;
+    if (of_.options_.handshake > Duration::zero() && known > made) others_ = known - made;
+    waited_for_ = of_.last_call_.let_in();
+    by_ = std::chrono::steady_clock::now() + std::min<Duration>(kSilence, of_.last_call_.patience);
+  }
 
   // Whether one of them may be about to begin its call.
   bool Expected(Instant now) {
-    if (waited_for_.empty()) return false;
+    if (waited_for_.empty() || now < next_look_) return !waited_for_.empty();
     std::erase_if(waited_for_, [this](int fd) { return !of_.connections_.Has(fd); });
-    if (now >= by_ || of_.options_.channelz.BegunSince(before_) >= waited_for_.size()) {
-      waited_for_.clear();
-    }
+    const bool begun = of_.options_.channelz.BegunSince(before_) >= waited_for_.size() + others_;
+    if (now >= by_ || begun) waited_for_.clear();
+    next_look_ = now + (waited_for_.size() > kMany ? kPause : kTurn);
     return !waited_for_.empty();
   }
 
  private:
+  // To look at more takes its time.
+  static constexpr size_t kMany = 100;
+
   Retirement& of_;
-  const intptr_t before_;  // the last connection that is none of them
+  intptr_t before_ = 0;  // the last connection that is none of them
+  size_t others_ = 0;
   std::vector<int> waited_for_;
-  const Instant by_ = std::chrono::steady_clock::now() + kSilence;
+  Instant by_;
+  Instant next_look_{};
 };
 
 void Retirement::Run() {
-  closed_();
+  last_call_.closed();
   Ask();
   lingering_->Limit(succeeded_ ? kLinger : kShortLinger + 4 * connections_.LongestRoundTrip(),
                     std::move(heir_));
@@ -275,11 +287,12 @@ void Retirement::AwaitDeparture(Newcomers newcomers) {
   if (aged_at <= now) options_.sent_away();
   Instant goaway_at = now + kRepeat;
   IdleEviction eviction(*this, now);
+  bool expecting = true;
   while (Remaining() > 0) {
     now = std::chrono::steady_clock::now();
-    const bool expecting = newcomers.Expected(now);
-    if (goaway_at <= now && !expecting) {
-      if (options_.goaway) options_.goaway(server_);
+    const bool expected = std::exchange(expecting, newcomers.Expected(now));
+    if (goaway_at <= now || (expected && !expecting)) {
+      if (options_.goaway && !expecting) options_.goaway(server_);
       if (aged_at <= now) options_.sent_away();
       goaway_at = now + kRepeat;
       connections_.Count();  // forgets what was closed while it was being looked at
@@ -288,8 +301,7 @@ void Retirement::AwaitDeparture(Newcomers newcomers) {
     std::unique_lock lock(mutex_);
     if (cancelled_) return;
     const Instant look = expecting ? now + kTurn : Lingering::Works() ? kNever : now + kLook;
-    const Instant asked =
-        std::min(expecting ? kNever : goaway_at, options_.goaway ? eviction.next() : kNever);
+    const Instant asked = std::min(goaway_at, options_.goaway ? eviction.next() : kNever);
     changed_.wait_until(lock, std::min(asked, look), [this] { return nudged_; });
     nudged_ = false;
   }

@@ -45,6 +45,18 @@ class Retirement {
     Duration handshake{};
   };
 
+  // How the last ones come in. In a thread of the retirement, one after another.
+  struct LastCall {
+    // Returns when nothing is accepted any more; may block for a moment.
+    std::function<void()> closed;
+    // Hands those newcomers over that have said nothing.
+    std::function<void()> let_silent_in;
+    // Hands the others over, and returns their descriptors.
+    std::function<std::vector<int>()> let_in;
+    // How long those have to begin a call.
+    Duration patience{};
+  };
+
   // `server` and `connections` must outlive the retirement. Everything that it will need is made
   // here. Fails: throws std::system_error where no thread can be made.
   Retirement(grpc::Server& server, Connections& connections, Options options);
@@ -52,18 +64,15 @@ class Retirement {
 
   // Asks the clients that are there to take their next calls elsewhere. Nothing else changes.
   void SendGoaway();
-  // When `closed` has returned, which says that nothing is accepted any more and may block for a
-  // moment, sends the clients away and lets their calls finish, for as long as they take. Then
-  // `let_in` hands over the newcomers, whom nobody else will serve, and returns the descriptors of
-  // those that are waited for: they are sent away when each has begun a call, or has had time to.
+  // When nothing is accepted any more, sends the clients away and lets their calls finish, for as
+  // long as they take. Then the newcomers are let in, whom nobody else will serve: they are sent away
+  // when each that has said something has begun a call, or has had time to.
   //
   // A client that has no call and does not answer is evicted: of gRPC's own clients the idle ones
   // look at their connections every 5 s alone. So an evicted connection goes to `heir`, where the
   // client's next call finds out; without one nobody serves that call, and a few milliseconds must
-  // do. `retired` runs in a thread of the retirement when no connection and no call is left, `closed`
-  // too.
-  void Begin(std::function<void()> closed, std::function<std::vector<int>()> let_in,
-             ConnectionSink heir, std::function<void()> retired);
+  // do. `retired` runs in a thread of the retirement when no connection and no call is left. Once.
+  void Begin(LastCall last_call, ConnectionSink heir, std::function<void()> retired);
   // Cancels the calls that are left, and soon after closes the connections of peers that say
   // nothing. Order: after Begin.
   void Cancel();
@@ -86,8 +95,7 @@ class Retirement {
   grpc::Server& server_;
   Connections& connections_;
   const Options options_;
-  std::function<void()> closed_;
-  std::function<std::vector<int>()> let_in_;
+  LastCall last_call_;
   ConnectionSink heir_;
   std::function<void()> retired_;
   bool succeeded_ = false;  // somebody serves what the clients send next

@@ -177,11 +177,18 @@ class Server::Grpc {
     }
   }
 
-  // A client that waited in the queue has said something.
+  void LetSilentIn() {
+    std::erase_if(newcomers, [this](auto& each) {
+      if (Connections::Unread(each.second.get()) > 0) return false;
+      HandOver(each.first, std::move(each.second));
+      return true;
+    });
+  }
+
   std::vector<int> LetIn() {
     std::vector<int> clients;
     for (auto& [listener, connection] : newcomers) {
-      if (Connections::Unread(connection.get()) > 0) clients.push_back(connection.get());
+      clients.push_back(connection.get());
       HandOver(listener, std::move(connection));
     }
     newcomers.clear();
@@ -197,6 +204,7 @@ class Server::Grpc {
 
 Server::Server(std::string name, const Clock& clock, Termination termination)
     : name_(std::move(name)),
+      clock_(clock),
       calls_(clock, termination, [this] { grpc_->retirement->Nudge(); }),
       leave_teller_(clock, std::move(termination), calls_),
       grpc_(std::make_unique<Grpc>()) {}
@@ -343,16 +351,21 @@ size_t Server::CountConnections() { return grpc_->connections.Count(); }
 void Server::SendGoaway() { grpc_->retirement->SendGoaway(); }
 
 void Server::BeginRetire(const RetireOptions& how, std::function<void()> retired) {
-  auto closed = how.closed;
+  Retirement::LastCall last_call{
+      .closed = how.closed,
+      .let_silent_in = [&grpc = *grpc_] { grpc.LetSilentIn(); },
+      .let_in = [&grpc = *grpc_] { return grpc.LetIn(); },
+      // Who is sent away for good needs the rest of grace to finish what was begun.
+      .patience =
+          how.leave.cancel() == kNever ? kForever : (how.leave.cancel() - clock_.Now()) / 4};
   if (grpc_->acceptor != nullptr) {
     grpc_->last_call = true;
     grpc_->acceptor->BeginEnd(how.last_call, how.unserved);
-    closed = [acceptor = grpc_->acceptor.get()] { acceptor->AwaitEnd(); };
+    last_call.closed = [acceptor = grpc_->acceptor.get()] { acceptor->AwaitEnd(); };
   }
   leave_teller_.Begin(how.leave);
   calls_.WatchIdle();
-  grpc_->retirement->Begin(
-      std::move(closed), [&grpc = *grpc_] { return grpc.LetIn(); }, how.heir, std::move(retired));
+  grpc_->retirement->Begin(std::move(last_call), how.heir, std::move(retired));
 }
 
 void Server::Cancel() {

@@ -106,6 +106,7 @@ class Server {
   Server(std::string name, const Clock& clock, Termination termination);
 
   const std::string name_;
+  const Clock& clock_;
   std::vector<std::string> addresses_;
   std::vector<std::string> services_;
   CallRegistry calls_;

@@ -51,6 +51,7 @@ void Member::Promote() {
   spec_ = std::move(successor_->spec);
   current_ = std::move(static_cast<Incarnation&>(*successor_));
   current_.until = kNever;
+  stays_down_ = false;
   successor_.reset();
   context_.owner.ChangeIsOver(*this, "");
 }
