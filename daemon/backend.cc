@@ -59,12 +59,6 @@ admin::v1::ShutdownResponse Backend::Shutdown(const admin::v1::ShutdownRequest& 
 }
 
 Result<bool> Backend::SetDraining(const admin::v1::SetDrainingRequest& request, const Cause& by) {
-  std::vector<std::string> names;
-  for (const ServerConfig& server : parts_.setup.config.servers) names.push_back(server.name);
-  if (std::find(names.begin(), names.end(), request.server()) == names.end()) {
-    return Fail(Code::kNotFound,
-                "no server \"" + request.server() + "\"; " + SpellingHint(request.server(), names));
-  }
   return parts_.supervisor.SetDraining(request.server(), request.draining(), by);
 }
 

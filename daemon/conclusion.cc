@@ -1,11 +1,21 @@
 #include "daemon/conclusion.h"
 
+#include <atomic>
+#include <memory>
 #include <utility>
 
 #include "daemon/receipt_file.h"
 #include "wire/convert.h"
 
 namespace lastcall {
+namespace {
+
+Result<> Late(const std::string& directory, const Error& why) {
+  return Fail(why.code,
+              "cannot keep the receipt in " + directory + "/receipt.json: " + why.message);
+}
+
+}  // namespace
 
 void Conclusion::Begin(const Receipt& receipt, const std::string& directory) {
   exit_code_ = receipt.exit_code;
@@ -16,15 +26,25 @@ void Conclusion::Begin(const Receipt& receipt, const std::string& directory) {
   parts_.systemd.Status(receipt.Outcome());
   // Who is told the receipt may look for the file, so that one is first; not for longer than a file
   // system has to answer.
+  const auto written = std::make_shared<std::atomic<bool>>(false);
   parts_.readings.Begin<Result<>>(
       After(parts_.clock.Now(), kReceiptPatience),
-      [directory, text = receipt.ToJson() + "\n"](const std::stop_token&) {
-        return WriteReceipt(directory, text);
-      },
+      [directory, written, disk = parts_.disk, text = receipt.ToJson() + "\n"](
+          const std::stop_token&) { return WriteReceipt(directory, text, disk, written.get()); },
+      [this, receipt, directory, written](const Result<Result<>>& kept) {
+        if (!kept && written->load()) return Publish(receipt, directory);
+        Tell(receipt, kept ? *kept : Late(directory, kept.error()));
+      });
+}
+
+void Conclusion::Publish(const Receipt& receipt, const std::string& directory) {
+  parts_.log(LogLevel::kWarning,
+             "the disk of " + directory + " takes its time; a power cut now may lose the receipt");
+  parts_.readings.Begin<Result<>>(
+      After(parts_.clock.Now(), kPublishPatience),
+      [directory](const std::stop_token&) { return PublishReceipt(directory); },
       [this, receipt, directory](const Result<Result<>>& kept) {
-        Tell(receipt, kept ? *kept
-                           : Fail(kept.error().code, "cannot keep the receipt in " + directory +
-                                                         "/receipt.json: " + kept.error().message));
+        Tell(receipt, kept ? *kept : Late(directory, kept.error()));
       });
 }
 
@@ -43,6 +63,11 @@ void Conclusion::Tell(const Receipt& receipt, const Result<>& kept) {
 
 void Conclusion::GoOn() {
   if (told_) Close();
+}
+
+void Conclusion::GiveUp(int exit_code) {
+  if (exit_code_ == 0) exit_code_ = exit_code;
+  parts_.over();
 }
 
 void Conclusion::Close() { parts_.door.BeginClose(parts_.over); }

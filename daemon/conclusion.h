@@ -6,6 +6,7 @@
 #include <string>
 
 #include "daemon/admin/door.h"
+#include "daemon/receipt_file.h"
 #include "daemon/reload/readings.h"
 
 #include <lastcall/event/end_in_time.h>
@@ -17,10 +18,15 @@ namespace lastcall {
 // Threads: the loop's.
 class Conclusion {
  public:
-  // How long a file system may take to take the receipt.
+  // How long the disk may take to take the receipt, and how long its file may take to get its name.
   static constexpr Duration kReceiptPatience = std::chrono::seconds(2);
+  static constexpr Duration kPublishPatience = std::chrono::milliseconds(500);
+  // What ends by itself once it is over.
+  static constexpr Duration kLastMoment = std::chrono::seconds(1);
   // How long all of it may take; then the process ends with what was said.
-  static constexpr Duration kLongest = std::chrono::seconds(6);
+  static constexpr Duration kLongest = kReceiptPatience + kPublishPatience +
+                                       AdminDoor::Timing().patience + AdminDoor::Timing().cancel +
+                                       kLastMoment;
 
   struct Parts {
     Executor loop;
@@ -30,6 +36,7 @@ class Conclusion {
     OffloadedReadings& readings;
     EndInTime& end_in_time;
     const SystemdNotifier& systemd;
+    ReceiptDisk disk = ReceiptDisk::Real();
     // Whether the door is this daemon's to close: not while another build is about to take over.
     std::function<bool()> has_door;
     // The receipt is kept: nothing more is promised.
@@ -42,9 +49,12 @@ class Conclusion {
   void Begin(const Receipt& receipt, const std::string& directory);
   // The door is this daemon's again.
   void GoOn();
+  // The daemon cannot go on.
+  void GiveUp(int exit_code);
   int exit_code() const { return exit_code_; }
 
  private:
+  void Publish(const Receipt& receipt, const std::string& directory);
   void Tell(const Receipt& receipt, const Result<>& kept);
   void Close();
 

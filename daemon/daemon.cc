@@ -9,12 +9,6 @@
 #include "wire/convert.h"
 
 namespace lastcall {
-namespace {
-
-// How long it waits at the end for what ends by itself.
-constexpr std::chrono::seconds kLastMoment{1};
-
-}  // namespace
 
 Daemon::Daemon(Setup setup, ProgramImage image, std::string host_program, Logger& logger)
     : setup_(std::move(setup)),
@@ -136,7 +130,8 @@ void Daemon::Assemble(Supervisor::Resumed* resumed) {
                                           .stop_hearing = [this] { signals_.reset(); },
                                           .hear_again =
                                               [this] {
-                                                if (!BeginHearing()) loop_.End();
+                                                if (BeginHearing()) return;
+                                                conclusion_.GiveUp(kExitInternal);
                                               },
                                           .over = [this] { conclusion_.GoOn(); }});
   backend_.emplace(Backend::Parts{.loop = loop_.context(),
@@ -217,7 +212,7 @@ void Daemon::End() {
   supervisor_.reset();
   setup_.sockets.clear();
   ending_.End();
-  const Instant by = After(clock_.Now(), kLastMoment);
+  const Instant by = After(clock_.Now(), Conclusion::kLastMoment);
   end_in_time_.Arm(by, conclusion_.exit_code());
   door_.End();
   // Threads that hang would go on while what they use is destroyed: then nothing is.

@@ -54,9 +54,9 @@ void DaemonHandover::BeginLeave(uint64_t number, Callback gone) {
 
 void DaemonHandover::Quiesce() {
   parts_.stop_hearing();
-  parts_.loop.context().poll();
+  parts_.loop.RunReady();
   // They reap their children.
-  parts_.readings.WaitForPreflights(After(parts_.clock.Now(), kLastMoment));
+  parts_.readings.WaitForPreflights(After(parts_.clock.Now(), Conclusion::kLastMoment));
 }
 
 Error DaemonHandover::Execute(int binary) {

@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "daemon/admin/door.h"
+#include "daemon/conclusion.h"
 #include "daemon/handover/handover.h"
 #include "daemon/handover/reexec.h"
 #include "daemon/handover/resume_check.h"
@@ -57,9 +58,6 @@ class DaemonHandover final : private HandoverEffects {
   const Handover& handover() const { return handover_; }
 
  private:
-  // How long children that are about to end are waited for.
-  static constexpr std::chrono::seconds kLastMoment{1};
-
   void BeginCheck(int binary, Proved proved) override;
   void EndCheck() override { check_.reset(); }
   void BeginLeave(uint64_t number, Callback gone) override;

@@ -20,7 +20,7 @@ void DaemonLoop::Run(const std::function<Instant()>& next, const Callback& due) 
   const auto work = boost::asio::make_work_guard(context_);
   while (!ended_) {
     Await(next(), due);
-    TakeTurn();
+    Guarded([this] { context_.run_one(); });
   }
 }
 
@@ -39,11 +39,18 @@ void DaemonLoop::Await(Instant next, const Callback& due) {
 }
 
 // An exception ends what it concerns: a stop in progress or requested goes on.
-void DaemonLoop::TakeTurn() {
+bool DaemonLoop::Guarded(const Callback& turn) {
   try {
-    context_.run_one();
+    turn();
+    return true;
   } catch (const std::exception& error) {
     log_(LogLevel::kError, "internal error: " + SafeText(error.what()) + "; the daemon goes on");
+    return false;
+  }
+}
+
+void DaemonLoop::RunReady() {
+  while (!Guarded([this] { context_.poll(); })) {
   }
 }
 

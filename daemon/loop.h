@@ -26,10 +26,13 @@ class DaemonLoop {
   // Fails: an exception ends the turn that it came from, which is said; the rest goes on.
   void Run(const std::function<Instant()>& next, const Callback& due);
   void End() { ended_ = true; }
+  // What is there to run now, in the middle of a turn. Fails: as Run.
+  void RunReady();
 
  private:
   void Await(Instant next, const Callback& due);
-  void TakeTurn();
+  // False: an exception has ended it.
+  bool Guarded(const Callback& turn);
 
   const Log log_;
   boost::asio::io_context context_{1};

@@ -29,7 +29,8 @@ std::string Explain(const std::string& state_dir, int error) {
 }
 
 // 0, or errno.
-int WriteAll(const std::string& path, const std::string& text, const ReceiptDisk& disk) {
+int WriteAll(const std::string& path, const std::string& text, const ReceiptDisk& disk,
+             std::atomic<bool>* written) {
   // Anew, for what a link of that name leads to is not ours.
   if (unlink(path.c_str()) != 0 && errno != ENOENT) return errno;
   const UniqueFd fd(open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644));
@@ -40,9 +41,16 @@ int WriteAll(const std::string& path, const std::string& text, const ReceiptDisk
     if (size < 0) return errno;
     at += static_cast<size_t>(size);
   }
+  if (written != nullptr) written->store(true);
   // Before the rename, or a power cut could leave an empty file in the place of a whole one.
-  return disk.sync(fd.get()) == 0 ? 0 : errno;
+  while (disk.sync(fd.get()) != 0) {
+    if (errno != EINTR) return errno;
+  }
+  return 0;
 }
+
+std::string PathIn(const std::string& state_dir) { return state_dir + "/receipt.json"; }
+std::string TemporaryIn(const std::string& state_dir) { return PathIn(state_dir) + ".new"; }
 
 }  // namespace
 
@@ -58,15 +66,22 @@ std::string ReceiptWarning(const std::string& state_dir) {
 ReceiptDisk ReceiptDisk::Real() { return {.write = ::write, .sync = ::fsync, .rename = ::rename}; }
 
 Result<> WriteReceipt(const std::string& state_dir, const std::string& text,
-                      const ReceiptDisk& disk) {
-  const std::string path = state_dir + "/receipt.json", temporary = path + ".new";
+                      const ReceiptDisk& disk, std::atomic<bool>* written) {
+  const std::string path = PathIn(state_dir), temporary = TemporaryIn(state_dir);
   const auto fail = [&](int error) { return Fail(Code::kInternal, Explain(state_dir, error)); };
   if (mkdir(state_dir.c_str(), 0755) != 0 && errno != EEXIST) return fail(errno);
-  int error = WriteAll(temporary, text, disk);
+  int error = WriteAll(temporary, text, disk, written);
   if (error == 0 && disk.rename(temporary.c_str(), path.c_str()) != 0) error = errno;
   if (error == 0) return {};
   unlink(temporary.c_str());
   return fail(error);
+}
+
+Result<> PublishReceipt(const std::string& state_dir) {
+  if (rename(TemporaryIn(state_dir).c_str(), PathIn(state_dir).c_str()) == 0) return {};
+  // It came so far itself meanwhile.
+  if (errno == ENOENT && access(PathIn(state_dir).c_str(), F_OK) == 0) return {};
+  return Fail(Code::kInternal, Explain(state_dir, errno));
 }
 
 }  // namespace lastcall

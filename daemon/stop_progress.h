@@ -7,7 +7,10 @@
 
 #include <functional>
 
+#include "daemon/conclusion.h"
+
 #include <lastcall/base/clock.h>
+#include <lastcall/supervisor/supervisor.h>
 
 namespace lastcall {
 
@@ -19,9 +22,10 @@ class StopProgress {
  public:
   // How far a stop without end is promised at a time.
   static constexpr std::chrono::seconds kPromise{30};
-  // What comes after the last instant: killing what is left, keeping the receipt, and the last
-  // answers.
-  static constexpr std::chrono::seconds kAfterwards{5};
+  // What may come after the last instant, where everything takes its longest: the daemon ends itself
+  // before systemd does it.
+  static constexpr Duration kAfterwards =
+      Supervisor::kPatience + Conclusion::kLongest + std::chrono::milliseconds(500);
   // How often it looks whether there is anything new to say.
   static constexpr std::chrono::milliseconds kRefresh{200};
 

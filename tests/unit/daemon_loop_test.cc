@@ -78,5 +78,18 @@ TEST_F(DaemonLoopTest, AnExceptionEndsItsTurnAndIsNamed) {
   EXPECT_NE(said_.front().find("surprise"), std::string::npos);
 }
 
+TEST_F(DaemonLoopTest, WhatIsReadyRunsInTheMiddleOfATurnWhateverIsThrown) {
+  loop_.Post([this] {
+    loop_.Post([] { throw std::runtime_error("surprise"); });
+    loop_.Post(Note("the next"));
+    loop_.RunReady();
+    done_.push_back("the turn goes on");
+    loop_.End();
+  });
+  Run();
+  EXPECT_EQ(done_, (std::vector<std::string>{"the next", "the turn goes on"}));
+  EXPECT_EQ(said_.size(), 1u);
+}
+
 }  // namespace
 }  // namespace lastcall

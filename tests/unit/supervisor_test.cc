@@ -203,7 +203,7 @@ TEST_F(SupervisorTest, DrainingAnUnknownServerNamesTheKnownOnes) {
   const auto refused = supervisor_->SetDraining("c-server", true, kOperator);
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, Code::kNotFound);
-  EXPECT_EQ(refused.error().message, "no server \"c-server\"; there are: a-server, b-server");
+  EXPECT_EQ(refused.error().message, "no server \"c-server\"; did you mean \"a-server\"?");
 }
 
 TEST_F(SupervisorTest, DrainingIsRefusedDuringAShutdown) {

@@ -6,11 +6,10 @@
 #include <iterator>
 #include <utility>
 
+#include "lastcall/base/spelling.h"
+
 namespace lastcall {
 namespace {
-
-// How long to wait for the death of what was killed: a process in the kernel's hands may take longer.
-constexpr Duration kPatience = std::chrono::seconds(1);
 
 bool AllAtLeast(const std::deque<Member>& members, Stage stage) {
   bool all = true;
@@ -241,11 +240,11 @@ void Supervisor::ChangeIsOver(Outcome outcome) {
 }
 
 Result<bool> Supervisor::SetDraining(const std::string& server, bool draining, const Cause& by) {
-  std::string names;
+  std::vector<std::string> names;
   for (Member& member : members_) {
     if (member.removed()) continue;
     for (const std::string& name : member.spec().servers) {
-      names += (names.empty() ? "" : ", ") + name;
+      names.push_back(name);
       if (name != server) continue;
       if (IsStopping(lifecycle_.stage())) {
         return Fail(Code::kFailedPrecondition, "a shutdown is in progress; every server drains");
@@ -267,7 +266,7 @@ Result<bool> Supervisor::SetDraining(const std::string& server, bool draining, c
       return changed;
     }
   }
-  return Fail(Code::kNotFound, "no server \"" + server + "\"; there are: " + names);
+  return Fail(Code::kNotFound, "no server \"" + server + "\"; " + SpellingHint(server, names));
 }
 
 Receipt Supervisor::MakeReceipt() {

@@ -53,6 +53,9 @@ class Supervisor : private MemberOwner {
   using Options = MemberOptions;
   using Change = ChangeQueue::Change;
   using Outcome = ChangeQueue::Outcome;
+  // How long it waits for the death of what it killed when the plan ended: a process in the kernel's
+  // hands may take longer.
+  static constexpr Duration kPatience = std::chrono::seconds(1);
   using Drainings = std::map<std::string, Draining, std::less<>>;  // by server
 
   Supervisor(Options options, std::vector<ProcessSpec> specs, const Clock& clock,
