@@ -13,13 +13,6 @@ namespace lastcall {
 namespace {
 
 using boost::system::error_code;
-using namespace std::chrono_literals;
-
-// gRPC's own clients look at an idle connection every 5 s. One that was stopped, or whose machine has
-// more to do than it can, is late; over a unix socket what it then says meets a broken pipe once the
-// connection is closed, whatever it has yet to read.
-constexpr Duration kStay = 30s;
-constexpr Duration kLook = 1s;
 
 // The daemon needs descriptors for other things too.
 size_t Room() {
@@ -36,12 +29,15 @@ bool IsConnection(int fd) {
 }  // namespace
 
 LingeringConnections::LingeringConnections(boost::asio::io_context& loop)
-    : room_(Room()), ended_(loop, epoll_create1(EPOLL_CLOEXEC)), next_look_(loop) {
+    : LingeringConnections(loop, Pace{}) {}
+
+LingeringConnections::LingeringConnections(boost::asio::io_context& loop, Pace pace)
+    : pace_(pace), room_(Room()), ended_(loop, epoll_create1(EPOLL_CLOEXEC)), next_look_(loop) {
   AwaitEnds();
 }
 
 void LingeringConnections::Add(std::vector<UniqueFd> connections) {
-  const Instant until = After(std::chrono::steady_clock::now(), kStay);
+  const Instant until = After(std::chrono::steady_clock::now(), pace_.stay);
   for (UniqueFd& each : connections) {
     const int fd = each.get();
     if (connections_.size() >= room_ || !IsConnection(fd)) continue;
@@ -83,7 +79,7 @@ void LingeringConnections::AwaitEnds() {
 
 void LingeringConnections::AwaitNextLook() {
   looking_ = true;
-  next_look_.expires_after(kLook);
+  next_look_.expires_after(pace_.look);
   next_look_.async_wait([this](error_code error) {
     if (error) return;
     const Instant now = std::chrono::steady_clock::now();

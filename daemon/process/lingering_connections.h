@@ -21,6 +21,16 @@ namespace lastcall {
 // Nothing of what the clients send is read. Threads: the loop's.
 class LingeringConnections {
  public:
+  struct Pace {
+    // gRPC's own clients look at an idle connection every 5 s. One that was stopped, or whose machine
+    // has more to do than it can, is late; over a unix socket what it then says meets a broken pipe
+    // once the connection is closed, whatever it has yet to read.
+    Duration stay = std::chrono::seconds(30);
+    // How often it looks whose time is over.
+    Duration look = std::chrono::seconds(1);
+  };
+
+  LingeringConnections(boost::asio::io_context& loop, Pace pace);
   explicit LingeringConnections(boost::asio::io_context& loop);
 
   // Takes what is a connection, as long as there is room.
@@ -38,6 +48,7 @@ class LingeringConnections {
   void AwaitEnds();
   void AwaitNextLook();
 
+  const Pace pace_;
   const size_t room_;
   boost::asio::posix::stream_descriptor ended_;  // an epoll instance: those the clients have closed
   boost::asio::steady_timer next_look_;

@@ -15,8 +15,7 @@ class WithoutProcessTest : public SupervisorTest {
  protected:
   WithoutProcessTest() {
     running_["b-server"].push_back(
-        {kAddress,
-         std::make_shared<const Listener>(UniqueFd(eventfd(0, EFD_CLOEXEC)), kAddress)});
+        {kAddress, std::make_shared<const Listener>(UniqueFd(eventfd(0, EFD_CLOEXEC)), kAddress)});
   }
 
   void Resume(Phase phase, bool stays_down) {
