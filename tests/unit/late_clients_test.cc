@@ -62,10 +62,13 @@ bool IsMuted(int fd) {
 class LateTest : public testing::Test {
  protected:
   std::unique_ptr<Server> StartServer(std::vector<Listener> listeners = {}) {
+    return StartServer(std::move(listeners), echo_);
+  }
+  std::unique_ptr<Server> StartServer(std::vector<Listener> listeners, EmptyEcho& echo) {
     ServerOptions options;
     options.listeners = std::move(listeners);
     options.name = "test";
-    options.services = {&echo_};
+    options.services = {&echo};
     options.reflection = true;
     options.warn = [](const std::string& what) { ADD_FAILURE() << what; };
     return std::move(*Server::Start(std::move(options), clock_, Termination()));
@@ -292,25 +295,35 @@ TEST_F(LateTest, NobodyIsEvictedBeforeEveryThreadHasHadItsTurn) {
 
 // What keeps the other connections is no reason to be deaf on this one.
 TEST_F(LateTest, ACallThatBeginsWhileItsConnectionIsMutedIsServedWhereAnotherHasBegun) {
-  LateClient client(AF_UNIX, *server_);
-  echo_.Hold();
-  SuspendedThread suspended;  // so that it stays muted
-  BeginRetire();
-  while (!IsMuted(client.server())) std::this_thread::yield();
-  LateClient newcomer(AF_UNIX, *server_);  // meanwhile what was unread at that moment is known
-  client.Send(RequestHeaders(1) + RequestBody(1));
-  newcomer.Send(RequestHeaders(1) + RequestBody(1));
-  const Instant by = clock_.Now() + 20s;
-  while (client.unread() > 0 && clock_.Now() < by) std::this_thread::yield();
-  EXPECT_EQ(client.unread(), 0) << "it is heard again";
-  echo_.Let();
-  suspended.Resume();
-  for (LateClient* each : {&client, &newcomer}) {
-    const auto answer = each->Await([](const Frame& frame) { return frame.kind == kData; });
-    EXPECT_TRUE(answer);
-    EXPECT_TRUE(each->Await(IsLastWord));
+#ifdef __SANITIZE_THREAD__
+  GTEST_SKIP() << "to look whether it is muted takes longer than it is";
+#endif
+  for (int tries = 0; tries < 5; ++tries) {  // on a busy machine the other may be muted, too
+    EmptyEcho echo;
+    echo.Hold();
+    Latch retired;
+    const auto server = StartServer({}, echo);
+    LateClient client(AF_UNIX, *server);
+    SuspendedThread suspended;  // so that it stays muted
+    BeginRetire(*server, retired);
+    const Instant by = clock_.Now() + 20s;
+    while (!IsMuted(client.server()) && clock_.Now() < by) std::this_thread::yield();
+    LateClient newcomer(AF_UNIX, *server);
+    client.Send(RequestHeaders(1) + RequestBody(1));
+    newcomer.Send(RequestHeaders(1) + RequestBody(1));
+    bool muted = false;
+    while (client.unread() > 0 && !muted) muted = IsMuted(newcomer.server()) || clock_.Now() > by;
+    echo.Let();
+    suspended.Resume();
+    for (LateClient* each : {&client, &newcomer}) {
+      const auto answer = each->Await([](const Frame& frame) { return frame.kind == kData; });
+      EXPECT_TRUE(answer || muted);
+      EXPECT_TRUE(each->Await(IsLastWord) || muted);
+    }
+    retired.Wait();
+    if (!muted) return;
   }
-  retired_.Wait();
+  FAIL() << "it is never heard again";
 }
 
 // gRPC counts it as it does a call.
