@@ -79,6 +79,19 @@ class WaitTest(unittest.TestCase):
             self.assertLess(said[where]["took"], 0.4 + SLACK)
         self.assertEqual(said["code"], 0)
 
+    def test_pythons_wake_up_descriptor_is_as_it_was(self):
+        said = run("""
+            with lastcall.Lifecycle() as life:
+                def wakeup():
+                    descriptor = signal.set_wakeup_fd(-1)
+                    signal.set_wakeup_fd(descriptor)
+                    return descriptor
+                before = wakeup()
+                life.wait_for_termination(0.01)
+                say("descriptors", before=before, after=wakeup())
+        """)["descriptors"]
+        self.assertEqual(said["after"], said["before"])
+
     def test_time_outs_of_the_main_thread_may_be_endless_and_descriptors_lacking(self):
         said = run("""
             import resource
