@@ -1,7 +1,5 @@
 #include "daemon/conclusion.h"
 
-#include <atomic>
-#include <memory>
 #include <utility>
 
 #include "daemon/receipt_file.h"
@@ -32,17 +30,20 @@ void Conclusion::Begin(const Receipt& receipt, const std::string& directory) {
       [directory, written, disk = parts_.disk, text = receipt.ToJson() + "\n"](
           const std::stop_token&) { return WriteReceipt(directory, text, disk, written.get()); },
       [this, receipt, directory, written](const Result<Result<>>& kept) {
-        if (!kept && written->load()) return Publish(receipt, directory);
+        if (!kept && written->load()) return Publish(receipt, directory, written);
         Tell(receipt, kept ? *kept : Late(directory, kept.error()));
       });
 }
 
-void Conclusion::Publish(const Receipt& receipt, const std::string& directory) {
+void Conclusion::Publish(const Receipt& receipt, const std::string& directory,
+                         std::shared_ptr<const std::atomic<bool>> written) {
   parts_.log(LogLevel::kWarning,
              "the disk of " + directory + " takes its time; a power cut now may lose the receipt");
   parts_.readings.Begin<Result<>>(
       After(parts_.clock.Now(), kPublishPatience),
-      [directory](const std::stop_token&) { return PublishReceipt(directory); },
+      [directory, written = std::move(written)](const std::stop_token&) {
+        return PublishReceipt(directory, *written);
+      },
       [this, receipt, directory](const Result<Result<>>& kept) {
         Tell(receipt, kept ? *kept : Late(directory, kept.error()));
       });

@@ -2,7 +2,9 @@
 // then everybody has a last answer, then the admin socket closes.
 #pragma once
 
+#include <atomic>
 #include <functional>
+#include <memory>
 #include <string>
 
 #include "daemon/admin/door.h"
@@ -54,7 +56,8 @@ class Conclusion {
   int exit_code() const { return exit_code_; }
 
  private:
-  void Publish(const Receipt& receipt, const std::string& directory);
+  void Publish(const Receipt& receipt, const std::string& directory,
+               std::shared_ptr<const std::atomic<bool>> written);
   void Tell(const Receipt& receipt, const Result<>& kept);
   void Close();
 

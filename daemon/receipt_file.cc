@@ -73,15 +73,17 @@ Result<> WriteReceipt(const std::string& state_dir, const std::string& text,
   int error = WriteAll(temporary, text, disk, written);
   if (error == 0 && disk.rename(temporary.c_str(), path.c_str()) != 0) error = errno;
   if (error == 0) return {};
+  if (written != nullptr) written->store(false);  // before the file goes: see PublishReceipt
   unlink(temporary.c_str());
   return fail(error);
 }
 
-Result<> PublishReceipt(const std::string& state_dir) {
+Result<> PublishReceipt(const std::string& state_dir, const std::atomic<bool>& written) {
   if (rename(TemporaryIn(state_dir).c_str(), PathIn(state_dir).c_str()) == 0) return {};
-  // It came so far itself meanwhile.
-  if (errno == ENOENT && access(PathIn(state_dir).c_str(), F_OK) == 0) return {};
-  return Fail(Code::kInternal, Explain(state_dir, errno));
+  const int error = errno;
+  // It came so far itself meanwhile; or it failed, and the older one is there.
+  if (error == ENOENT && written) return {};
+  return Fail(Code::kInternal, Explain(state_dir, error));
 }
 
 }  // namespace lastcall

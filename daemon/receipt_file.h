@@ -26,13 +26,13 @@ struct ReceiptDisk {
 
 // Writes `text` to receipt.json. An older one stays until the new one is complete and on the disk:
 // whatever happens, a power cut too, one of the two is there and whole. `written` is set when it is
-// complete, and only the disk is waited for. Blocks: writes a file.
+// complete, and only the disk is waited for; taken back where that fails. Blocks: writes a file.
 // Fails: with path, reason and remedy; the directory is as it was.
 Result<> WriteReceipt(const std::string& state_dir, const std::string& text,
                       const ReceiptDisk& disk = ReceiptDisk::Real(),
                       std::atomic<bool>* written = nullptr);
 // For one that waits too long for the disk: what is written takes the place of the older one. Only a
 // power cut can take both. Blocks, fails: as WriteReceipt. Threads: beside it.
-Result<> PublishReceipt(const std::string& state_dir);
+Result<> PublishReceipt(const std::string& state_dir, const std::atomic<bool>& written);
 
 }  // namespace lastcall

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <filesystem>
 #include <fstream>
@@ -75,6 +76,24 @@ TEST_F(ReceiptFileTest, TheOneBeforeSurvivesADiskThatIsFullAfterAPart) {
 TEST_F(ReceiptFileTest, TheOneBeforeSurvivesADiskThatFailsAfterTheWrite) {
   disk_.sync = [](int) { return Refuse(EIO); };
   ExpectTheOldOne(Write(), "Input/output error");
+}
+
+TEST_F(ReceiptFileTest, WhoPublishesOneThatHasFailedMeanwhileIsNotToldThatItIsKept) {
+  std::atomic<bool> written = false;
+  disk_.sync = [&](int) {
+    EXPECT_TRUE(written);
+    return Refuse(EIO);
+  };
+  EXPECT_FALSE(WriteReceipt(folder_.path(), kNew, disk_, &written));
+  EXPECT_FALSE(PublishReceipt(folder_.path(), written));
+  EXPECT_EQ(ReceiptText(folder_ / "receipt.json"), kOld);
+}
+
+TEST_F(ReceiptFileTest, WhoPublishesOneThatHasItsPlaceAlreadyLosesNothing) {
+  std::atomic<bool> written = false;
+  ASSERT_TRUE(WriteReceipt(folder_.path(), kNew, disk_, &written));
+  EXPECT_TRUE(PublishReceipt(folder_.path(), written));
+  EXPECT_EQ(ReceiptText(folder_ / "receipt.json"), kNew);
 }
 
 TEST_F(ReceiptFileTest, TheOneBeforeSurvivesARenameThatFails) {
