@@ -7,6 +7,7 @@
 
 #include <boost/asio/post.hpp>
 
+#include "daemon/calls_query.h"
 #include "daemon/reload_response.h"
 #include "daemon/status_query.h"
 #include "wire/convert.h"
@@ -38,6 +39,10 @@ void Backend::Post(std::function<void()> question) {
 void Backend::BeginStatus(std::function<void(admin::v1::Status)> answer) {
   BeginQuery(parts_.loop, parts_.supervisor,
              [this, answer = std::move(answer)] { answer(parts_.status()); });
+}
+
+void Backend::BeginCalls(CallsQuestions questions, std::function<void(CallsAnswers)> answer) {
+  BeginCallsQuery(parts_.loop, parts_.supervisor, questions, std::move(answer));
 }
 
 admin::v1::ShutdownResponse Backend::Shutdown(const admin::v1::ShutdownRequest& asked,

@@ -7,7 +7,7 @@
 
 #include <boost/asio/io_context.hpp>
 
-#include "daemon/admin/service.h"
+#include "daemon/admin/backend.h"
 #include "daemon/handover/handover.h"
 #include "daemon/reload/continued.h"
 #include "daemon/reload/reload.h"
@@ -34,6 +34,7 @@ class Backend final : public AdminBackend {
 
   void Post(std::function<void()> question) override;
   void BeginStatus(std::function<void(admin::v1::Status)> answer) override;
+  void BeginCalls(CallsQuestions questions, std::function<void(CallsAnswers)> answer) override;
   admin::v1::ShutdownResponse Shutdown(const admin::v1::ShutdownRequest& request,
                                        const Cause& by) override;
   void BeginReload(const admin::v1::ReloadRequest& request, const Cause& by,

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "host/calls_answer.h"
 #include "wire/convert.h"
 #include "wire/host_message.h"
 
@@ -44,7 +45,7 @@ FromHost ToProto(uint32_t query, const HostReport& report) {
     for (const CallInfo& call : server.oldest) {
       host::v1::CallReport& old = *one.add_oldest();
       old.set_method(call.method);
-      old.set_peer(call.peer);
+      old.set_peer(call.client());
       old.set_began_ns(lastcall::ToProto(call.began));
       old.set_told(call.told);
     }
@@ -135,6 +136,9 @@ void HostControl::Obey(const ToHost& order) {
     case ToHost::kSetLogLevel: return logger_.SetLevel(FromProto(order.set_log_level().level()));
     case ToHost::kQuery: return Report(order.query().id());
     case ToHost::kDump: return host_->Dump();
+    case ToHost::kCallsQuestion:
+      return Answer(*host_, order.calls_question(),
+                    [this](FromHost answer) { Tell(std::move(answer)); });
     default: return;
   }
 }

@@ -17,6 +17,8 @@ constexpr char kOtherMethods[] = "(others)";
 
 // A name of 8 bytes, and its numbers.
 constexpr int kMaxMethods = kMaxFromHost / 16;
+// Of one part of an answer; a host tells of half as many.
+constexpr int kMaxCalls = 1000;
 constexpr size_t kMaxStartError = 64 << 10;
 
 bool Fits(const FromHost& message) { return message.ByteSizeLong() <= kMaxFromHost; }
@@ -80,6 +82,16 @@ bool IsPlausible(const host::v1::Report& report) {
     methods += server.methods_size() + server.oldest_size();
   }
   return methods <= kMaxMethods;
+}
+
+bool IsPlausible(const host::v1::CallsAnswer& answer) {
+  int finished = 0;
+  for (const host::v1::FinishedReport& method : answer.finished()) {
+    finished += method.slowest_size() + method.failures_size();
+  }
+  return answer.calls_size() <= kMaxCalls && answer.finished_size() <= kMaxCalls &&
+         finished <= kMaxCalls && answer.stack_size() <= kMaxCalls &&
+         answer.not_in_flight_size() <= kMaxMethods;
 }
 
 }  // namespace lastcall

@@ -12,5 +12,6 @@ void FitToSupervisor(host::v1::FromHost& message);
 
 // Whether a host reports as much. A message of few bytes can become many times as many objects.
 bool IsPlausible(const host::v1::Report& report);
+bool IsPlausible(const host::v1::CallsAnswer& answer);
 
 }  // namespace lastcall

@@ -12,7 +12,7 @@
 #include <string>
 
 #include "daemon/admin/roles.h"
-#include "daemon/admin/service.h"
+#include "daemon/admin/server.h"
 #include "daemon/admin/socket.h"
 #include "daemon/admin/watch_hub.h"
 

@@ -1,87 +1,120 @@
 // The admin service: what lastcallctl asks becomes a question to the loop, and its answer the response.
 #pragma once
 
-#include <array>
-#include <functional>
-#include <memory>
-#include <string>
-#include <vector>
+#include <grpcpp/grpcpp.h>
 
+#include <chrono>
+#include <functional>
+#include <future>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "daemon/admin/backend.h"
 #include "daemon/admin/callers.h"
-#include "daemon/admin/roles.h"
+#include "daemon/admin/waiting_calls.h"
 #include "daemon/admin/watch_hub.h"
-#include "lastcall/admin/v1/admin.pb.h"
+#include "lastcall/admin/v1/admin.grpc.pb.h"
 
 #include <lastcall/base/log.h>
-#include <lastcall/base/result.h>
-#include <lastcall/lifecycle/cause.h>
-#include <lastcall/net/acceptor.h>
-#include <lastcall/net/listener.h>
-#include <lastcall/rpc/server.h>
 
 namespace lastcall {
 
-// What the service needs of the daemon. Threads: the loop's, for all of it.
-class AdminBackend {
+// As far as a status has room.
+grpc::Status ToGrpc(const Error& error);
+
+// For the callers of one role. Threads: any.
+class AdminService final : public admin::v1::Admin::Service {
  public:
-  virtual ~AdminBackend() = default;
-  // Runs `question` in the loop's thread. Threads: any.
-  virtual void Post(std::function<void()> question) = 0;
+  AdminService(AdminBackend& backend, WatchHub& hub, AdminCallers& callers,
+               const WaitingCalls::Limits& waiting, const Clock& clock, Log log)
+      : backend_(backend),
+        hub_(hub),
+        callers_(callers),
+        waiting_(waiting),
+        clock_(clock),
+        log_(std::move(log)) {}
 
-  // `answer` comes within a second, in the loop's thread.
-  virtual void BeginStatus(std::function<void(admin::v1::Status)> answer) = 0;
-  virtual admin::v1::ShutdownResponse Shutdown(const admin::v1::ShutdownRequest& request,
-                                               const Cause& by) = 0;
-  // `answer` comes in the loop's thread, when it is over or, without `wait`, when it has begun.
-  virtual void BeginReload(const admin::v1::ReloadRequest& request, const Cause& by,
-                           std::function<void(Result<admin::v1::ReloadResponse>)> answer) = 0;
-  virtual void BeginRestart(const admin::v1::RestartRequest& request, const Cause& by,
-                            std::function<void(Result<admin::v1::RestartResponse>)> answer) = 0;
-  virtual Result<bool> SetDraining(const admin::v1::SetDrainingRequest& request,
-                                   const Cause& by) = 0;
-  virtual Result<std::string> SetLogLevel(const std::string& level, const Cause& by) = 0;
-  virtual admin::v1::GetConfigResponse EffectiveConfig() = 0;
-};
-
-// The admin socket's own servers, beside all stages. Each role has one to itself, so that whoever
-// may only look, or not even that, cannot take what the calls of the others need.
-class AdminServer {
- public:
-  // What a caller may do is decided when it connects, by `roles`.
-  static Result<std::unique_ptr<AdminServer>> Start(Listener listener, Roles roles,
-                                                    AdminBackend& backend, WatchHub& hub,
-                                                    const Clock& clock, Log log);
-  // Order: after `retired` of BeginRetire.
-  ~AdminServer();
-
-  // Of connections from now on.
-  void SetRoles(Roles roles);
-  // From this one instead, where the path leads to it now; connections stay.
-  void Listen(Listener listener);
-
-  // Lets the callers that are there get their answers; with `last_call` also those that wait in the
-  // socket's queue, as far as a moment goes, who are otherwise left to whoever listens next.
-  // `retired` runs in a thread of its own. Blocks: without `last_call`, while a connection is taken
-  // in.
-  void BeginRetire(bool last_call, std::function<void()> retired);
-  // Ends those that do not read theirs.
-  void Cancel();
+  grpc::Status GetStatus(grpc::ServerContext* context, const admin::v1::GetStatusRequest*, admin::v1::GetStatusResponse* response) override;
+  grpc::Status Watch(grpc::ServerContext* context, const admin::v1::WatchRequest*, grpc::ServerWriter<admin::v1::WatchResponse>* out) override;
+  grpc::Status Shutdown(grpc::ServerContext* context, const admin::v1::ShutdownRequest* request, admin::v1::ShutdownResponse* response) override;
+  grpc::Status Reload(grpc::ServerContext* context, const admin::v1::ReloadRequest* request, admin::v1::ReloadResponse* response) override;
+  grpc::Status Restart(grpc::ServerContext* context, const admin::v1::RestartRequest* request, admin::v1::RestartResponse* response) override;
+  grpc::Status SetDraining(grpc::ServerContext* context, const admin::v1::SetDrainingRequest* request, admin::v1::SetDrainingResponse* response) override;
+  grpc::Status SetLogLevel(grpc::ServerContext* context, const admin::v1::SetLogLevelRequest* request, admin::v1::SetLogLevelResponse* response) override;
+  grpc::Status GetConfig(grpc::ServerContext* context, const admin::v1::GetConfigRequest*, admin::v1::GetConfigResponse* response) override;
+  grpc::Status GetVersion(grpc::ServerContext* context, const admin::v1::GetVersionRequest*, admin::v1::GetVersionResponse* response) override;
+  // In calls_service.cc.
+  grpc::Status ListCalls(grpc::ServerContext* context, const admin::v1::ListCallsRequest* request,
+                         grpc::ServerWriter<admin::v1::ListCallsResponse>* out) override;
+  grpc::Status GetCall(grpc::ServerContext* context, const admin::v1::GetCallRequest* request,
+                       admin::v1::GetCallResponse* response) override;
+  grpc::Status CancelCalls(grpc::ServerContext* context,
+                           const admin::v1::CancelCallsRequest* request,
+                           admin::v1::CancelCallsResponse* response) override;
 
  private:
-  class Service;
-  // Everything that callers of one role have to themselves.
-  struct Entrance {
-    std::unique_ptr<Service> service;
-    std::unique_ptr<Server> server;
-  };
-  AdminServer(Roles roles, const Clock& clock, Log log);
+  // How long a question may wait for the loop, which never blocks.
+  static constexpr auto kLoopPatience = std::chrono::seconds(5);
 
+  // Whose call it is, when they may make it.
+  tl::expected<Caller, grpc::Status> Allow(const grpc::ServerContext& context, Role needed,
+                                           const std::string& what);
+  // Whoever knocks at a closed door in a loop must not fill the log.
+  void Refused(const Caller& caller, const std::string& what);
+  // Every change is in the log with who asked, also one that comes to nothing. `what` is empty when it
+  // changes nothing.
+  Cause Note(const Caller& caller, const std::string& what, const std::string& reason);
+
+  static grpc::Status Stopped();
+  static admin::v1::Refusal RefusalOf(const Error& error);
+  grpc::Status AskStatus(admin::v1::Status* status);
+  grpc::Status AskCalls(CallsQuestions questions, CallsAnswers* answers);
+  Moment now() const { return {clock_.Now(), clock_.Wall()}; }
+
+  // A change takes as long as it takes; a shutdown ends it, and with it the waiting.
+  template <class Question, class Response>
+  grpc::Status Change(const Caller& caller, bool refusal_in_response, Question question,
+                      Response* response) {
+    const auto place = waiting_.Enter(caller.uid);
+    if (!place) return ToGrpc(place.error());
+    Result<Response> done;
+    const grpc::Status asked = Ask<Result<Response>>(std::move(question), &done, kForever);
+    if (!asked.ok()) return asked;
+    if (!done && refusal_in_response) {
+      *response->mutable_refusal() = RefusalOf(done.error());
+      return grpc::Status::OK;
+    }
+    if (!done) return ToGrpc(done.error());
+    *response = std::move(*done);
+    return grpc::Status::OK;
+  }
+
+  // Asks in the loop's thread and waits here, in the call's own, for the answer.
+  template <class Answer, class Question>
+  grpc::Status Ask(Question question, Answer* answer, Duration patience = kLoopPatience) {
+    auto promise = std::make_shared<std::promise<Answer>>();
+    std::future<Answer> future = promise->get_future();
+    backend_.Post([question = std::move(question), promise] {
+      question([promise](Answer value) { promise->set_value(std::move(value)); });
+    });
+    const Instant by = After(std::chrono::steady_clock::now(), patience);
+    if (future.wait_until(by) != std::future_status::ready) return Stopped();
+    *answer = future.get();
+    return grpc::Status::OK;
+  }
+
+  AdminBackend& backend_;
+  WatchHub& hub_;
+  AdminCallers& callers_;
+  WaitingCalls waiting_;
   const Clock& clock_;
   const Log log_;
-  AdminCallers callers_;
-  std::array<Entrance, 3> entrances_;  // by Role
-  // Feed them. All but the last have a path no more and take who came before.
-  std::vector<std::unique_ptr<Acceptor>> acceptors_;
+  std::mutex mutex_;
+  std::optional<Instant> refused_at_;  // when the log last said so
+  int unsaid_ = 0;                     // since
 };
 
 }  // namespace lastcall

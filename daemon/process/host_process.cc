@@ -32,6 +32,9 @@ constexpr Duration kYoung = std::chrono::milliseconds(400);
 constexpr int kMessagesAtATime = 100;
 constexpr size_t kBytesAtATime = 1 << 20;
 
+// How many questions about its calls a process may owe an answer to before it is asked no more.
+constexpr size_t kMaxQuestions = 32;
+
 Plan ForHost(Plan plan) {
   if (plan.end != kNever) plan.end -= std::min(kMargin, (plan.end - plan.cancel) / 4);
   return plan;
@@ -88,7 +91,8 @@ HostProcess::HostProcess(boost::asio::io_context& loop, std::string name,
       wire_(std::make_shared<Wire>(loop, Channel(UniqueFd(saved.channel())))),
       report_(saved.report()),
       servers_(ServersIn(report_)),
-      last_query_(saved.last_query()) {
+      last_query_(saved.last_query()),
+      last_question_(saved.last_question()) {
   wire_->outbox.assign(saved.outbox().begin(), saved.outbox().end());
 }
 
@@ -105,6 +109,7 @@ std::optional<SavedProcess> HostProcess::Save() const {
   saved.set_pidfd(child_->exited_fd());
   saved.set_channel(wire_->channel.fd());
   saved.set_last_query(last_query_);
+  saved.set_last_question(last_question_);
   *saved.mutable_report() = report_;
   saved.set_constructing(constructing_);
   saved.set_killed(killed_);
@@ -258,6 +263,11 @@ Channel::Received HostProcess::ReadOne(size_t& bytes) {
     KillFor("it sent a report of more servers or methods than a host can have");
     return Channel::Received::kRefused;
   }
+  if (received == Channel::Received::kYes && message.has_calls_answer() &&
+      !IsPlausible(message.calls_answer())) {
+    KillFor("it told of more calls at once than a host does");
+    return Channel::Received::kRefused;
+  }
   if (received != Channel::Received::kYes) return received;
   if (message.has_left_behind()) context_.LeftBehind(std::move(fds));
   Handle(message);
@@ -270,7 +280,7 @@ void HostProcess::KillFor(const std::string& misconduct) {
   Kill();
 }
 
-void HostProcess::Handle(const FromHost& message) {
+void HostProcess::Handle(FromHost& message) {
   switch (message.message_case()) {
     case FromHost::kHello:
       if (message.hello().version() != LASTCALL_VERSION) {
@@ -287,6 +297,7 @@ void HostProcess::Handle(const FromHost& message) {
       if (report_.query_id() == last_query_) Answer();
       if (report_.query_id() == 0) context_.Reported();
       break;
+    case FromHost::kCallsAnswer: return Heard(*message.mutable_calls_answer());
     case FromHost::kReady:
     case FromHost::kStartFailed:
     case FromHost::kReceipt: constructing_.clear(); break;
@@ -315,6 +326,9 @@ void HostProcess::Exited(ExitStatus status) {
   context_.Ended(servers_);
   servers_.clear();
   Answer();
+  for (const auto& [id, listener] : std::exchange(listeners_, {})) {
+    if (const auto one = listener.lock()) one->NoAnswer();
+  }
   if (!constructing_.empty() && !killed_) {
     events_->StartFailed(
         Error{Code::kInternal, constructing_ + " ended the process while it was loaded or made: " +
@@ -322,6 +336,30 @@ void HostProcess::Exited(ExitStatus status) {
   }
   // Nothing of this process after it: it may go, with all that it holds.
   std::shared_ptr<ProcessEvents>(events_)->Exited(status);
+}
+
+// One that hangs is asked no more than so often; and what nobody waits for is not kept for its answer.
+void HostProcess::BeginAsk(host::v1::CallsQuestion question,
+                           std::weak_ptr<CallsListener> listener) {
+  if (wire_ == nullptr || listeners_.size() >= kMaxQuestions) {
+    return boost::asio::post(loop_, [listener] {
+      if (const auto one = listener.lock()) one->NoAnswer();
+    });
+  }
+  question.set_id(++last_question_);
+  listeners_.emplace(last_question_, std::move(listener));
+  ToHost message;
+  *message.mutable_calls_question() = std::move(question);
+  Send(std::move(message));
+}
+
+// Of a question that is not open, or of before this build, nobody hears.
+void HostProcess::Heard(host::v1::CallsAnswer& answer) {
+  const auto open = listeners_.find(answer.question_id());
+  if (open == listeners_.end()) return;
+  const auto listener = open->second.lock();
+  if (answer.complete()) listeners_.erase(open);
+  if (listener != nullptr) listener->Heard(std::move(answer));
 }
 
 void HostProcess::Accept(bool accept) {

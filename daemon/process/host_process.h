@@ -6,12 +6,14 @@
 
 #include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
 #include <string>
 #include <vector>
 
+#include "daemon/process/call_source.h"
 #include "daemon/process/child_watch.h"
 #include "daemon/process/host_spec.h"
 #include "lastcall/host/v1/host.pb.h"
@@ -40,7 +42,7 @@ class HostContext {
 };
 
 // One incarnation. Threads: the loop's.
-class HostProcess final : public Process, private Drainable {
+class HostProcess final : public Process, private Drainable, private CallSource {
  public:
   HostProcess(boost::asio::io_context& loop, std::shared_ptr<const HostSpec> spec,
               uint32_t incarnation, HostContext& context, Log log);
@@ -68,11 +70,14 @@ class HostProcess final : public Process, private Drainable {
   const std::vector<ServerView>& servers() const override { return servers_; }
   bool ListensOn(const std::string& address) const override { return addresses_.contains(address); }
   Drainable* drainable() override { return this; }
+  CallSource* calls() override { return this; }
 
  private:
   class Wire;
 
   void SetDraining(const std::string& server, bool draining) override;
+  void BeginAsk(host::v1::CallsQuestion question, std::weak_ptr<CallsListener> listener) override;
+  void Heard(host::v1::CallsAnswer& answer);
   host::v1::ToHost Configuration() const;
   std::vector<int> Sockets() const;
   void Stop(const Plan& plan, const std::vector<Ledger::Entry>& requests, bool replaced);
@@ -82,7 +87,7 @@ class HostProcess final : public Process, private Drainable {
   void AwaitMessages();
   bool ReadMessages();
   Channel::Received ReadOne(size_t& bytes);
-  void Handle(const host::v1::FromHost& message);
+  void Handle(host::v1::FromHost& message);
   void Heard(const host::v1::Report& report);
   void KillFor(const std::string& misconduct);
   void Exited(ExitStatus status);
@@ -110,6 +115,8 @@ class HostProcess final : public Process, private Drainable {
   uint32_t last_query_ = 0;
   Instant asked_{};  // when the query began that is open
   std::vector<std::function<void()>> asking_;
+  uint32_t last_question_ = 0;                                  // about its calls
+  std::map<uint32_t, std::weak_ptr<CallsListener>> listeners_;  // of those that are open
 };
 
 }  // namespace lastcall

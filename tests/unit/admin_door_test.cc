@@ -48,6 +48,7 @@ class HeldBackend final : public AdminBackend {
     held.push_back([this, answer = std::move(answer)] { answer(status); });
     if (!hold) Release();
   }
+  void BeginCalls(CallsQuestions, std::function<void(CallsAnswers)> answer) override { answer({}); }
   void BeginReload(const admin::v1::ReloadRequest&, const Cause&,
                    std::function<void(Result<admin::v1::ReloadResponse>)> answer) override {
     ++asked;

@@ -9,13 +9,13 @@ namespace lastcall {
 
 class FakeContext {
  public:
-  const grpc::ServerContextBase* get() const {
-    return reinterpret_cast<const grpc::ServerContextBase*>(&memory_);
+  grpc::ServerContextBase* get() const {
+    return reinterpret_cast<grpc::ServerContextBase*>(&memory_);
   }
   const grpc::ServerContextBase& operator*() const { return *get(); }
 
  private:
-  alignas(64) char memory_[64] = {};
+  alignas(64) mutable char memory_[64] = {};
 };
 
 }  // namespace lastcall

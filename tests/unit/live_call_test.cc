@@ -21,7 +21,8 @@ class LiveCallTest : public testing::Test {
  protected:
   // Its handler has no thread, or never starts: nobody asks for its client.
   std::shared_ptr<LiveCall> Make(const FakeContext& context) {
-    return std::make_shared<LiveCall>(context.get(), methods_.Of(kName), clock_.Now(), view_,
+    return std::make_shared<LiveCall>(context.get(), methods_.Of(kName),
+                                      LiveCall::Identity{1, CallKind::kUnary, clock_.Now()}, view_,
                                       watch_);
   }
   static void End(LiveCall& call) {
@@ -70,12 +71,12 @@ TEST_F(LiveCallTest, IsToldOnceHoweverOften) {
   const auto call = Make(context);
   int told = 0;
   call->OnLeave([&] { ++told; });
-  EXPECT_FALSE(call->info().told);
+  EXPECT_FALSE(call->info()->told);
   call->TellToLeave();
   call->TellToLeave();
   call->ClientGone();
   EXPECT_EQ(told, 1);
-  EXPECT_TRUE(call->info().told);
+  EXPECT_TRUE(call->info()->told);
   call->OnLeave([&] { ++told; });
   EXPECT_EQ(told, 2) << "it is told by now: at once";
   End(*call);
@@ -150,7 +151,7 @@ TEST_F(LiveCallTest, SaysWhatIsKnownOfIt) {
   clock_.Advance(1s);
   call->Started(7);
   call->Returned();  // nobody looks into the context any more
-  const CallInfo info = call->info();
+  const CallInfo info = call->info().value();
   EXPECT_EQ(info.method, kName);
   EXPECT_EQ(info.peer, "");
   EXPECT_EQ(info.began, FakeClock::kStart);
@@ -176,8 +177,9 @@ TEST_F(LiveCallTest, OutlivesWhatItWasGivenOnceItHasEnded) {
   auto methods = std::make_unique<MethodTable>();
   auto termination = std::make_unique<const Termination>();
   auto watch = std::make_unique<ClientWatch>();
-  const auto call = std::make_shared<LiveCall>(context.get(), methods->Of(kName), clock_.Now(),
-                                               *termination, *watch);
+  const auto call = std::make_shared<LiveCall>(
+      context.get(), methods->Of(kName), LiveCall::Identity{1, CallKind::kUnary, clock_.Now()},
+      *termination, *watch);
   call->Started(7);
   End(*call);
   watch = nullptr;

@@ -24,7 +24,9 @@ class LiveCallsTest : public testing::Test {
  protected:
   std::shared_ptr<LiveCall> Make() {
     clock_.Advance(1s);
-    return std::make_shared<LiveCall>(context_.get(), method_, clock_.Now(), termination_, watch_);
+    return std::make_shared<LiveCall>(context_.get(), method_,
+                                      LiveCall::Identity{1, CallKind::kUnary, clock_.Now()},
+                                      termination_, watch_);
   }
   std::shared_ptr<LiveCall> Enter() {
     auto call = Make();

@@ -17,9 +17,10 @@ class Gate {
   Gate(const Gate&) = delete;
   Gate& operator=(const Gate&) = delete;
 
-  void Enter() {
+  // How many have entered, with this one.
+  uint64_t Enter() {
     in_flight_.fetch_add(1, std::memory_order_relaxed);
-    entered_.fetch_add(1, std::memory_order_relaxed);
+    return entered_.fetch_add(1, std::memory_order_relaxed) + 1;
   }
   void Leave() {
     // Sequentially consistent with Watch and the read after it: one of the two sees the zero.

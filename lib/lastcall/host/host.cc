@@ -63,6 +63,23 @@ void Host::Query(std::function<void(const HostReport&)> look) {
   loop_->Post([loop = loop_.get(), look = std::move(look)] { look(loop->Report()); });
 }
 
+void Host::ListCalls(CallFilter filter, size_t limit, TakeCalls take) {
+  loop_->inspector().List(std::move(filter), limit, std::move(take));
+}
+
+void Host::ListFinishedCalls(CallFilter filter, TakeFinished take) {
+  loop_->inspector().ListFinished(std::move(filter), std::move(take));
+}
+
+void Host::FindCall(uint64_t number, std::function<void(std::optional<CallDetails>)> answer) {
+  loop_->inspector().Find(number, std::move(answer));
+}
+
+void Host::CancelCalls(CallChoice choice, std::string why, bool dry_run,
+                       std::function<void(CallsCancelled)> answer) {
+  loop_->inspector().Cancel(std::move(choice), std::move(why), dry_run, std::move(answer));
+}
+
 void Host::Dump() {
   loop_->Post([loop = loop_.get()] { loop->OnDump(); });
 }

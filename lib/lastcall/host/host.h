@@ -20,6 +20,7 @@
 #include <lastcall/base/log.h>
 #include <lastcall/base/result.h>
 #include <lastcall/base/unique_fd.h>
+#include <lastcall/host/call_listing.h>
 #include <lastcall/lifecycle/plan.h>
 #include <lastcall/lifecycle/receipt.h>
 #include <lastcall/lifecycle/stage.h>
@@ -146,6 +147,18 @@ class Host {
   void SetDraining(std::string server, bool draining);
   // Runs `look` in the host's thread.
   void Query(std::function<void(const HostReport&)> look);
+  // The calls in flight, oldest first, in parts; `limit`: of the oldest so many (0: all). No call
+  // waits for it. This and what follows answer in a thread of the host's own, which their callbacks
+  // must not block; what has not answered when the host goes never does.
+  void ListCalls(CallFilter filter, size_t limit, TakeCalls take);
+  // Of each method the slowest calls that are over, and the last that failed. Of the filter only server
+  // and method count.
+  void ListFinishedCalls(CallFilter filter, TakeFinished take);
+  // Nothing: no call of that number is in flight.
+  void FindCall(uint64_t number, std::function<void(std::optional<CallDetails>)> answer);
+  // Their clients see CANCELLED and why.
+  void CancelCalls(CallChoice choice, std::string why, bool dry_run,
+                   std::function<void(CallsCancelled)> answer);
   // State, calls in flight and the stacks of their handlers, to the log.
   void Dump();
   Termination termination() const;

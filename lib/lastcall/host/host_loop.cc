@@ -8,6 +8,9 @@
 namespace lastcall {
 namespace {
 
+// What is remembered of finished calls takes no more in one host.
+constexpr size_t kFinishedBytes = 16 << 20;
+
 HostObserver& SilentObserver() {
   static HostObserver silent;  // has no state
   return silent;
@@ -52,6 +55,7 @@ void HostLoop::StartServers() {
         .clock = clock_,
         .log = loop_.log(),
         .termination = loop_.termination(),
+        .finished_bytes = kFinishedBytes / std::max<size_t>(hosted_.size(), 1),
         .request_stop =
             [this](Request request) {
               Post([this, request = std::move(request)] {
@@ -71,6 +75,7 @@ void HostLoop::StartServers() {
 
 void HostLoop::OnStarted(const Result<>& started) {
   started_ = true;
+  InspectCalls();
   if (!started) {
     // What was started before is stopped in the cancel stage, like after any request.
     RefuseStart(started.error(), std::nullopt);
@@ -81,6 +86,12 @@ void HostLoop::OnStarted(const Result<>& started) {
   }
   observer_.Ready();
   loop_.OnReady();
+}
+
+void HostLoop::InspectCalls() {
+  std::vector<CallInspector::Served> served;
+  ForEachServer([&](Server& server) { served.push_back({server.name(), &server.calls()}); });
+  inspector_.Inspect(std::move(served));
 }
 
 Instant HostLoop::due() const {
@@ -194,6 +205,7 @@ void HostLoop::EnterCancel() {
 void HostLoop::StopPlugins() {
   finished_ = Ended() - ended_before_ - cancelled_;
   stopping_plugins_ = true;
+  InspectCalls();
   plugin_thread_.Post([this, by = Deadline(loop_.lifecycle().plan().end)] {
     for (auto hosted = hosted_.rbegin(); hosted != hosted_.rend(); ++hosted) {
       (*hosted)->Stop(plugin_thread_, *audit_, by);
@@ -222,8 +234,8 @@ void HostLoop::ListCancelled() {
     const CallRegistry& calls = hosted->server()->calls();
     cancelled_ += static_cast<uint64_t>(std::max<int64_t>(0, calls.in_flight()));
     for (CallInfo& call : calls.Calls(Receipt::kMaxListed - listed_.size())) {
-      listed_.push_back({hosted->name(), std::move(call.method), std::move(call.peer),
-                         now - call.began, call.told});
+      listed_.push_back(
+          {hosted->name(), std::move(call.method), call.client(), now - call.began, call.told});
     }
   }
 }
@@ -305,8 +317,8 @@ void HostLoop::Dump() {
   const Instant now = clock_.Now();
   ForEachServer([&](Server& server) {
     for (const CallInfo& call : server.calls().Calls(100)) {
-      Say(LogLevel::kWarning, "dump: " + server.name() + " " + call.method + " from " + call.peer +
-                                  " for " + FormatDuration(now - call.began));
+      Say(LogLevel::kWarning, "dump: " + server.name() + " " + call.method + " from " +
+                                  call.client() + " for " + FormatDuration(now - call.began));
     }
   });
   for (const ThreadStack& thread : AllStacks()) {

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include <lastcall/host/call_inspector.h>
 #include <lastcall/host/host.h>
 #include <lastcall/host/hosted_server.h>
 #include <lastcall/host/plugin_thread.h>
@@ -29,6 +30,7 @@ class HostLoop final : private StagePart {
   Termination termination() const { return loop_.termination(); }
   const Receipt& receipt() const { return loop_.receipt(); }
   const Clock& clock() const { return clock_; }
+  CallInspector& inspector() { return inspector_; }
 
   int Run();
   void OnRequest(Request request) { loop_.OnRequest(std::move(request)); }
@@ -59,6 +61,7 @@ class HostLoop final : private StagePart {
   void StartServers();
   void RefuseStart(const Error& error, std::optional<Duration> cancel);
   void BeginRetire(const RetireOptions& how);
+  void InspectCalls();
   void StopPlugins();
   void UpdateHealth();
   void ListCancelled();
@@ -91,6 +94,7 @@ class HostLoop final : private StagePart {
   uint64_t cancelled_ = 0;
   std::vector<CancelledCall> listed_;  // of those
   PluginThread plugin_thread_{clock_};
+  CallInspector inspector_{clock_};
 };
 
 // The exit code of a host that could not start.

@@ -113,7 +113,8 @@ Result<> HostedServer::Start(PluginThread& thread, const Context& host, ProcessA
        .reflection = spec_.reflection,
        .limits = spec_.limits,
        .tls = std::move(spec_.tls),
-       .warn = [log = host.log](const std::string& what) { log(LogLevel::kWarning, what); }},
+       .warn = [log = host.log](const std::string& what) { log(LogLevel::kWarning, what); },
+       .finished_bytes = host.finished_bytes},
       host.clock, host.termination);
   if (!server) return tl::unexpected(server.error());
   server_ = std::move(*server);

@@ -20,6 +20,7 @@ class HostedServer {
     const Clock& clock;
     Log log;
     Termination termination;
+    size_t finished_bytes = 1 << 20;  // see ServerOptions
     std::function<void(Request)> request_stop;
     // A plugin is about to be made: "plugin echo of server public".
     std::function<void(const std::string&)> constructing;

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include <lastcall/base/clock.h>
 
@@ -16,13 +17,60 @@ struct MethodCount {
   uint64_t total = 0;
 };
 
+enum class CallKind : uint8_t { kUnary, kClientStream, kServerStream, kBidiStream };
+
+// What a call waits for, as far as gRPC tells.
+enum class CallWaits : uint8_t {
+  kHandler,  // it is in the handler's hands
+  kInput,    // the client's next message
+  kClient,   // that the client takes what was written
+  kFinish,   // the handler has given its status; gRPC ends the call
+};
+
 // What is known of one call in flight, for reports.
 struct CallInfo {
+  uint64_t number = 0;  // which call of its server it is, from 1
   std::string method;
-  std::string peer;
+  CallKind kind = CallKind::kUnary;
+  std::string peer;      // its client's address; empty while that is not known
+  std::string identity;  // by which name the client's certificate knows it; empty: none
   Instant began{};
-  bool told = false;
-  pid_t thread = 0;  // of a sync handler; 0: it has none of its own
+  Instant deadline = kNever;  // its client's
+  uint64_t received = 0;      // messages from the client
+  uint64_t sent = 0;          // messages that the client's connection took
+  Instant progressed{};       // when the last of those came or went, or it began
+  CallWaits waits = CallWaits::kHandler;
+  bool told = false;  // to leave
+  pid_t thread = 0;   // of a sync handler; 0: it has none of its own
+
+  // Both names of its client.
+  std::string client() const { return identity.empty() ? peer : peer + " " + identity; }
+};
+
+// What calls have in common; what is left out matters not. Patterns are as of fnmatch(3).
+struct CallFilter {
+  std::string server;  // its name
+  std::string method;  // a pattern: "/shop.Prices/*"
+  std::string client;  // a pattern: of the address, with or without its port, or of the identity
+  Duration older{};    // that are at least as old
+};
+
+// A call that is over.
+struct FinishedCall {
+  uint64_t number = 0;
+  std::string client;  // as CallInfo::client
+  int status = 0;      // gRPC's code; DEADLINE_EXCEEDED where the client no longer waited for it
+  std::string message;
+  Instant ended{};
+  Duration duration{};
+};
+
+// Of one method, what is remembered.
+struct FinishedMethod {
+  std::string method;
+  uint64_t failed = 0;                 // with another status than OK, kept or not
+  std::vector<FinishedCall> slowest;   // slowest first
+  std::vector<FinishedCall> failures;  // the last ones, latest first
 };
 
 }  // namespace lastcall

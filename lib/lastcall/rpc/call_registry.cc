@@ -16,14 +16,15 @@ CallRegistry::CallRegistry(const Clock& clock, Termination termination,
 
 CallRegistry::~CallRegistry() = default;
 
-std::shared_ptr<LiveCall> CallRegistry::Begin(const grpc::ServerContextBase* context,
-                                              const char* name) {
+std::shared_ptr<LiveCall> CallRegistry::Begin(grpc::ServerContextBase* context, const char* name,
+                                              CallKind kind) {
   CountedMethod& method = methods_.Of(name);
   const Instant now = clock_.Now();
-  gate_.Enter();
+  const uint64_t number = gate_.Enter();
   method.calls.Enter();
   last_began_.store(now, std::memory_order_relaxed);
-  auto call = std::make_shared<LiveCall>(context, method, now, termination_, client_watch_);
+  auto call = std::make_shared<LiveCall>(context, method, LiveCall::Identity{number, kind, now},
+                                         termination_, client_watch_);
   // The memory is this call's now, and must not be looked at for another.
   if (const auto last = CallDirectory::Enter(context, call)) last->Returned();
   // First this, then the question: see TellNewcomers.
@@ -48,7 +49,7 @@ std::vector<CallInfo> CallRegistry::Calls(size_t limit) const {
   if (limit == 0) return infos;
   for (const auto& call : living_.Snapshot()) {
     if (infos.size() == limit) break;
-    infos.push_back(call->info());
+    if (auto info = call->info()) infos.push_back(std::move(*info));
   }
   return infos;
 }

@@ -38,12 +38,16 @@ class CallRegistry {
   // Methods of services that are registered go by their name however many others are invented.
   // Order: before the first call.
   void AddMethod(std::string_view name) { methods_.Add(name); }
+  // See MethodTable::BoundFinished.
+  void BoundFinished(size_t calls) { methods_.BoundFinished(calls); }
 
   // Of names that nobody has added, a bounded number are told apart. See MethodTable.
-  std::shared_ptr<LiveCall> Begin(const grpc::ServerContextBase* context, const char* method);
+  std::shared_ptr<LiveCall> Begin(grpc::ServerContextBase* context, const char* method,
+                                  CallKind kind);
   // The last thing of the call. Nothing of the registry is touched once this has returned. Order: once.
   void End(LiveCall& call);
 
+  const Clock& clock() const { return clock_; }
   int64_t in_flight() const { return gate_.in_flight(); }
   uint64_t total() const { return gate_.entered(); }
   // Calls of the housekeeping that are not over: nobody waits for them, and nothing more is known.
@@ -53,6 +57,7 @@ class CallRegistry {
   Instant last_began() const { return last_began_.load(std::memory_order_relaxed); }
   // Those that were called.
   std::vector<MethodCount> methods() const { return methods_.counts(); }
+  std::vector<FinishedMethod> finished() const { return methods_.finished(); }
   const LiveCalls& living() const { return living_; }
   // Oldest first, `limit` at most.
   std::vector<CallInfo> Calls(size_t limit) const;

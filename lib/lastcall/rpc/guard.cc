@@ -31,14 +31,28 @@ bool IsRefusal(const grpc::Status& status) {
          status.error_message() == kNoThread;
 }
 
+CallKind KindOf(grpc::experimental::ServerRpcInfo::Type type) {
+  using Type = grpc::experimental::ServerRpcInfo::Type;
+  switch (type) {
+    case Type::UNARY: return CallKind::kUnary;
+    case Type::CLIENT_STREAMING: return CallKind::kClientStream;
+    case Type::SERVER_STREAMING: return CallKind::kServerStream;
+    case Type::BIDI_STREAMING: break;
+  }
+  return CallKind::kBidiStream;
+}
+
 // One for each call; gRPC destroys it when the call is over.
 // Threads: one after another, as gRPC hands the call on. `handed_on_` says so once more, by release
 // and acquire, for a thread sanitizer that sees nothing of what an uninstrumented gRPC does.
 class Guarded final : public grpc::experimental::Interceptor {
  public:
-  Guarded(CallRegistry& calls, const char* method, const grpc::ServerContextBase* context,
-          const std::function<void()>& refused)
-      : calls_(calls), context_(context), refused_(refused), call_(calls.Begin(context, method)) {
+  Guarded(CallRegistry& calls, const grpc::experimental::ServerRpcInfo& info,
+          grpc::ServerContextBase* context, const std::function<void()>& refused)
+      : calls_(calls),
+        context_(context),
+        refused_(refused),
+        call_(calls.Begin(context, info.method(), KindOf(info.type()))) {
     handed_on_.store(true, std::memory_order_release);
   }
   ~Guarded() override {
@@ -48,9 +62,12 @@ class Guarded final : public grpc::experimental::Interceptor {
 
   void Intercept(InterceptorBatchMethods* methods) override {
     handed_on_.load(std::memory_order_acquire);
+    NoteProgress(*methods);
     // Returned before anything else: the context must be alive while the registry looks at it.
     if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::PRE_SEND_STATUS)) {
-      if (IsRefusal(methods->GetSendStatus())) refused_();
+      const grpc::Status status = methods->GetSendStatus();
+      if (IsRefusal(status)) refused_();
+      call_->GaveStatus(status, calls_.clock().Now());
       call_->Returned();
     } else if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::POST_RECV_CLOSE)) {
       // A sync handler's comes from within its own IsCancelled, and is ClientWatch's to ask for.
@@ -66,6 +83,20 @@ class Guarded final : public grpc::experimental::Interceptor {
   }
 
  private:
+  void NoteProgress(InterceptorBatchMethods& methods) {
+    CallProgress& progress = call_->progress();
+    if (methods.QueryInterceptionHookPoint(InterceptionHookPoints::POST_RECV_MESSAGE)) {
+      progress.Received(methods.GetRecvMessage() != nullptr, calls_.clock().Now());
+    } else if (methods.GetRecvMessage() != nullptr) {
+      progress.Reads();  // gRPC has no point of its own for it
+    }
+    if (methods.QueryInterceptionHookPoint(InterceptionHookPoints::POST_SEND_MESSAGE)) {
+      progress.Sent(calls_.clock().Now());
+    } else if (methods.QueryInterceptionHookPoint(InterceptionHookPoints::PRE_SEND_MESSAGE)) {
+      progress.Writes(calls_.clock().Now());
+    }
+  }
+
   CallRegistry& calls_;
   const grpc::ServerContextBase* const context_;
   const std::function<void()>& refused_;
@@ -124,7 +155,7 @@ class Guard final : public grpc::experimental::ServerInterceptorFactoryInterface
     if (IsHousekeeping(info->method())) {
       return new Counted(calls_, std::string_view(info->method()).starts_with(kReflection));
     }
-    return new Guarded(calls_, info->method(), info->server_context(), refused_);
+    return new Guarded(calls_, *info, info->server_context(), refused_);
   }
 
  private:

@@ -1,5 +1,7 @@
 #include "lastcall/rpc/live_call.h"
 
+#include <grpc/grpc.h>
+#include <grpc/support/time.h>
 #include <grpcpp/server_context.h>
 
 #include <string>
@@ -11,12 +13,23 @@
 namespace lastcall {
 namespace {
 
-// Its address, and by which name its certificate knows it.
 std::string PeerOf(const grpc::ServerContextBase& context) {
-  std::string peer = PeerText(context.peer());
+  return SafeText(PeerText(context.peer()), kMaxSafeName);
+}
+
+std::string IdentityOf(const grpc::ServerContextBase& context) {
   const auto names = context.auth_context()->GetPeerIdentity();
-  if (!names.empty()) peer += " " + std::string(names.front().data(), names.front().size());
-  return SafeText(std::move(peer), kMaxSafeName);
+  if (names.empty()) return "";
+  return SafeText(std::string(names.front().data(), names.front().size()), kMaxSafeName);
+}
+
+Instant DeadlineOf(const grpc::ServerContextBase& context) {
+  const gpr_timespec given = context.raw_deadline();
+  if (gpr_time_cmp(given, gpr_inf_future(given.clock_type)) == 0) return kNever;
+  // gRPC's monotonic clock is the machine's.
+  const gpr_timespec deadline = gpr_convert_clock_type(given, GPR_CLOCK_MONOTONIC);
+  return Instant(std::chrono::seconds(deadline.tv_sec) +
+                 std::chrono::nanoseconds(deadline.tv_nsec));
 }
 
 }  // namespace
@@ -46,16 +59,64 @@ void LiveCall::Signal(bool leaving) {
   for (const auto& callback : callbacks) callback();
 }
 
+void LiveCall::GaveStatus(const grpc::Status& status, Instant now) {
+  const Instant deadline = DeadlineOf(*context_);
+  const bool late = deadline <= now;
+  const Duration duration = now - identity_.began;
+  if (!method_.finished.Wants(duration, late || !status.ok())) return;
+  FinishedCall call{.number = identity_.number,
+                    .client = PeerOf(*context_),
+                    .status = static_cast<int>(status.error_code()),
+                    .message = status.error_message(),
+                    .ended = now,
+                    .duration = duration};
+  if (const std::string identity = IdentityOf(*context_); !identity.empty()) {
+    call.client += " " + identity;
+  }
+  if (late && status.ok()) {
+    call.status = grpc::StatusCode::DEADLINE_EXCEEDED;
+    call.message = "the handler returned OK after the client's deadline";
+  }
+  method_.finished.Add(std::move(call));
+}
+
 void LiveCall::Returned() {
   std::lock_guard lock(mutex_);
+  // What a stream has written may wait for its client yet, and be cancelled for it.
+  if (started_ && !returned_ && identity_.kind != CallKind::kUnary) held_ = Held();
   returned_ = true;
 }
 
 void LiveCall::Ended() {
   std::vector<std::function<void()>> dropped;  // goes after the lock: it is others' code
-  std::lock_guard lock(mutex_);
-  returned_ = ended_ = true;
-  dropped.swap(callbacks_);
+  grpc_call* held = nullptr;
+  {
+    std::lock_guard lock(mutex_);
+    returned_ = ended_ = true;
+    dropped.swap(callbacks_);
+    std::swap(held, held_);
+  }
+  if (held != nullptr) grpc_call_unref(held);
+}
+
+grpc_call* LiveCall::Held() const {
+  if (ended_ || !started_) return nullptr;
+  grpc_call* const call = returned_ ? held_ : context_->c_call();
+  if (call != nullptr) grpc_call_ref(call);
+  return call;
+}
+
+bool LiveCall::Cancel(const std::string& why) {
+  grpc_call* call = nullptr;
+  {
+    std::lock_guard lock(mutex_);
+    call = Held();
+  }
+  if (call == nullptr) return false;
+  // Outside the lock: it may tell this call that it is cancelled.
+  grpc_call_cancel_with_status(call, GRPC_STATUS_CANCELLED, why.c_str(), nullptr);
+  grpc_call_unref(call);
+  return true;
 }
 
 bool LiveCall::PollClient() {
@@ -108,11 +169,26 @@ Instant LiveCall::cancel_instant() const {
   return returned_ ? kNever : termination_.instant(Stage::kCancel);
 }
 
-CallInfo LiveCall::info() const {
+std::optional<CallInfo> LiveCall::info() const {
   std::lock_guard lock(mutex_);
-  // Asked for only here: it would cost every call two copies of a string.
-  const bool knows_peer = started_ && !returned_;
-  return {method_.name, knows_peer ? PeerOf(*context_) : "", began_, leaving(), thread_};
+  if (ended_) return std::nullopt;
+  CallInfo info{.number = identity_.number,
+                .method = method_.name,
+                .kind = identity_.kind,
+                .began = identity_.began,
+                .received = progress_.received(),
+                .sent = progress_.sent(),
+                .progressed = progress_.at(),
+                .waits = progress_.waits(),
+                .told = leaving(),
+                .thread = thread_};
+  if (returned_ && info.waits != CallWaits::kClient) info.waits = CallWaits::kFinish;
+  if (!started_ || returned_) return info;
+  // Asked for only here: it would cost every call copies of strings.
+  info.peer = PeerOf(*context_);
+  info.identity = IdentityOf(*context_);
+  info.deadline = DeadlineOf(*context_);
+  return info;
 }
 
 }  // namespace lastcall

@@ -7,38 +7,55 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <stop_token>
+#include <string>
 #include <vector>
 
 #include <lastcall/base/clock.h>
 #include <lastcall/lifecycle/termination.h>
 #include <lastcall/rpc/call_info.h>
+#include <lastcall/rpc/call_progress.h>
 #include <lastcall/rpc/client_watch.h>
 #include <lastcall/rpc/live_calls.h>
 #include <lastcall/rpc/method_table.h>
 
+struct grpc_call;
+
 namespace grpc {
 class ServerContextBase;
-}
+class Status;
+}  // namespace grpc
 
 namespace lastcall {
 
 // Made by CallRegistry::Begin. It may outlive the registry: from Ended on it looks at nothing that it
-// was given, whoever asks it for whatever; but for method() and info(). Threads: any.
+// was given, whoever asks it for whatever; but for method(). Threads: any.
 class LiveCall : public std::enable_shared_from_this<LiveCall> {
  public:
-  LiveCall(const grpc::ServerContextBase* context, CountedMethod& method, Instant began,
+  struct Identity {
+    uint64_t number;  // which call of its server it is
+    CallKind kind;
+    Instant began;
+  };
+  LiveCall(grpc::ServerContextBase* context, CountedMethod& method, const Identity& identity,
            const Termination& termination, ClientWatch& client_watch)
       : context_(context),
         method_(method),
         termination_(termination),
         client_watch_(client_watch),
-        began_(began) {}
+        identity_(identity),
+        progress_(identity.began) {}
 
   // What happens to it. The handler is about to run; `thread` is 0 when it has none of its own.
   void Started(pid_t thread);
   void TellToLeave();
   void ClientGone();
+  // Its messages.
+  CallProgress& progress() { return progress_; }
+  // The handler has given its status, which is remembered where that is worth it. Order: in gRPC's own
+  // step with it, while the context is there; then Returned.
+  void GaveStatus(const grpc::Status& status, Instant now);
   // The handler has returned; the context is about to go.
   void Returned();
   // Nobody is told anything from here on, and what the callbacks hold is gone. Order: by
@@ -52,25 +69,33 @@ class LiveCall : public std::enable_shared_from_this<LiveCall> {
   Instant cancel_instant() const;
 
   // For its registry, and for those who walk the living calls of it. After Returned the context is only
-  // an address. Order: method() and info() before the registry goes.
+  // an address. Order: method() before the registry goes.
   const grpc::ServerContextBase* context() const { return context_; }
   CountedMethod& method() const { return method_; }
-  Instant began() const { return began_; }
-  CallInfo info() const;
+  uint64_t number() const { return identity_.number; }
+  Instant began() const { return identity_.began; }
+  // Nothing: it has ended.
+  std::optional<CallInfo> info() const;
+  // Its client sees CANCELLED with this text, which is safe; its handler that it is cancelled. False: it
+  // has ended, or not begun yet as far as gRPC goes.
+  bool Cancel(const std::string& why);
   LiveCalls::Place& place() { return place_; }
 
  private:
   // Notices a sync handler's client that is gone; nothing else tells. False: no need to ask again.
   bool PollClient();
+  // One reference more, for whoever asks; null: there is none any more. Order: mutex_ is held.
+  grpc_call* Held() const;
   // Order: mutex_ is held. Sync handlers only: the others are told by gRPC.
   void NeedClientWatch();
   void Signal(bool leaving);
 
-  const grpc::ServerContextBase* const context_;  // valid until Returned
-  CountedMethod& method_;                         // these three until Ended
+  grpc::ServerContextBase* const context_;  // valid until Returned
+  CountedMethod& method_;                   // these three until Ended
   const Termination& termination_;
   ClientWatch& client_watch_;
-  const Instant began_;
+  const Identity identity_;
+  CallProgress progress_;
   LiveCalls::Place place_;
   std::atomic<bool> leaving_{false};
 
@@ -81,6 +106,7 @@ class LiveCall : public std::enable_shared_from_this<LiveCall> {
   bool ended_ = false;
   bool signalled_ = false;
   bool client_watched_ = false;
+  grpc_call* held_ = nullptr;  // a reference to it, from Returned of a stream to Ended
   std::stop_source stop_{std::nostopstate};  // made when somebody asks for the token
   std::vector<std::function<void()>> callbacks_;
 };

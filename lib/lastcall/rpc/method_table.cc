@@ -15,7 +15,14 @@ constexpr char kOtherMethods[] = "(others)";
 
 void MethodTable::Add(std::string_view name) {
   std::unique_lock lock(mutex_);
-  Insert(std::string(name));
+  Insert(std::string(name), nullptr);
+}
+
+void MethodTable::BoundFinished(size_t calls) {
+  std::unique_lock lock(mutex_);
+  const size_t share = calls / (methods_.size() + 1);
+  for (const auto& [name, method] : methods_) method->finished.Bound(share);
+  finished_of_others_.Bound(share);
 }
 
 CountedMethod& MethodTable::Of(const char* name) {
@@ -26,9 +33,9 @@ CountedMethod& MethodTable::Of(const char* name) {
   const std::string invented = SafeText(name, kMaxSafeName);
   std::unique_lock lock(mutex_);
   if (CountedMethod* const known = Known(invented)) return *known;
-  if (invented_ == kMaxInvented) return Insert(kOtherMethods);
+  if (invented_ == kMaxInvented) return Insert(kOtherMethods, &finished_of_others_);
   ++invented_;
-  return Insert(invented);
+  return Insert(invented, &finished_of_others_);
 }
 
 CountedMethod* MethodTable::Known(std::string_view name) const {
@@ -36,9 +43,9 @@ CountedMethod* MethodTable::Known(std::string_view name) const {
   return found == methods_.end() ? nullptr : found->second.get();
 }
 
-CountedMethod& MethodTable::Insert(const std::string& name) {
+CountedMethod& MethodTable::Insert(const std::string& name, FinishedCalls* others) {
   auto& method = methods_[name];
-  if (method == nullptr) method.reset(new CountedMethod{name, Gate()});
+  if (method == nullptr) method = std::make_unique<CountedMethod>(name, others);
   return *method;
 }
 
@@ -50,6 +57,22 @@ std::vector<MethodCount> MethodTable::counts() const {
     counts.push_back({name, method->calls.in_flight(), method->calls.entered()});
   }
   return counts;
+}
+
+std::vector<FinishedMethod> MethodTable::finished() const {
+  std::shared_lock lock(mutex_);
+  std::vector<FinishedMethod> finished;
+  const auto add = [&](const std::string& name, const FinishedCalls& calls) {
+    FinishedMethod seen = calls.seen();
+    if (seen.failed == 0 && seen.slowest.empty()) return;
+    seen.method = name;
+    finished.push_back(std::move(seen));
+  };
+  for (const auto& [name, method] : methods_) {
+    if (&method->finished != &finished_of_others_) add(name, method->finished);
+  }
+  add(kOtherMethods, finished_of_others_);
+  return finished;
 }
 
 }  // namespace lastcall

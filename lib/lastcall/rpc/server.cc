@@ -279,6 +279,7 @@ Result<std::unique_ptr<Server>> Server::Build(ServerOptions options, const Clock
     grpc.health.AddService(service);
     AddMethods(service, server->calls_);
   }
+  server->calls_.BoundFinished(options.finished_bytes / FinishedCalls::kBytesOfOne);
   grpc.retirement = std::make_unique<Retirement>(
       *grpc.server, grpc.connections,
       Retirement::Options{

@@ -45,6 +45,8 @@ struct ServerOptions {
   std::function<void(const std::string&)> warn;  // any thread
   // When given: as if gRPC could not send a GOAWAY alone. The age that connections reach instead.
   std::optional<Duration> age;
+  // What is remembered of finished calls takes no more than this: bytes.
+  size_t finished_bytes = 64 << 10;
 };
 
 // How a server retires.

@@ -66,6 +66,9 @@ class Drainable {
   virtual void SetDraining(const std::string& server, bool draining) = 0;
 };
 
+// One whose calls can be seen (daemon/process/call_source.h).
+class CallSource;
+
 // Everything that is needed to go on with it in another build of this program.
 struct SavedProcess {
   std::string state;             // for who wrote it
@@ -110,6 +113,8 @@ class Process {
   virtual bool ListensOn(const std::string& address) const = 0;
   // Null: its servers cannot drain.
   virtual Drainable* drainable() { return nullptr; }
+  // Null: nobody sees into it.
+  virtual CallSource* calls() { return nullptr; }
 };
 
 }  // namespace lastcall

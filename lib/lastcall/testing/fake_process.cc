@@ -43,6 +43,7 @@ class FakeProcess::Incarnation final : public Process, public Drainable {
     return all_.addresses.contains(address);
   }
   Drainable* drainable() override { return all_.drains ? this : nullptr; }
+  CallSource* calls() override { return all_.source; }
 
  private:
   static constexpr pid_t kFirstPid = 1000;

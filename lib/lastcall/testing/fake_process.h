@@ -43,6 +43,7 @@ class FakeProcess {
   bool answers = true;                       // queries, at once
   std::vector<std::function<void()>> asked;  // the others: who is to hear the answer
   bool drains = true;
+  CallSource* source = nullptr;  // of all of them; null: nobody sees into them
 
  private:
   class Incarnation;

@@ -1,0 +1,164 @@
+#include "lastcall/host/call_inspector.h"
+
+#include <fnmatch.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "lastcall/host/stack.h"
+#include "lastcall/rpc/live_call.h"
+
+namespace lastcall {
+namespace {
+
+bool Fits(const std::string& pattern, const std::string& text) {
+  return fnmatch(pattern.c_str(), text.c_str(), 0) == 0;
+}
+
+// "10.0.0.5" of "10.0.0.5:4711", "[::1]" of "[::1]:4711".
+std::string WithoutPort(const std::string& peer) { return peer.substr(0, peer.rfind(':')); }
+
+bool FitsClient(const std::string& pattern, const CallInfo& call) {
+  return Fits(pattern, call.peer) || Fits(pattern, WithoutPort(call.peer)) ||
+         (!call.identity.empty() && Fits(pattern, call.identity));
+}
+
+bool LetsThrough(const CallFilter& filter, const CallInfo& call, Instant now) {
+  return now - call.began >= filter.older &&
+         (filter.method.empty() || Fits(filter.method, call.method)) &&
+         (filter.client.empty() || FitsClient(filter.client, call));
+}
+
+}  // namespace
+
+CallInspector::CallInspector(const Clock& clock) : clock_(clock), thread_([this] { Run(); }) {}
+
+CallInspector::~CallInspector() {
+  Ask(nullptr);
+  thread_.join();
+}
+
+void CallInspector::Run() {
+  while (const auto question = inbox_.TakeUntil(kNever)) {
+    if (*question == nullptr) return;
+    (*question)();
+  }
+}
+
+void CallInspector::Inspect(std::vector<Served> servers) {
+  std::lock_guard lock(mutex_);
+  served_ = std::move(servers);
+}
+
+std::vector<CallInspector::Living> CallInspector::Snapshot(const std::string& server) const {
+  std::vector<Living> living;
+  std::lock_guard lock(mutex_);
+  for (size_t i = 0; i < served_.size(); ++i) {
+    if (!server.empty() && served_[i].server != server) continue;
+    for (auto& call : served_[i].calls->living().Snapshot()) {
+      // Each server counts for itself; so that no two calls of the host have one number, they take
+      // turns: with two servers, the first has the even ones.
+      const uint64_t number = call->number() * served_.size() + i;
+      living.push_back({served_[i].server, number, std::move(call)});
+    }
+  }
+  std::stable_sort(living.begin(), living.end(), [](const Living& one, const Living& other) {
+    return one.call->began() < other.call->began();
+  });
+  return living;
+}
+
+std::optional<ListedCall> CallInspector::Look(const Living& living,
+                                              const CallFilter& filter) const {
+  auto info = living.call->info();
+  if (!info || !LetsThrough(filter, *info, clock_.Now())) return std::nullopt;
+  info->number = living.number;
+  return ListedCall{living.server, std::move(*info)};
+}
+
+void CallInspector::List(CallFilter filter, size_t limit, TakeCalls take) {
+  Ask([this, filter = std::move(filter), limit, take = std::move(take)] {
+    CallsPart part;
+    bool room = true;
+    size_t listed = 0;
+    uint64_t left_out = 0;
+    for (const Living& living : Snapshot(filter.server)) {
+      auto call = Look(living, filter);
+      if (!call) continue;
+      if (!room || (limit != 0 && listed == limit)) {
+        ++left_out;
+        continue;
+      }
+      ++listed;
+      part.calls.push_back(std::move(*call));
+      if (part.calls.size() == kPart) room = take(std::exchange(part, {}));
+    }
+    part.complete = true;
+    part.left_out = left_out;
+    take(std::move(part));
+  });
+}
+
+void CallInspector::ListFinished(CallFilter filter, TakeFinished take) {
+  Ask([this, filter = std::move(filter), take = std::move(take)] {
+    std::vector<FinishedPart> parts;
+    {
+      std::lock_guard lock(mutex_);
+      for (size_t i = 0; i < served_.size(); ++i) {
+        if (!filter.server.empty() && served_[i].server != filter.server) continue;
+        for (FinishedMethod& method : served_[i].calls->finished()) {
+          if (!filter.method.empty() && !Fits(filter.method, method.method)) continue;
+          for (auto* calls : {&method.slowest, &method.failures}) {
+            for (FinishedCall& call : *calls) call.number = call.number * served_.size() + i;
+          }
+          parts.push_back({served_[i].server, std::move(method), false});
+        }
+      }
+    }
+    size_t told = 0;
+    while (told < parts.size() && take(std::move(parts[told++]))) continue;
+    take({.server = {}, .method = {}, .complete = true, .left_out = parts.size() - told});
+  });
+}
+
+void CallInspector::Find(uint64_t number,
+                         std::function<void(std::optional<CallDetails>)> answer) {
+  Ask([this, number, answer = std::move(answer)] {
+    for (const Living& living : Snapshot({})) {
+      if (living.number != number) continue;
+      auto listed = Look(living, {});
+      if (!listed) break;
+      const pid_t thread = listed->call.thread;
+      CallDetails details{std::move(*listed), {}, {}};
+      if (thread == 0) {
+        details.no_stack = "its handler has no thread of its own (callback API)";
+      } else if (details.stack = StackOf(thread); details.stack.empty()) {
+        details.no_stack = "thread " + std::to_string(thread) + " does not answer";
+      }
+      // What was taken may be of the thread's next call.
+      if (!living.call->info()) break;
+      return answer(std::move(details));
+    }
+    answer(std::nullopt);
+  });
+}
+
+void CallInspector::Cancel(CallChoice choice, std::string why, bool dry_run,
+                           std::function<void(CallsCancelled)> answer) {
+  Ask([this, choice = std::move(choice), why = std::move(why), dry_run,
+       answer = std::move(answer)] {
+    std::set<uint64_t> wanted(choice.numbers.begin(), choice.numbers.end());
+    const bool by_number = !wanted.empty();
+    CallsCancelled done;
+    for (const Living& living : Snapshot(choice.filter.server)) {
+      if (by_number ? !wanted.contains(living.number) : !Look(living, choice.filter)) continue;
+      if (dry_run ? !living.call->info() : !living.call->Cancel(why)) continue;
+      wanted.erase(living.number);
+      ++done.cancelled;
+    }
+    done.not_in_flight.assign(wanted.begin(), wanted.end());
+    answer(std::move(done));
+  });
+}
+
+}  // namespace lastcall
