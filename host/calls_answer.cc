@@ -136,15 +136,16 @@ void Find(Host& host, uint64_t number, std::shared_ptr<Parts> parts) {
 
 void Cancel(Host& host, CallFilter filter, const host::v1::CancelCalls& order,
             std::shared_ptr<Parts> parts) {
-  host.CancelCalls(
-      {{order.numbers().begin(), order.numbers().end()}, std::move(filter)}, order.why(),
-      order.dry_run(), [parts = std::move(parts)](const CallsCancelled& done) {
-        CallsAnswer answer;
-        answer.set_complete(true);
-        answer.set_cancelled(done.cancelled);
-        for (const uint64_t number : done.not_in_flight) answer.add_not_in_flight(number);
-        parts->Tell(std::move(answer));
-      });
+  host.CancelCalls({{order.numbers().begin(), order.numbers().end()}, std::move(filter)},
+                   order.why(), order.dry_run(),
+                   [parts = std::move(parts)](const CallsCancelled& done) {
+                     CallsAnswer answer;
+                     answer.set_complete(true);
+                     answer.set_cancelled(done.cancelled);
+                     for (const uint64_t number : done.not_in_flight)
+                       answer.add_not_in_flight(number);
+                     parts->Tell(std::move(answer));
+                   });
 }
 
 }  // namespace

@@ -51,6 +51,7 @@ bool AddServers(HostControl::Configuration& configuration, Host& host) {
     server.reflection = spec.reflection();
     server.draining = spec.draining();
     server.limits = FromProto(spec.limits());
+    server.stalls = StallsIn(spec);
     if (spec.has_tls()) {
       server.tls.emplace();
       server.tls->certificate = spec.tls().certificate();

@@ -71,6 +71,25 @@ ServerLimits FromProto(const host::v1::Limits& message) {
   return limits;
 }
 
+void Write(const StallLimits& stalls, host::v1::ServerSpec& message) {
+  message.set_stall_after_s(ToSeconds(stalls.after));
+  for (const auto& [name, method] : stalls.methods) {
+    host::v1::MethodSpec& one = *message.add_methods();
+    one.set_name(name);
+    one.set_stall_after_s(ToSeconds(method.after));
+    one.set_file(method.file);
+    one.set_line(method.line);
+  }
+}
+
+StallLimits StallsIn(const host::v1::ServerSpec& message) {
+  StallLimits stalls{.after = FromSeconds(message.stall_after_s()), .methods = {}};
+  for (const host::v1::MethodSpec& one : message.methods()) {
+    stalls.methods[one.name()] = {FromSeconds(one.stall_after_s()), one.file(), one.line()};
+  }
+  return stalls;
+}
+
 host::v1::PluginSpec PluginMessage(const std::string& name, const std::string& path,
                                    const PluginValues& values) {
   host::v1::PluginSpec message;

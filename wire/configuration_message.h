@@ -1,4 +1,4 @@
-// What a host is told to run, on its way there: limits, plugins and their configuration.
+// What a host is told to run, on its way there: limits, stalls, plugins and their configuration.
 #pragma once
 
 #include <functional>
@@ -9,11 +9,16 @@
 
 #include <lastcall/net/limits.h>
 #include <lastcall/plugin/config.h>
+#include <lastcall/rpc/stall_limits.h>
 
 namespace lastcall {
 
 host::v1::Limits ToProto(const ServerLimits& limits);
 ServerLimits FromProto(const host::v1::Limits& message);
+
+// Its part of the message.
+void Write(const StallLimits& stalls, host::v1::ServerSpec& message);
+StallLimits StallsIn(const host::v1::ServerSpec& message);
 
 using PluginValues = std::map<std::string, PluginConfig::Value, std::less<>>;
 

@@ -54,7 +54,8 @@ admin::v1::Call::Waits WaitsIn(CallReport::Waits waits) {
   }
 }
 
-admin::v1::Call ToCall(const CallsOfProcess& of, const CallReport& report, const Moment& now, bool names) {
+admin::v1::Call ToCall(const CallsOfProcess& of, const CallReport& report, const Moment& now,
+                       bool names) {
   admin::v1::Call call;
   call.set_id(CallId{of.process, of.incarnation, report.number()}.text());
   call.set_process(of.process);
@@ -132,8 +133,8 @@ std::string CallId::text() const {
 Result<CallId> CallId::Parse(const std::string& text) {
   CallId id;
   const size_t last = text.rfind('/');
-  const size_t first = last == 0 || last == std::string::npos ? std::string::npos
-                                                              : text.rfind('/', last - 1);
+  const size_t first =
+      last == 0 || last == std::string::npos ? std::string::npos : text.rfind('/', last - 1);
   const std::string_view view(text);
   if (first == std::string::npos || first == 0 ||
       !ParseNumber(view.substr(first + 1, last - first - 1), &id.incarnation) ||
@@ -156,8 +157,8 @@ host::v1::CallFilter ToHostFilter(const admin::v1::CallFilter& filter) {
   return message;
 }
 
-std::vector<admin::v1::ListCallsResponse> ToListCalls(const CallsAnswers& answers, const Moment& now,
-                                                      bool names) {
+std::vector<admin::v1::ListCallsResponse> ToListCalls(const CallsAnswers& answers,
+                                                      const Moment& now, bool names) {
   std::vector<admin::v1::ListCallsResponse> responses;
   double left_out = 0;
   for (const CallsOfProcess& of : answers.processes) {

@@ -51,8 +51,8 @@ struct Moment {
 host::v1::CallFilter ToHostFilter(const admin::v1::CallFilter& filter);
 
 // `names`: with who is at the other end of the calls, and what was said to them.
-std::vector<admin::v1::ListCallsResponse> ToListCalls(const CallsAnswers& answers, const Moment& now,
-                                                      bool names);
+std::vector<admin::v1::ListCallsResponse> ToListCalls(const CallsAnswers& answers,
+                                                      const Moment& now, bool names);
 // Fails: kNotFound, kUnavailable.
 Result<admin::v1::GetCallResponse> ToGetCall(const CallId& asked, const CallsAnswers& answers,
                                              const Moment& now);

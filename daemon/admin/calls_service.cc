@@ -16,8 +16,8 @@ bool IsEmpty(const admin::v1::CallFilter& filter) {
 
 Result<> CheckFilter(const admin::v1::CallFilter& filter) {
   if (IsLength(filter.older_s())) return {};
-  return Fail(Code::kInvalidArgument, "older_s must be 0 or more seconds, not " +
-                                          std::to_string(filter.older_s()));
+  return Fail(Code::kInvalidArgument,
+              "older_s must be 0 or more seconds, not " + std::to_string(filter.older_s()));
 }
 
 // "calls of server public with method /shop.Prices/* of peer 10.0.0.* older than 10s".
@@ -62,11 +62,9 @@ std::string DescribeIds(const std::vector<CallId>& ids) {
 }  // namespace
 
 grpc::Status AdminService::AskCalls(CallsQuestions questions, CallsAnswers* answers) {
-  return Ask<CallsAnswers>(
-      [this, questions = std::move(questions)](auto answer) {
-        backend_.BeginCalls(questions, std::move(answer));
-      },
-      answers);
+  return Ask<CallsAnswers>([this, questions = std::move(questions)](
+                               auto answer) { backend_.BeginCalls(questions, std::move(answer)); },
+                           answers);
 }
 
 grpc::Status AdminService::ListCalls(grpc::ServerContext* context,
@@ -97,7 +95,8 @@ grpc::Status AdminService::ListCalls(grpc::ServerContext* context,
   return grpc::Status::OK;
 }
 
-grpc::Status AdminService::GetCall(grpc::ServerContext* context, const admin::v1::GetCallRequest* request,
+grpc::Status AdminService::GetCall(grpc::ServerContext* context,
+                                   const admin::v1::GetCallRequest* request,
                                    admin::v1::GetCallResponse* response) {
   const auto caller = Allow(*context, Role::kOperator, "call");
   if (!caller) return caller.error();

@@ -57,14 +57,15 @@ admin::v1::Refusal AdminService::RefusalOf(const Error& error) {
   return refusal;
 }
 
-grpc::Status AdminService::GetStatus(grpc::ServerContext* context, const admin::v1::GetStatusRequest*,
-                       admin::v1::GetStatusResponse* response) {
+grpc::Status AdminService::GetStatus(grpc::ServerContext* context,
+                                     const admin::v1::GetStatusRequest*,
+                                     admin::v1::GetStatusResponse* response) {
   const auto caller = Allow(*context, Role::kObserver, "status");
   return caller ? AskStatus(response->mutable_status()) : caller.error();
 }
 
 grpc::Status AdminService::Watch(grpc::ServerContext* context, const admin::v1::WatchRequest*,
-                   grpc::ServerWriter<admin::v1::WatchResponse>* out) {
+                                 grpc::ServerWriter<admin::v1::WatchResponse>* out) {
   const auto caller = Allow(*context, Role::kObserver, "watch");
   if (!caller) return caller.error();
   const auto place = waiting_.Enter(caller->uid);
@@ -87,8 +88,9 @@ grpc::Status AdminService::Watch(grpc::ServerContext* context, const admin::v1::
   return grpc::Status::OK;
 }
 
-grpc::Status AdminService::Shutdown(grpc::ServerContext* context, const admin::v1::ShutdownRequest* request,
-                      admin::v1::ShutdownResponse* response) {
+grpc::Status AdminService::Shutdown(grpc::ServerContext* context,
+                                    const admin::v1::ShutdownRequest* request,
+                                    admin::v1::ShutdownResponse* response) {
   const auto caller = Allow(*context, Role::kOperator, "shut down");
   if (!caller) return caller.error();
   for (const auto& [name, seconds] :
@@ -105,8 +107,9 @@ grpc::Status AdminService::Shutdown(grpc::ServerContext* context, const admin::v
       response);
 }
 
-grpc::Status AdminService::Reload(grpc::ServerContext* context, const admin::v1::ReloadRequest* request,
-                    admin::v1::ReloadResponse* response) {
+grpc::Status AdminService::Reload(grpc::ServerContext* context,
+                                  const admin::v1::ReloadRequest* request,
+                                  admin::v1::ReloadResponse* response) {
   const auto caller = Allow(*context, Role::kOperator, "reload");
   if (!caller) return caller.error();
   const bool changes = !request->dry_run() && request->continues() == 0;
@@ -119,8 +122,9 @@ grpc::Status AdminService::Reload(grpc::ServerContext* context, const admin::v1:
       response);
 }
 
-grpc::Status AdminService::Restart(grpc::ServerContext* context, const admin::v1::RestartRequest* request,
-                     admin::v1::RestartResponse* response) {
+grpc::Status AdminService::Restart(grpc::ServerContext* context,
+                                   const admin::v1::RestartRequest* request,
+                                   admin::v1::RestartResponse* response) {
   const auto caller = Allow(*context, Role::kOperator, "restart");
   if (!caller) return caller.error();
   admin::v1::RestartRequest asked = *request;
@@ -134,8 +138,9 @@ grpc::Status AdminService::Restart(grpc::ServerContext* context, const admin::v1
       response);
 }
 
-grpc::Status AdminService::SetDraining(grpc::ServerContext* context, const admin::v1::SetDrainingRequest* request,
-                         admin::v1::SetDrainingResponse* response) {
+grpc::Status AdminService::SetDraining(grpc::ServerContext* context,
+                                       const admin::v1::SetDrainingRequest* request,
+                                       admin::v1::SetDrainingResponse* response) {
   const std::string verb = request->draining() ? "drain" : "undrain";
   const auto caller = Allow(*context, Role::kOperator, verb);
   if (!caller) return caller.error();
@@ -153,8 +158,9 @@ grpc::Status AdminService::SetDraining(grpc::ServerContext* context, const admin
   return grpc::Status::OK;
 }
 
-grpc::Status AdminService::SetLogLevel(grpc::ServerContext* context, const admin::v1::SetLogLevelRequest* request,
-                         admin::v1::SetLogLevelResponse* response) {
+grpc::Status AdminService::SetLogLevel(grpc::ServerContext* context,
+                                       const admin::v1::SetLogLevelRequest* request,
+                                       admin::v1::SetLogLevelResponse* response) {
   const auto caller = Allow(*context, Role::kOperator, "set the log level");
   if (!caller) return caller.error();
   const std::string wanted = SafeText(request->level(), kMaxSafeName);
@@ -169,16 +175,18 @@ grpc::Status AdminService::SetLogLevel(grpc::ServerContext* context, const admin
   return grpc::Status::OK;
 }
 
-grpc::Status AdminService::GetConfig(grpc::ServerContext* context, const admin::v1::GetConfigRequest*,
-                       admin::v1::GetConfigResponse* response) {
+grpc::Status AdminService::GetConfig(grpc::ServerContext* context,
+                                     const admin::v1::GetConfigRequest*,
+                                     admin::v1::GetConfigResponse* response) {
   const auto caller = Allow(*context, Role::kObserver, "config");
   if (!caller) return caller.error();
   return Ask<admin::v1::GetConfigResponse>(
       [this](auto answer) { answer(backend_.EffectiveConfig()); }, response);
 }
 
-grpc::Status AdminService::GetVersion(grpc::ServerContext* context, const admin::v1::GetVersionRequest*,
-                        admin::v1::GetVersionResponse* response) {
+grpc::Status AdminService::GetVersion(grpc::ServerContext* context,
+                                      const admin::v1::GetVersionRequest*,
+                                      admin::v1::GetVersionResponse* response) {
   const auto caller = Allow(*context, Role::kObserver, "version");
   if (!caller) return caller.error();
   response->set_lastcall(LASTCALL_VERSION);
@@ -190,8 +198,8 @@ grpc::Status AdminService::GetVersion(grpc::ServerContext* context, const admin:
 }
 
 // Whose call it is, when they may make it.
-tl::expected<Caller, grpc::Status> AdminService::Allow(const grpc::ServerContext& context, Role needed,
-                                                       const std::string& what) {
+tl::expected<Caller, grpc::Status> AdminService::Allow(const grpc::ServerContext& context,
+                                                       Role needed, const std::string& what) {
   const auto caller = callers_.Identify(context.peer());
   if (!caller) {
     return tl::unexpected(grpc::Status(grpc::StatusCode::PERMISSION_DENIED,

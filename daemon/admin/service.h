@@ -37,15 +37,26 @@ class AdminService final : public admin::v1::Admin::Service {
         clock_(clock),
         log_(std::move(log)) {}
 
-  grpc::Status GetStatus(grpc::ServerContext* context, const admin::v1::GetStatusRequest*, admin::v1::GetStatusResponse* response) override;
-  grpc::Status Watch(grpc::ServerContext* context, const admin::v1::WatchRequest*, grpc::ServerWriter<admin::v1::WatchResponse>* out) override;
-  grpc::Status Shutdown(grpc::ServerContext* context, const admin::v1::ShutdownRequest* request, admin::v1::ShutdownResponse* response) override;
-  grpc::Status Reload(grpc::ServerContext* context, const admin::v1::ReloadRequest* request, admin::v1::ReloadResponse* response) override;
-  grpc::Status Restart(grpc::ServerContext* context, const admin::v1::RestartRequest* request, admin::v1::RestartResponse* response) override;
-  grpc::Status SetDraining(grpc::ServerContext* context, const admin::v1::SetDrainingRequest* request, admin::v1::SetDrainingResponse* response) override;
-  grpc::Status SetLogLevel(grpc::ServerContext* context, const admin::v1::SetLogLevelRequest* request, admin::v1::SetLogLevelResponse* response) override;
-  grpc::Status GetConfig(grpc::ServerContext* context, const admin::v1::GetConfigRequest*, admin::v1::GetConfigResponse* response) override;
-  grpc::Status GetVersion(grpc::ServerContext* context, const admin::v1::GetVersionRequest*, admin::v1::GetVersionResponse* response) override;
+  grpc::Status GetStatus(grpc::ServerContext* context, const admin::v1::GetStatusRequest*,
+                         admin::v1::GetStatusResponse* response) override;
+  grpc::Status Watch(grpc::ServerContext* context, const admin::v1::WatchRequest*,
+                     grpc::ServerWriter<admin::v1::WatchResponse>* out) override;
+  grpc::Status Shutdown(grpc::ServerContext* context, const admin::v1::ShutdownRequest* request,
+                        admin::v1::ShutdownResponse* response) override;
+  grpc::Status Reload(grpc::ServerContext* context, const admin::v1::ReloadRequest* request,
+                      admin::v1::ReloadResponse* response) override;
+  grpc::Status Restart(grpc::ServerContext* context, const admin::v1::RestartRequest* request,
+                       admin::v1::RestartResponse* response) override;
+  grpc::Status SetDraining(grpc::ServerContext* context,
+                           const admin::v1::SetDrainingRequest* request,
+                           admin::v1::SetDrainingResponse* response) override;
+  grpc::Status SetLogLevel(grpc::ServerContext* context,
+                           const admin::v1::SetLogLevelRequest* request,
+                           admin::v1::SetLogLevelResponse* response) override;
+  grpc::Status GetConfig(grpc::ServerContext* context, const admin::v1::GetConfigRequest*,
+                         admin::v1::GetConfigResponse* response) override;
+  grpc::Status GetVersion(grpc::ServerContext* context, const admin::v1::GetVersionRequest*,
+                          admin::v1::GetVersionResponse* response) override;
   // In calls_service.cc.
   grpc::Status ListCalls(grpc::ServerContext* context, const admin::v1::ListCallsRequest* request,
                          grpc::ServerWriter<admin::v1::ListCallsResponse>* out) override;

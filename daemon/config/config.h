@@ -15,6 +15,7 @@
 #include <lastcall/net/limits.h>
 #include <lastcall/net/tls.h>
 #include <lastcall/plugin/config.h>
+#include <lastcall/rpc/stall_limits.h>
 #include <lastcall/supervisor/restart_policy.h>
 
 namespace lastcall {
@@ -41,6 +42,7 @@ struct ServerConfig {
   std::string process = "main";
   bool reflection = false;
   ServerLimits limits;
+  StallLimits stalls;
   std::optional<TlsFiles> tls;         // paths, absolute; empty: plaintext
   std::optional<TlsMaterial> tls_pem;  // what is in them, once ReadCertificates was there
   SourceLocation tls_location;

@@ -64,6 +64,47 @@ void ReadLimits(Section section, ServerLimits& limits) {
   section.Close();
 }
 
+// "/package.Service/Method", and nothing else.
+bool IsMethodName(std::string_view text) {
+  const size_t slash = text.rfind('/');
+  return text.starts_with('/') && slash > 1 && slash != text.npos && slash + 1 < text.size() &&
+         IsSafeText(text);
+}
+
+constexpr LengthRange kStallLength{
+    .least = std::chrono::seconds(1), .zero = false, .infinity = true};
+
+void ReadMethod(Section section, StallLimits::Method& method) {
+  const bool given = section.Has("stall_after");
+  section.Length("stall_after", kStallLength, method.after);
+  bool long_polling = false;
+  section.Boolean("long_polling", long_polling);
+  if (long_polling && given) {
+    section.Refuse("long_polling",
+                   "a method whose calls may wait has no stall_after; remove one of the two");
+  }
+  if (!long_polling && !given) {
+    section.Refuse("stall_after",
+                   "is missing; write one, or long_polling = true, or remove the section");
+  }
+  const SourceLocation location = section.location();
+  method.file = location.file;
+  method.line = location.line;
+  section.Close();
+}
+
+void ReadStalls(Section& section, StallLimits& stalls) {
+  section.Length("stall_after", kStallLength, stalls.after);
+  Section methods = section.Table("method");
+  for (const std::string& name : methods.Keys()) {
+    if (!IsMethodName(name)) {
+      methods.Refuse(name, "is not the name of a method; write it as \"/package.Service/Method\"");
+      continue;
+    }
+    ReadMethod(methods.Table(name), stalls.methods[name]);
+  }
+}
+
 void ReadTls(Section& section, const ConfigContext& context, Problems& problems,
              ServerConfig& server) {
   if (!section.Has("tls")) return;
@@ -234,6 +275,7 @@ ServerSection ReadServer(Section section, const std::string& name, const ConfigC
   ReadPlugins(section, context, problems, server);
   section.Boolean("reflection", server.reflection);
   ReadLimits(section.Table("limits"), server.limits);
+  ReadStalls(section, server.stalls);
   ReadPluginSections(section.Table("config"), problems, server);
   ReadTls(section, context, problems, server);
   section.Unsupported("pass", "remove it");

@@ -96,6 +96,7 @@ void DescribeServer(const ServerConfig& server, const std::string& plugin_dir, N
   node.Set("listen", listen);
   DescribePlugins(server, plugin_dir, node);
   node.Set("process", server.process).Set("reflection", server.reflection);
+  node.Set("stall_after", server.stalls.after);
   node.Sub("limits")
       .Set("connections", server.limits.connections)
       .Set("streams", server.limits.streams)
@@ -106,6 +107,14 @@ void DescribeServer(const ServerConfig& server, const std::string& plugin_dir, N
       .Set("keepalive", server.limits.keepalive)
       .Set("keepalive_timeout", server.limits.keepalive_timeout)
       .Set("handshake", server.limits.handshake);
+  for (const auto& [name, method] : server.stalls.methods) {
+    Node& one = node.Sub("method").Sub(name);
+    if (method.after == kForever) {
+      one.Set("long_polling", true);
+    } else {
+      one.Set("stall_after", method.after);
+    }
+  }
   if (server.tls) {
     node.Sub("tls").Set("certificate", server.tls->certificate).Set("key", server.tls->key);
     if (!server.tls->client_ca.empty()) node.Sub("tls").Set("client_ca", server.tls->client_ca);

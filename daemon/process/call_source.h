@@ -21,7 +21,8 @@ class CallSource {
  public:
   virtual ~CallSource() = default;
   // The answer comes later, from the loop, to whom it may interest then. The question's id is set here.
-  virtual void BeginAsk(host::v1::CallsQuestion question, std::weak_ptr<CallsListener> listener) = 0;
+  virtual void BeginAsk(host::v1::CallsQuestion question,
+                        std::weak_ptr<CallsListener> listener) = 0;
 };
 
 }  // namespace lastcall

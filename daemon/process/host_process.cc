@@ -152,6 +152,7 @@ ToHost HostProcess::Configuration() const {
     spec.set_reflection(server.reflection);
     spec.set_draining(context_.IsDraining(server.name));
     *spec.mutable_limits() = ToProto(server.limits);
+    Write(server.stalls, spec);
     if (server.tls_pem) {
       spec.mutable_tls()->set_certificate(server.tls_pem->certificate);
       spec.mutable_tls()->set_key(server.tls_pem->key);

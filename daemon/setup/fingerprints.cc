@@ -79,6 +79,15 @@ std::string TextOf(const ServerLimits& limits) {
   return json.EndArray().text();
 }
 
+std::string TextOf(const StallLimits& stalls) {
+  JsonWriter json;
+  json.BeginArray().Number(ToSeconds(stalls.after));
+  for (const auto& [name, method] : stalls.methods) {
+    json.String(name).Number(ToSeconds(method.after));
+  }
+  return json.EndArray().text();
+}
+
 std::string TextOf(const PluginConfig::Value& value) {
   JsonWriter json;
   json.BeginArray().Integer(static_cast<int64_t>(value.value.index()));
@@ -119,6 +128,7 @@ void AddParts(const ServerConfig& server, std::map<std::string, std::string>& di
   parts["listen" + of] = listen;
   parts["plugins" + of] = plugins;
   parts["limits" + of] = TextOf(server.limits);
+  parts["stall_after" + of] = TextOf(server.stalls);
   if (server.tls_pem) {
     const TlsMaterial& tls = *server.tls_pem;
     parts["certificate" + of] = tls.certificate + tls.key;

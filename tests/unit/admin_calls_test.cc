@@ -26,7 +26,8 @@ using testing::IsEmpty;
 using testing::SizeIs;
 
 TEST(CallIdTest, IsReadAsItIsWritten) {
-  for (const char* text : {"main/3/4711", "a/b/1/2", "with space/4294967295/18446744073709551615"}) {
+  for (const char* text :
+       {"main/3/4711", "a/b/1/2", "with space/4294967295/18446744073709551615"}) {
     const auto id = CallId::Parse(text);
     ASSERT_TRUE(id) << text;
     EXPECT_EQ(id->text(), text);
@@ -35,9 +36,9 @@ TEST(CallIdTest, IsReadAsItIsWritten) {
 }
 
 TEST(CallIdTest, AnythingElseIsRefusedWithARemedy) {
-  for (const char* text : {"", "/", "//", "///", "4711", "main", "main/1", "main/1/", "main//1", "/1/1",
-                           "main/1/1 ", "main/1/-1", "main/4294967296/1", "main/1/0x1",
-                           "main/1/18446744073709551616"}) {
+  for (const char* text :
+       {"", "/", "//", "///", "4711", "main", "main/1", "main/1/", "main//1", "/1/1", "main/1/1 ",
+        "main/1/-1", "main/4294967296/1", "main/1/0x1", "main/1/18446744073709551616"}) {
     const auto id = CallId::Parse(text);
     ASSERT_FALSE(id) << text;
     EXPECT_EQ(id.error().code, Code::kInvalidArgument);
@@ -184,7 +185,9 @@ class CallsQueryTest : public testing::Test {
     for (CallSource* source : sources) {
       FakeProcess& process = *processes_.emplace_back(std::make_unique<FakeProcess>());
       process.source = source;
-      specs.push_back({"p" + std::to_string(specs.size()), RestartPolicy::kAlways, {},
+      specs.push_back({"p" + std::to_string(specs.size()),
+                       RestartPolicy::kAlways,
+                       {},
                        [&process](uint32_t number) { return process.Make(number); }});
     }
     supervisor_ = std::make_unique<Supervisor>(Supervisor::Options{}, std::move(specs), clock_,

@@ -218,6 +218,31 @@ const Mistake kLimits[] = {
 };
 INSTANTIATE_TEST_SUITE_P(Limits, MistakeTest, testing::ValuesIn(kLimits), NameOf);
 
+const Mistake kStalls[] = {
+    {"StallTooShort", "", "method.\"/a.B/C\".stall_after = \"10ms\"\n",
+     "m.toml:4: server.a.method.\"/a.B/C\".stall_after: \"10ms\" is out of range; write a duration "
+     "from 1s to 365d, or \"infinity\""},
+    {"MethodName", "", "method.\"a.B/C\".long_polling = true\n",
+     "m.toml:4: server.a.method.\"a.B/C\": is not the name of a method; write it as "
+     "\"/package.Service/Method\""},
+    {"MethodOfNoService", "", "method.\"/C\".long_polling = true\n",
+     "m.toml:4: server.a.method.\"/C\": is not the name of a method; write it as "
+     "\"/package.Service/Method\""},
+    {"MethodWithoutARule", "", "method.\"/a.B/C\" = {}\n",
+     "m.toml:4: server.a.method.\"/a.B/C\".stall_after: is missing; write one, or long_polling = "
+     "true, or remove the section"},
+    {"MethodThatMayNotWaitLong", "", "method.\"/a.B/C\".long_polling = false\n",
+     "m.toml:4: server.a.method.\"/a.B/C\".stall_after: is missing; write one, or long_polling = "
+     "true, or remove the section"},
+    {"MethodWithBoth", "", "method.\"/a.B/C\" = { long_polling = true, stall_after = \"3s\" }\n",
+     "m.toml:4: server.a.method.\"/a.B/C\".long_polling: a method whose calls may wait has no "
+     "stall_after; remove one of the two"},
+    {"MethodKey", "", "method.\"/a.B/C\" = { long_poling = true, stall_after = \"3s\" }\n",
+     "m.toml:4: unknown key server.a.method.\"/a.B/C\".long_poling; did you mean "
+     "\"long_polling\"?"},
+};
+INSTANTIATE_TEST_SUITE_P(Stalls, MistakeTest, testing::ValuesIn(kStalls), NameOf);
+
 std::string ServerB(const std::string& plugins) {
   return "[server.b]\nlisten = [\"127.0.0.1:2\"]\nplugins = " + plugins + "\n";
 }

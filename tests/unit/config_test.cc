@@ -93,6 +93,7 @@ TEST_F(ConfigTest, ServerDefaultsAreSane) {
   EXPECT_EQ(server.limits.keepalive, seconds(60));
   EXPECT_EQ(server.limits.keepalive_timeout, seconds(10));
   EXPECT_EQ(server.limits.handshake, seconds(10));
+  EXPECT_EQ(server.stalls.after, seconds(10));
   ASSERT_EQ(config.processes.size(), 1u);
   EXPECT_EQ(config.processes[0].name, "main");
   EXPECT_EQ(config.processes[0].restart, RestartPolicy::kAlways);
@@ -111,6 +112,10 @@ listen = ["*:1", "unix:/x.sock?mode=0660&group=g"]
 plugins = ["echo"]
 process = "own"
 reflection = true
+stall_after = "infinity"
+[server.x.method]
+"/a.B/C" = { stall_after = "3s" }
+"/a.B/D" = { long_polling = true }
 [server.x.limits]
 connections = 1
 streams = 2
@@ -149,9 +154,14 @@ replicas = 1
   EXPECT_EQ(server.limits.keepalive, seconds(0));
   EXPECT_EQ(server.limits.keepalive_timeout, seconds(6));
   EXPECT_EQ(server.limits.handshake, seconds(7));
+  EXPECT_EQ(server.stalls.after, kForever);
+  ASSERT_EQ(server.stalls.methods.size(), 2u);
+  EXPECT_EQ(server.stalls.methods.at("/a.B/C").after, seconds(3));
+  EXPECT_EQ(server.stalls.methods.at("/a.B/D").after, kForever);
+  EXPECT_GT(server.stalls.methods.at("/a.B/D").line, server.stalls.methods.at("/a.B/C").line);
   ASSERT_EQ(config.processes.size(), 1u);
   EXPECT_EQ(config.processes[0].restart, RestartPolicy::kOnFailure);
-  EXPECT_EQ(config.processes[0].location.line, 21u);
+  EXPECT_EQ(config.processes[0].location.line, 25u);
 }
 
 TEST_F(ConfigTest, DropInsMergeTablesAndReplaceTheRest) {
@@ -315,6 +325,8 @@ TEST_F(ConfigTest, InstalledFileShowsTheDefaults) {
   shown.servers[0].tls.reset();
   EXPECT_EQ(shown.servers.at(0).plugins.at(0).config.String("greeting"), "hello") << "another";
   shown.servers[0].plugins[0].values.clear();
+  EXPECT_EQ(shown.servers[0].stalls.methods.count("/shop.Prices/Watch"), 1u) << "another";
+  shown.servers[0].stalls.methods.clear();
   EXPECT_EQ(ToToml(shown), ToToml(defaults));
 }
 

@@ -192,6 +192,7 @@ listen = ["127.0.0.1:0"]
 plugins = ["echo"]
 process = "main"
 reflection = false
+stall_after = "10s"
 
 [server.a.limits]
 connections = 10000
@@ -217,18 +218,19 @@ TEST_F(ConfigTextTest, JsonHasTheSameTables) {
       Load(std::string(kSmall) +
            "[server.a.config.echo]\nupstream = { host = \"h\" }\nx = 0.5\ny = nan\n"
            "l = [\"a\"]\n");
-  EXPECT_EQ(ToJson(config),
-            R"({"plugin_dir":"/usr/lib/lastcall/plugins","state_dir":"/var/lib/lastcall",)"
-            R"("shutdown":{"delay":"0s","grace":"20s","cancel":"5s"},)"
-            R"("reload":{"ready":"30s","settle":"2s","grace":"10m","keep":3},)"
-            R"("admin":{"socket":"/run/lastcall/admin.sock","operators":["lastcall-admin"],)"
-            R"("observers":["lastcall-view"]},"log":{"level":"info"},)"
-            R"("server":{"a":{"listen":["127.0.0.1:0"],"plugins":["echo"],"process":"main",)"
-            R"("reflection":false,"limits":{"connections":10000,"streams":100,"message":4194304,)"
-            R"("metadata":16384,"memory":0,)"
-            R"("threads":1000,"keepalive":"1m","keepalive_timeout":"10s","handshake":"10s"},)"
-            R"("config":{"echo":{"l":["a"],"upstream":{"host":"h"},"x":0.5,"y":null}}}},)"
-            R"("process":{"main":{"restart":"always"}}})");
+  EXPECT_EQ(
+      ToJson(config),
+      R"({"plugin_dir":"/usr/lib/lastcall/plugins","state_dir":"/var/lib/lastcall",)"
+      R"("shutdown":{"delay":"0s","grace":"20s","cancel":"5s"},)"
+      R"("reload":{"ready":"30s","settle":"2s","grace":"10m","keep":3},)"
+      R"("admin":{"socket":"/run/lastcall/admin.sock","operators":["lastcall-admin"],)"
+      R"("observers":["lastcall-view"]},"log":{"level":"info"},)"
+      R"("server":{"a":{"listen":["127.0.0.1:0"],"plugins":["echo"],"process":"main",)"
+      R"("reflection":false,"stall_after":"10s","limits":{"connections":10000,"streams":100,"message":4194304,)"
+      R"("metadata":16384,"memory":0,)"
+      R"("threads":1000,"keepalive":"1m","keepalive_timeout":"10s","handshake":"10s"},)"
+      R"("config":{"echo":{"l":["a"],"upstream":{"host":"h"},"x":0.5,"y":null}}}},)"
+      R"("process":{"main":{"restart":"always"}}})");
 }
 
 TEST_F(ConfigTextTest, PluginByPathKeepsItsPath) {

@@ -27,6 +27,15 @@ TEST(ConfigurationMessageTest, LimitsComeBackAsTheyWere) {
   EXPECT_EQ(FromProto(ToProto(limits)), limits);
 }
 
+TEST(ConfigurationMessageTest, StallsComeBackAsTheyWere) {
+  const StallLimits stalls{.after = kForever,
+                           .methods = {{"/a.B/C", {std::chrono::milliseconds(1500), "a.toml", 7}},
+                                       {"/a.B/D", {kForever, "b.toml", 8}}}};
+  host::v1::ServerSpec message;
+  Write(stalls, message);
+  EXPECT_EQ(StallsIn(message), stalls);
+}
+
 TEST(ConfigurationMessageTest, APluginReadsEveryKindOfValueWithItsPlace) {
   const PluginValues values{{"text", {std::string("hello"), "a.toml", 1}},
                             {"integer", {int64_t{-7}, "a.toml", 2}},

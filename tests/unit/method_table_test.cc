@@ -53,6 +53,49 @@ TEST_F(MethodTableTest, CountsTheCallsOfEach) {
   EXPECT_EQ(counts[1].total, 2u);
 }
 
+TEST_F(MethodTableTest, EachMethodIsReportedByItsOwnRuleOrItsServers) {
+  methods_.Add("/s/Own");
+  methods_.Add("/s/Other");
+  ASSERT_TRUE(methods_.SetStalls({.after = std::chrono::seconds(7),
+                                  .methods = {{"/s/Own", {std::chrono::seconds(3), "", 0}}}}));
+  EXPECT_EQ(methods_.Of("/s/Own").stall.after, std::chrono::seconds(3));
+  EXPECT_TRUE(methods_.Of("/s/Own").stall.own);
+  for (const char* name : {"/s/Other", "/invented/Name"}) {
+    EXPECT_EQ(methods_.Of(name).stall.after, std::chrono::seconds(7));
+    EXPECT_FALSE(methods_.Of(name).stall.own);
+  }
+}
+
+TEST_F(MethodTableTest, ARuleForAMethodThatIsNotThereIsRefusedWithItsPlace) {
+  methods_.Add("/shop.Prices/Watch");
+  const auto set = methods_.SetStalls(
+      {.methods = {{"/shop.Prices/Wacth", {std::chrono::seconds(3), "a.toml", 7}}}});
+  ASSERT_FALSE(set);
+  EXPECT_EQ(set.error().message,
+            "a.toml:7: the server has no method /shop.Prices/Wacth; did you mean "
+            "\"/shop.Prices/Watch\"?");
+}
+
+// Each method that was added has its own share, and the invented ones have one together.
+TEST_F(MethodTableTest, WhatIsRememberedOfFinishedCallsIsSharedOut) {
+  methods_.Add("/s/A");
+  methods_.Add("/s/B");
+  methods_.BoundFinished(30);
+  for (int i = 0; i < 50; ++i) {
+    for (const std::string& name :
+         {std::string("/s/A"), std::string("/s/B"), "/invented/" + std::to_string(i)}) {
+      methods_.Of(name.c_str()).finished.Add({.status = 12, .duration = std::chrono::seconds(i)});
+    }
+  }
+  const auto finished = methods_.finished();
+  ASSERT_EQ(finished.size(), 3u);
+  for (const FinishedMethod& each : finished) {
+    EXPECT_EQ(each.failed, 50u);
+    EXPECT_EQ(each.slowest.size() + each.failures.size(), 10u);
+  }
+  EXPECT_EQ(finished[2].method, "(others)");
+}
+
 TEST_F(MethodTableTest, NamesThatPeersInventAreBounded) {
   Invent(1500);
   const auto counts = methods_.counts();

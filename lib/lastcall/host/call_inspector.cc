@@ -121,8 +121,7 @@ void CallInspector::ListFinished(CallFilter filter, TakeFinished take) {
   });
 }
 
-void CallInspector::Find(uint64_t number,
-                         std::function<void(std::optional<CallDetails>)> answer) {
+void CallInspector::Find(uint64_t number, std::function<void(std::optional<CallDetails>)> answer) {
   Ask([this, number, answer = std::move(answer)] {
     for (const Living& living : Snapshot({})) {
       if (living.number != number) continue;

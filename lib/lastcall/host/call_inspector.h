@@ -59,8 +59,8 @@ class CallInspector {
 
   const Clock& clock_;
   mutable std::mutex mutex_;
-  std::vector<Served> served_;              // guarded by mutex_
-  Inbox<std::function<void()>> inbox_;      // an empty one ends the thread
+  std::vector<Served> served_;          // guarded by mutex_
+  Inbox<std::function<void()>> inbox_;  // an empty one ends the thread
   std::thread thread_;
 };
 

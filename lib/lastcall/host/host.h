@@ -30,6 +30,7 @@
 #include <lastcall/net/tls.h>
 #include <lastcall/plugin/plugin.h>
 #include <lastcall/rpc/call_info.h>
+#include <lastcall/rpc/stall_limits.h>
 #include <lastcall/signals/signals.h>
 
 namespace lastcall {
@@ -50,6 +51,7 @@ struct HostServer {
   bool reflection = false;
   bool draining = false;
   ServerLimits limits;
+  StallLimits stalls;
   std::optional<TlsMaterial> tls;
 };
 

@@ -118,6 +118,9 @@ Result<> HostedServer::Start(PluginThread& thread, const Context& host, ProcessA
       host.clock, host.termination);
   if (!server) return tl::unexpected(server.error());
   server_ = std::move(*server);
+  if (const auto known = server_->SetStalls(spec_.stalls); !known) {
+    return Fail(Code::kInvalidArgument, known.error().message);
+  }
   for (const Hosted& hosted : plugins_) hosted.context->SetServer(server_.get());
   return {};
 }

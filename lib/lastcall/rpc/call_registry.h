@@ -38,7 +38,8 @@ class CallRegistry {
   // Methods of services that are registered go by their name however many others are invented.
   // Order: before the first call.
   void AddMethod(std::string_view name) { methods_.Add(name); }
-  // See MethodTable::BoundFinished.
+  // See MethodTable.
+  Result<> SetStalls(const StallLimits& limits) { return methods_.SetStalls(limits); }
   void BoundFinished(size_t calls) { methods_.BoundFinished(calls); }
 
   // Of names that nobody has added, a bounded number are told apart. See MethodTable.

@@ -46,7 +46,7 @@ class FinishedCalls {
   size_t most_slowest_ = 0;
   size_t most_failures_ = 0;
   uint64_t failed_ = 0;
-  std::vector<FinishedCall> slowest_;  // slowest first
+  std::vector<FinishedCall> slowest_;   // slowest first
   std::vector<FinishedCall> failures_;  // a ring, once there are enough
   size_t next_ = 0;                     // where the next goes, then
 };

@@ -3,6 +3,7 @@
 #include <mutex>
 
 #include "lastcall/base/safe_text.h"
+#include "lastcall/base/spelling.h"
 
 namespace lastcall {
 namespace {
@@ -25,6 +26,28 @@ void MethodTable::BoundFinished(size_t calls) {
   finished_of_others_.Bound(share);
 }
 
+Result<> MethodTable::SetStalls(const StallLimits& limits) {
+  std::unique_lock lock(mutex_);
+  stall_after_ = limits.after;
+  std::vector<std::string> known;
+  for (const auto& [name, method] : methods_) {
+    known.push_back(name);
+    method->stall = {limits.after, false};
+  }
+  for (const auto& [name, method] : limits.methods) {
+    CountedMethod* const own = Known(name);
+    if (own == nullptr) {
+      return Fail(
+          Code::kNotFound,
+          (method.file.empty() ? "" : method.file + ":" + std::to_string(method.line) + ": ") +
+              "the server has no method " + SafeText(name, kMaxSafeName) + "; " +
+              SpellingHint(name, known));
+    }
+    own->stall = {method.after, true};
+  }
+  return {};
+}
+
 CountedMethod& MethodTable::Of(const char* name) {
   {
     std::shared_lock lock(mutex_);
@@ -45,7 +68,10 @@ CountedMethod* MethodTable::Known(std::string_view name) const {
 
 CountedMethod& MethodTable::Insert(const std::string& name, FinishedCalls* others) {
   auto& method = methods_[name];
-  if (method == nullptr) method = std::make_unique<CountedMethod>(name, others);
+  if (method == nullptr) {
+    method = std::make_unique<CountedMethod>(name, others);
+    method->stall.after = stall_after_;
+  }
   return *method;
 }
 

@@ -10,9 +10,11 @@
 #include <string_view>
 #include <vector>
 
+#include <lastcall/base/result.h>
 #include <lastcall/event/gate.h>
 #include <lastcall/rpc/call_info.h>
 #include <lastcall/rpc/finished_calls.h>
+#include <lastcall/rpc/stall_limits.h>
 
 namespace lastcall {
 
@@ -23,8 +25,15 @@ class CountedMethod {
   CountedMethod(std::string method, FinishedCalls* others)
       : name(std::move(method)), finished(others != nullptr ? *others : own_) {}
 
+  // When its calls are reported.
+  struct Stall {
+    Duration after = kForever;
+    bool own = false;  // not its server's
+  };
+
   const std::string name;  // made safe
   Gate calls;
+  Stall stall;
 
  private:
   FinishedCalls own_;
@@ -42,6 +51,9 @@ class MethodTable {
   // How many finished calls are remembered; those of the methods that were added have the same share
   // each, and the rest one together. Order: after the last Add, before the first call.
   void BoundFinished(size_t calls);
+
+  // Fails: kNotFound, the name of one that was not added. Order: as BoundFinished.
+  Result<> SetStalls(const StallLimits& limits);
 
   // Of names that nobody has added, the first kMaxInvented are told apart.
   CountedMethod& Of(const char* name);
@@ -61,6 +73,7 @@ class MethodTable {
   std::map<std::string, std::unique_ptr<CountedMethod>, std::less<>> methods_;  // never shrinks
   size_t invented_ = 0;                                                         // of them
   FinishedCalls finished_of_others_;
+  Duration stall_after_ = kForever;
 };
 
 }  // namespace lastcall

@@ -90,6 +90,8 @@ class Server {
   bool serving() const;
   size_t CountConnections();
   const CallRegistry& calls() const { return calls_; }
+  // Fails: kNotFound, it has no such method. Order: before it accepts.
+  Result<> SetStalls(const StallLimits& limits) { return calls_.SetStalls(limits); }
 
   // Asks the clients that are connected now to take their next calls elsewhere. Threads: as
   // BeginRetire. Does not block.
