@@ -39,15 +39,6 @@ std::vector<Server> Busy(const Status& status) {
   return busy;
 }
 
-// Without what paints it.
-size_t ShownWidth(const std::string& line) {
-  size_t width = WidthOf(line);
-  for (size_t at = line.find('\x1b'); at != line.npos; at = line.find('\x1b', at + 1)) {
-    width -= line.find('m', at) - at + 1;
-  }
-  return width;
-}
-
 }  // namespace
 
 std::vector<std::string> ProgressLines(Status status, const Look& look) {
@@ -91,20 +82,7 @@ void Progress::Show(const Status& status) {
     stage_ = status.stage();
     return;
   }
-  const std::vector<std::string> lines = ProgressLines(status, look_);
-  // One write, each line overwritten before its rest is erased: nothing flickers.
-  std::string frame = drawn_ == 0 ? "" : "\x1b[" + std::to_string(drawn_) + "A\r";
-  drawn_ = 0;
-  for (const std::string& line : lines) {
-    frame += line + "\x1b[K\n";
-    drawn_ += std::max<size_t>(1, (ShownWidth(line) + look_.width - 1) / look_.width);
-  }
-  out_ << frame << "\x1b[J" << std::flush;
-}
-
-void Progress::Clear() {
-  if (drawn_ > 0) out_ << "\x1b[" << drawn_ << "A\r\x1b[J" << std::flush;
-  drawn_ = 0;
+  lines_.Show(ProgressLines(status, look_), look_.width);
 }
 
 }  // namespace lastcall

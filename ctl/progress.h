@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "lastcall/admin/v1/admin.pb.h"
+#include "live_lines.h"
 #include "text.h"
 
 namespace lastcall {
@@ -20,18 +21,19 @@ std::string ProgressLine(admin::v1::Status status);
 // On a terminal the lines are redrawn in place; elsewhere there is one line for each stage.
 class Progress {
  public:
-  Progress(std::ostream& out, const Look& look, bool live) : out_(out), look_(look), live_(live) {}
+  Progress(std::ostream& out, const Look& look, bool live)
+      : out_(out), lines_(out), look_(look), live_(live) {}
 
   // What is not about stopping yet is passed over.
   void Show(const admin::v1::Status& status);
   // Takes the redrawn lines away.
-  void Clear();
+  void Clear() { lines_.Clear(); }
 
  private:
   std::ostream& out_;
+  LiveLines lines_;
   Look look_;
   bool live_;
-  size_t drawn_ = 0;
   v1::Stage stage_ = v1::STAGE_UNSPECIFIED;
 };
 
