@@ -4,6 +4,7 @@
 #include <google/protobuf/util/json_util.h>
 #include <lastcall/base/json.h>
 
+#include "lastcall/admin/v1/admin.pb.h"
 #include "words.h"
 
 namespace lastcall {
@@ -11,6 +12,14 @@ namespace {
 
 using google::protobuf::Descriptor;
 using google::protobuf::FieldDescriptor;
+using Without = std::set<std::string_view>;
+
+// A number to protobuf.
+bool IsStatusCode(const FieldDescriptor& field) {
+  using admin::v1::FinishedCall;
+  return field.containing_type() == FinishedCall::descriptor() &&
+         field.number() == FinishedCall::kStatusFieldNumber;
+}
 
 // Copies the JSON that protobuf has written of a message, with words where it has the names of
 // enumerations' values: "serving" for "STAGE_SERVING".
@@ -18,22 +27,25 @@ class InWords {
  public:
   explicit InWords(std::string_view json) : json_(json) {}
 
-  std::string Message(const Descriptor& type) {
-    Object(type);
+  std::string Message(const Descriptor& type, const Without& without) {
+    Object(type, without);
     return std::move(out_);
   }
 
  private:
-  void Object(const Descriptor& type) {
+  void Object(const Descriptor& type, const Without& without = {}) {
     out_ += json_[at_++];  // {
     while (json_[at_] != '}') {
+      const size_t before = out_.size();
       const std::string_view key = Token();
-      const FieldDescriptor* field =
-          type.FindFieldByName(std::string(key.substr(1, key.size() - 2)));
+      const std::string name(key.substr(1, key.size() - 2));
+      const FieldDescriptor* field = type.FindFieldByName(name);
       out_.append(key) += json_[at_++];  // :
       field->is_repeated() ? List(*field) : Value(*field);
       if (json_[at_] == ',') out_ += json_[at_++];
+      if (without.contains(name)) out_.resize(before);
     }
+    if (out_.back() == ',') out_.pop_back();  // of what came before the last one
     out_ += json_[at_++];
   }
 
@@ -49,7 +61,9 @@ class InWords {
   void Value(const FieldDescriptor& field) {
     if (field.message_type() != nullptr) return Object(*field.message_type());
     const std::string_view token = Token();
-    if (field.enum_type() == nullptr) {
+    if (IsStatusCode(field)) {
+      out_ += JsonWriter().String(CodeWord(std::stoi(std::string(token)))).text();
+    } else if (field.enum_type() == nullptr) {
       out_ += token;
     } else if (token.starts_with('"')) {
       const std::string name(token.substr(1, token.size() - 2));
@@ -80,14 +94,14 @@ class InWords {
 
 }  // namespace
 
-std::string ToJson(const google::protobuf::Message& message) {
+std::string ToJson(const google::protobuf::Message& message, const Without& without) {
   google::protobuf::util::JsonPrintOptions options;
   options.preserve_proto_field_names = true;
   options.always_print_primitive_fields = true;
   std::string json;
   // Fails for google.protobuf.Any alone, which no message of ours holds.
   if (!google::protobuf::util::MessageToJsonString(message, &json, options).ok()) return "{}";
-  return InWords(json).Message(*message.GetDescriptor());
+  return InWords(json).Message(*message.GetDescriptor(), without);
 }
 
 std::string WithKind(std::string_view kind, std::string_view object) {

@@ -31,6 +31,49 @@ std::vector<std::string> WrapLines(std::string_view text, size_t width) {
 
 }  // namespace
 
+void TextTable::TakeOut(size_t column) {
+  const auto at = static_cast<std::ptrdiff_t>(column);
+  columns_.erase(columns_.begin() + at);
+  for (auto& row : rows_) row.erase(row.begin() + at);
+}
+
+void TextTable::TakeOutEmpty() {
+  for (size_t i = columns_.size(); i-- > 0;) {
+    const auto is_empty = [i](const std::vector<Cell>& row) { return row[i].text.empty(); };
+    if (!columns_[i].if_any) continue;
+    if (std::all_of(rows_.begin(), rows_.end(), is_empty)) TakeOut(i);
+  }
+}
+
+size_t TextTable::NeededWidth(const Look& look) const {
+  const std::vector<size_t> natural = Natural(std::min(look.width, kLongestNameInLine));
+  size_t needed = kGap * (columns_.size() - 1);
+  for (size_t i = 0; i < columns_.size(); ++i) {
+    needed += std::min(natural[i], std::max(columns_[i].enough, WidthOf(columns_[i].title)));
+  }
+  return needed;
+}
+
+std::vector<std::string> TextTable::MakeRoom(const Look& look) {
+  TakeOutEmpty();
+  std::vector<std::string> gone;
+  const auto last =
+      std::max_element(columns_.begin(), columns_.end(),
+                       [](const Column& a, const Column& b) { return a.gives_way < b.gives_way; });
+  const int turns = last->gives_way;
+  for (int turn = 1; turn <= turns && NeededWidth(look) > look.width; ++turn) {
+    for (size_t i = 0; i < columns_.size();) {
+      if (columns_[i].gives_way != turn) {
+        ++i;
+        continue;
+      }
+      gone.push_back(columns_[i].title);
+      TakeOut(i);
+    }
+  }
+  return gone;
+}
+
 std::vector<size_t> TextTable::Natural(size_t longest_name) const {
   std::vector<size_t> widths;
   for (size_t i = 0; i < columns_.size(); ++i) {

@@ -132,7 +132,7 @@ std::string Coarse(double seconds) {
 std::string Grouped(double count) {
   std::string digits = std::to_string(static_cast<int64_t>(std::llround(count)));
   for (int64_t at = static_cast<int64_t>(digits.size()) - 3; at > 0; at -= 3) {
-    digits.insert(static_cast<size_t>(at), ",");
+    digits.insert(static_cast<size_t>(at), 1, ',');
   }
   return digits;
 }

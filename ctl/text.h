@@ -12,6 +12,7 @@ namespace lastcall {
 // How the output wants to be written.
 struct Look {
   size_t width = 100;
+  size_t height = 24;  // of the screen, where there is one
   bool colour = false;
   bool folds = false;  // a person reads it: a long line is broken at blanks, not by the terminal
 };

@@ -15,4 +15,7 @@ std::string Word(Enum value) {
   return WordOf(*google::protobuf::GetEnumDescriptor<Enum>(), value);
 }
 
+// gRPC's name of a status code, "CANCELLED"; of what it does not have, the number.
+std::string CodeWord(int code);
+
 }  // namespace lastcall

@@ -119,6 +119,38 @@ TEST(TableTest, NamesAreInLineWhereThereIsRoom) {
             "SERVER                          LISTEN\n" + std::string(30, 's') + "  here\n");
 }
 
+// Of equal turn together, and not before a column has been cut to what is enough of it.
+TEST(TableTest, ColumnsGiveWayInTheirTurn) {
+  TextTable table({{"NAME", Align::kName},
+                   {.title = "PLACE", .enough = 6},
+                   {.title = "KIND", .gives_way = 2},
+                   {.title = "IN", .align = Align::kRight, .gives_way = 1},
+                   {.title = "OUT", .align = Align::kRight, .gives_way = 1},
+                   {"NOTE"}});
+  table.Add({{"name"}, {"a long place"}, {"kind"}, {"1"}, {"2"}, {"note"}});
+  const auto gone = [&](size_t width) { return TextTable(table).MakeRoom({.width = width}); };
+  EXPECT_THAT(gone(33), testing::IsEmpty()) << "4 2 6 2 4 2 2 2 3 2 4";
+  EXPECT_THAT(gone(32), testing::ElementsAre("IN", "OUT"));
+  EXPECT_THAT(gone(24), testing::ElementsAre("IN", "OUT"));
+  EXPECT_THAT(gone(23), testing::ElementsAre("IN", "OUT", "KIND"));
+  EXPECT_THAT(gone(5), testing::ElementsAre("IN", "OUT", "KIND"));
+  table.MakeRoom({.width = 24});
+  EXPECT_EQ(table.Render({.width = 40}),
+            "NAME  PLACE         KIND  NOTE\n"
+            "name  a long place  kind  note\n");
+}
+
+TEST(TableTest, ColumnThatNobodyMissesIsLeftOut) {
+  TextTable table({{"NAME"}, {.title = "PEER", .if_any = true}, {"NOTE"}});
+  table.Add({{"a"}, {""}, {"first"}});
+  TextTable known = table;
+  EXPECT_THAT(table.MakeRoom({}), testing::IsEmpty()) << "there was room";
+  EXPECT_EQ(table.Render({}), "NAME  NOTE\na     first\n");
+  known.Add({{"b"}, {"::1"}, {"second"}});
+  known.MakeRoom({});
+  EXPECT_EQ(known.Render({}), "NAME  PEER  NOTE\na           first\nb     ::1   second\n");
+}
+
 TEST(TableTest, ColoursDoNotCountAsWidth) {
   TextTable table({{"A"}, {"B"}});
   table.Add({{"x", Colour::kRed}, {"y", Colour::kGreen}});
@@ -141,6 +173,14 @@ TEST(JsonTest, OfALaterBuildANumberIsTold) {
   EXPECT_THAT(ToJson(status), StartsWith(R"({"stage":"99",)"));
   EXPECT_EQ(Word(status.stage()), "99");
   EXPECT_EQ(Word(v1::STAGE_UNSPECIFIED), "");
+}
+
+TEST(JsonTest, FieldsAreLeftOutWhereverTheyStand) {
+  admin::v1::CancelCallsResponse response;
+  response.set_cancelled(1);
+  EXPECT_EQ(ToJson(response, {"cancelled"}), R"({"not_in_flight":[],"not_answering":[]})");
+  EXPECT_EQ(ToJson(response, {"not_in_flight"}), R"({"cancelled":1,"not_answering":[]})");
+  EXPECT_EQ(ToJson(response, {"not_in_flight", "not_answering"}), R"({"cancelled":1})");
 }
 
 TEST(JsonTest, KindComesFirst) {
