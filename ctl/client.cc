@@ -9,6 +9,9 @@ namespace lastcall {
 namespace {
 
 using admin::v1::Admin;
+using admin::v1::GetCallResponse;
+using admin::v1::ListCallsRequest;
+using admin::v1::ListCallsResponse;
 using admin::v1::WatchResponse;
 
 // gRPC takes wall-clock time.
@@ -63,12 +66,31 @@ class AdminClient::State {
   Result<Response> Call(grpc::Status (Admin::Stub::*method)(grpc::ClientContext*, const Request&,
                                                             Response*),
                         const Request& request, Deadline by) {
-    grpc::ClientContext context;
-    context.set_deadline(GrpcDeadline(by, clock_));
     Response response;
-    const grpc::Status status = ((*stub_).*method)(&context, request, &response);
+    const grpc::Status status = Ask(method, request, &response, by);
     if (!status.ok()) return FailWith(status);
     return response;
+  }
+
+  template <class Request, class Response>
+  grpc::Status Ask(grpc::Status (Admin::Stub::*method)(grpc::ClientContext*, const Request&,
+                                                       Response*),
+                   const Request& request, Response* response, Deadline by) {
+    grpc::ClientContext context;
+    context.set_deadline(GrpcDeadline(by, clock_));
+    return ((*stub_).*method)(&context, request, response);
+  }
+
+  Result<ListCallsResponse> ListCalls(const ListCallsRequest& request, Deadline by) {
+    grpc::ClientContext context;
+    context.set_deadline(GrpcDeadline(by, clock_));
+    const auto reader = stub_->ListCalls(&context, request);
+    ListCallsResponse all, part;
+    while (reader->Read(&part)) all.MergeFrom(part);
+    if (const grpc::Status status = reader->Finish(); !status.ok()) return FailWith(status);
+    if (!all.complete())
+      return Fail(Code::kDataLoss, "lastcalld ended its list of calls too early");
+    return all;
   }
 
   Admin::Stub& stub() { return *stub_; }
@@ -173,6 +195,28 @@ Result<admin::v1::RestartResponse> AdminClient::Restart(admin::v1::RestartReques
 Result<admin::v1::SetDrainingResponse> AdminClient::SetDraining(
     const admin::v1::SetDrainingRequest& request, Deadline by) {
   return state_->Call(&Admin::Stub::SetDraining, request, by);
+}
+
+Result<ListCallsResponse> AdminClient::ListCalls(const ListCallsRequest& request, Deadline by) {
+  return state_->ListCalls(request, by);
+}
+
+Result<GetCallResponse> AdminClient::GetCall(const admin::v1::GetCallRequest& request,
+                                             Deadline by) {
+  GetCallResponse response;
+  const grpc::Status status = state_->Ask(&Admin::Stub::GetCall, request, &response, by);
+  if (status.ok()) return response;
+  // A status says the same of the process and of a connection that broke. What goes through the daemon's
+  // loop tells them apart.
+  if (status.error_code() == grpc::UNAVAILABLE && GetConfig(by)) {
+    return Fail(Code::kAborted, status.error_message());
+  }
+  return FailWith(status);
+}
+
+Result<admin::v1::CancelCallsResponse> AdminClient::CancelCalls(
+    const admin::v1::CancelCallsRequest& request, Deadline by) {
+  return state_->Call(&Admin::Stub::CancelCalls, request, by);
 }
 
 Result<admin::v1::GetConfigResponse> AdminClient::GetConfig(Deadline by) {

@@ -49,6 +49,13 @@ class AdminClient {
   Result<admin::v1::RestartResponse> Restart(admin::v1::RestartRequest request, Deadline by);
   Result<admin::v1::SetDrainingResponse> SetDraining(const admin::v1::SetDrainingRequest& request,
                                                      Deadline by);
+  // All parts in one.
+  Result<admin::v1::ListCallsResponse> ListCalls(const admin::v1::ListCallsRequest& request,
+                                                 Deadline by);
+  // Fails: kAborted where the daemon answers, but not the process of the call.
+  Result<admin::v1::GetCallResponse> GetCall(const admin::v1::GetCallRequest& request, Deadline by);
+  Result<admin::v1::CancelCallsResponse> CancelCalls(const admin::v1::CancelCallsRequest& request,
+                                                     Deadline by);
   Result<admin::v1::GetConfigResponse> GetConfig(Deadline by);
   Result<admin::v1::SetLogLevelResponse> SetLogLevel(const admin::v1::SetLogLevelRequest& request,
                                                      Deadline by);

@@ -36,8 +36,23 @@ lastcall::Look LookOf(int fd) {
   look.folds = ::isatty(fd) != 0;
   if (look.folds && ::ioctl(fd, TIOCGWINSZ, &size) == 0 && size.ws_col > 0) {
     look.width = size.ws_col;
+    if (size.ws_row > 0) look.height = size.ws_row;
   }
   return look;
+}
+
+lastcall::Look LookOfStdout() {
+  lastcall::Look look = LookOf(STDOUT_FILENO);
+  look.colour = look.folds && !IsDumb() && !IsSet("NO_COLOR");
+  return look;
+}
+
+// On stderr, for stdout is for data. Anything but a yes is a no.
+bool AskPerson(const std::string& question) {
+  std::cerr << question << " [y/N] " << std::flush;
+  std::string answer;
+  std::getline(std::cin, answer);
+  return answer == "y" || answer == "Y" || answer == "yes";
 }
 
 lastcall::Session::World RealWorld(const lastcall::Clock& clock) {
@@ -46,11 +61,11 @@ lastcall::Session::World RealWorld(const lastcall::Clock& clock) {
       .pause = [](lastcall::Duration length) { std::this_thread::sleep_for(length); },
       .out = std::cout,
       .err = std::cerr,
-      .look = LookOf(STDOUT_FILENO),
-      .err_look = LookOf(STDERR_FILENO)};
-  if (!world.look.folds) return world;
-  world.look.colour = !IsDumb() && !IsSet("NO_COLOR");
-  world.live = !IsDumb() && world.look.width >= kNarrowestLive;
+      .look = LookOfStdout(),
+      .err_look = LookOf(STDERR_FILENO),
+      .measure = LookOfStdout};
+  world.live = world.look.folds && !IsDumb() && world.look.width >= kNarrowestLive;
+  if (::isatty(STDIN_FILENO) != 0 && world.err_look.folds) world.confirm = AskPerson;
   return world;
 }
 

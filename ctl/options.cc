@@ -5,6 +5,8 @@
 
 #include <CLI/CLI.hpp>
 
+#include <charconv>
+
 #include "exit_code.h"
 #include "text.h"
 
@@ -18,6 +20,8 @@ constexpr char kFooter[] = R"(Examples:
   lastcallctl --timeout 30s wait serving
   lastcallctl reload --dry-run
   lastcallctl drain public --reason "load test"
+  lastcallctl calls --method '/shop.Prices/*' --watch
+  lastcallctl cancel main/3/4711 --reason "it holds a lock"
 
 A DURATION is 250ms, 5s, 1m30s or infinity; its units are ns us ms s m h d.
 
@@ -105,6 +109,71 @@ void AddReload(CLI::App& app, Options* options) {
   AddReason(restart, options);
 }
 
+// What calls have in common.
+void AddFilter(CLI::App* verb, Options* options) {
+  // A script's variable that is not set must not let more calls through.
+  const auto add = [verb](const char* flag, const char* type, std::string* target,
+                          const std::string& help) {
+    verb->add_option(flag, *target, help)->type_name(type)->check([](const std::string& text) {
+      return text.empty() ? "it is empty" : "";
+    });
+  };
+  add("--server", "NAME", &options->server, "Those of this server alone");
+  add("--method", "GLOB", &options->method, "Those of such methods alone: '/shop.Prices/*'");
+  add("--peer", "GLOB", &options->peer, "Those of such clients: address or identity");
+}
+
+uint32_t ParseCount(const std::string& flag, const std::string& text) {
+  uint32_t count = 0;
+  const char* const end = text.data() + text.size();
+  const auto [rest, error] = std::from_chars(text.data(), end, count);
+  if (error == std::errc() && rest == end) return count;
+  throw CLI::ValidationError(flag, "\"" + SafeText(text) + "\" is not a number of calls");
+}
+
+void AddCalls(CLI::App& app, Options* options) {
+  CLI::App* verb = AddVerb(app, options, Verb::kCalls, "calls",
+                           "The calls in flight, or those that have finished");
+  AddFilter(verb, options);
+  CLI::Option* older = AddLength(verb, "--older", &options->older, "Those at least this old alone");
+  CLI::Option* watch =
+      verb->add_flag("--watch", options->watch, "Show them once a second, until Ctrl-C");
+  CLI::Option* limit = verb->add_option_function<std::string>(
+      "--limit",
+      [options](const std::string& text) { options->limit = ParseCount("--limit", text); },
+      "At most so many, the oldest (default: 1000; 0: all)");
+  limit->type_name("N");
+  verb->add_flag("--recent", options->recent, "Those that have finished: slowest and last failed")
+      ->excludes(older)
+      ->excludes(watch)
+      ->excludes(limit);
+  AddNote(verb,
+          "First come calls that the application holds (waits for: handler, application),\n"
+          "then those that wait for their client or for gRPC; the oldest first in both.\n"
+          "IDLE is the time since a message came or went. With --json there is no limit\n"
+          "unless one is given. Of finished calls, methods with most failures come first.");
+  AddVerb(app, options, Verb::kCall, "call", "All about one call, and the stack of its handler")
+      ->add_option_function<std::string>(
+          "ID", [options](const std::string& id) { options->ids = {id}; },
+          "As \"calls\" shows it: main/3/4711")
+      ->required()
+      ->type_name("");
+}
+
+void AddCancel(CLI::App& app, Options* options) {
+  CLI::App* verb = AddVerb(app, options, Verb::kCancel, "cancel",
+                           "Cancel calls: their clients see CANCELLED, and why");
+  verb->add_option("ID", options->ids, "As \"calls\" shows them")->type_name("");
+  AddFilter(verb, options);
+  AddLength(verb, "--older", &options->older, "Those at least this old alone");
+  verb->add_option("--reason", options->reason, "Why; their clients see it");
+  verb->add_flag("--dry-run", options->dry_run, "Only say how many there are");
+  verb->add_flag("--yes", options->yes, "Do not ask");
+  AddNote(verb,
+          "Without an ID all calls that the options let through are cancelled, once a\n"
+          "person on the terminal has said yes to their number.");
+}
+
 void AddVerbs(CLI::App& app, Options* options) {
   AddNote(
       AddVerb(app, options, Verb::kStatus, "status", "The daemon, its processes and its servers"),
@@ -119,6 +188,8 @@ void AddVerbs(CLI::App& app, Options* options) {
                    "Ask the clients of a server to leave; it serves on"),
            options);
   AddDrain(AddVerb(app, options, Verb::kUndrain, "undrain", "Resume normal service"), options);
+  AddCalls(app, options);
+  AddCancel(app, options);
   AddVerb(app, options, Verb::kWait, "wait", "Wait until the daemon is serving, or stopped")
       ->add_option("serving|stopped", options->wait_for, "What to wait for")
       ->required()
@@ -177,6 +248,24 @@ std::string Explain(const CLI::App& app, const CLI::ParseError& error) {
   return "there is no verb " + quoted + "; " + SpellingHint(rest.front(), known);
 }
 
+// Of options that are good by themselves; empty: there is none.
+std::string Contradiction(const Options& options) {
+  if (options.verb == Verb::kWait && !options.wait) {
+    return "wait and --no-wait contradict each other; \"status\" asks once";
+  }
+  if (options.dry_run && options.wait_said) {
+    return "--dry-run excludes --wait: there is nothing to wait for";
+  }
+  if (options.verb != Verb::kCancel) return "";
+  if (!options.ids.empty() && options.filters()) {
+    return "cancel takes IDs, or options that say which calls, not both";
+  }
+  if (options.ids.empty() && !options.filters()) {
+    return "cancel what? Give IDs, or at least one of --server, --method, --peer and --older";
+  }
+  return "";
+}
+
 }  // namespace
 
 tl::expected<Options, int> ParseOptions(int argc, const char* const* argv, std::ostream& out,
@@ -201,13 +290,8 @@ tl::expected<Options, int> ParseOptions(int argc, const char* const* argv, std::
   } catch (const CLI::ParseError& error) {
     return tl::unexpected<int>(Usage(err, Explain(app, error)));
   }
-  if (options.verb == Verb::kWait && !options.wait) {
-    return tl::unexpected<int>(
-        Usage(err, "wait and --no-wait contradict each other; \"status\" asks once"));
-  }
-  if (options.dry_run && options.wait_said) {
-    return tl::unexpected<int>(
-        Usage(err, "--dry-run excludes --wait: there is nothing to wait for"));
+  if (const std::string wrong = Contradiction(options); !wrong.empty()) {
+    return tl::unexpected<int>(Usage(err, wrong));
   }
   return options;
 }

@@ -6,6 +6,8 @@
 #include <optional>
 #include <ostream>
 #include <string>
+#include <vector>
+
 #include <tl/expected.hpp>
 
 namespace lastcall {
@@ -19,6 +21,9 @@ enum class Verb : uint8_t {
   kRestart,
   kDrain,
   kUndrain,
+  kCalls,
+  kCall,
+  kCancel,
   kWait,
   kConfig,
   kLogLevel,
@@ -33,7 +38,7 @@ struct Options {
   bool wait_said = false;  // on purpose; it is the default
   std::optional<Duration> timeout;
 
-  std::string server;    // drain, undrain, servers; empty: all of them
+  std::string server;    // drain, undrain, servers, calls, cancel; empty: all of them
   std::string process;   // restart
   std::string wait_for;  // "serving" or "stopped"
   std::string level;
@@ -42,6 +47,20 @@ struct Options {
   std::optional<Duration> grace;
   std::optional<Duration> cancel;
   bool dry_run = false;
+
+  // Calls, by what they have in common (and `server`) or by their ids.
+  std::string method;
+  std::string peer;
+  std::optional<Duration> older;
+  std::vector<std::string> ids;
+  bool watch = false;
+  bool recent = false;  // those that have finished
+  std::optional<uint32_t> limit;
+  bool yes = false;  // nobody is asked whether
+
+  bool filters() const {
+    return !server.empty() || !method.empty() || !peer.empty() || older.has_value();
+  }
 };
 
 // Fails: with the exit code, when all is said already (--help, --version) or something is wrong.

@@ -26,9 +26,11 @@ class Session {
     std::function<void(Duration)> pause;  // between two attempts to reach the daemon
     std::ostream& out;
     std::ostream& err;
-    Look look;          // of `out`
-    Look err_look;      // of `err`; its colours are not used
-    bool live = false;  // `out` is a terminal on which lines can be redrawn
+    Look look;                      // of `out`
+    Look err_look;                  // of `err`; its colours are not used
+    bool live = false;              // `out` is a terminal on which lines can be redrawn
+    std::function<Look()> measure;  // `look` once more; null: it stays as it is
+    std::function<bool(const std::string&)> confirm;  // asks a person; null: there is none
   };
 
   Session(const Options& options, const World& world);
@@ -42,6 +44,11 @@ class Session {
     world_.out << Folded(line, indent, world_.look) << "\n";
   }
   bool live() const { return world_.live; }
+  // `look` now: a terminal may have another size than before.
+  Look Measure() const { return world_.measure ? world_.measure() : world_.look; }
+  bool has_person() const { return world_.confirm != nullptr; }
+  // Blocks: until the person has answered. False: they did not say yes.
+  bool Confirm(const std::string& question) { return world_.confirm(question); }
   const SocketPath& socket() const { return socket_; }
 
   // When the whole command must be over; never without --timeout.
@@ -71,6 +78,7 @@ class Session {
       if (!again) return response;
       response = question(*again);
     }
+    if (response) reconnects_ = 0;  // it is there, and may give way again
     return response;
   }
 

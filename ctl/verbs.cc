@@ -4,6 +4,10 @@
 #include <lastcall/base/safe_text.h>
 #include <lastcall/base/spelling.h>
 
+#include <algorithm>
+
+#include "calls.h"
+#include "cancel.h"
 #include "json_output.h"
 #include "reload.h"
 #include "render.h"
@@ -14,12 +18,6 @@ namespace {
 
 using admin::v1::Server;
 using admin::v1::Status;
-
-std::vector<std::string> NamesOf(const Status& status) {
-  std::vector<std::string> names;
-  for (const Server& server : status.servers()) names.push_back(server.name());
-  return names;
-}
 
 template <class Response>
 Result<Response> Ask(Session& session, Result<Response> (AdminClient::*question)(Deadline)) {
@@ -53,24 +51,23 @@ std::string ServersJson(const Status& status) {
   return json.text();
 }
 
-// All servers but the one called `name` are taken out; false when there is none.
-bool Select(const std::string& name, Status* status) {
+// All servers but the one called `name` are taken out.
+void Select(const std::string& name, Status* status) {
   Status selected;
   for (const Server& server : status->servers()) {
     if (server.name() == name) *selected.add_servers() = server;
   }
   status->Swap(&selected);
-  return status->servers_size() > 0;
 }
 
 int RunServers(Session& session) {
   Result<Status> status = Ask(session, &AdminClient::GetStatus);
   if (!status) return session.Fail(status.error());
   const std::string& name = session.options().server;
-  const std::vector<std::string> names = NamesOf(*status);
-  if (!name.empty() && !Select(name, &*status)) {
-    return session.Fail(kExitNoSuchName,
-                        "there is no server \"" + name + "\"; " + SpellingHint(name, names));
+  if (!name.empty()) {
+    const Result<> known = CheckServer(name, *status);
+    if (!known) return session.Fail(known.error());
+    Select(name, &*status);
   }
   if (session.options().json) {
     session.out() << WithKind("Servers", ServersJson(*status)) << "\n";
@@ -158,6 +155,13 @@ int RunVersion(Session& session) {
 
 }  // namespace
 
+Result<> CheckServer(const std::string& name, const Status& status) {
+  std::vector<std::string> names;
+  for (const Server& server : status.servers()) names.push_back(server.name());
+  if (std::find(names.begin(), names.end(), name) != names.end()) return {};
+  return Fail(Code::kNotFound, "there is no server \"" + name + "\"; " + SpellingHint(name, names));
+}
+
 int RunVerb(Session& session) {
   switch (session.options().verb) {
     case Verb::kStatus: return RunStatus(session);
@@ -168,6 +172,9 @@ int RunVerb(Session& session) {
     case Verb::kRestart: return RunRestart(session);
     case Verb::kDrain: return RunSetDraining(session, true);
     case Verb::kUndrain: return RunSetDraining(session, false);
+    case Verb::kCalls: return RunCalls(session);
+    case Verb::kCall: return RunCall(session);
+    case Verb::kCancel: return RunCancel(session);
     case Verb::kWait:
       return session.options().wait_for == "serving" ? RunWaitServing(session)
                                                      : RunWaitStopped(session);

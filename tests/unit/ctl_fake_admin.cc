@@ -1,5 +1,6 @@
 #include "ctl_fake_admin.h"
 
+#include <grpc/grpc.h>
 #include <grpcpp/grpcpp.h>
 
 #include <algorithm>
@@ -22,6 +23,10 @@ grpc::Status ToGrpc(const Error& error) {
 class FakeAdmin::Service final : public Admin::Service {
  public:
   Service(FakeAdmin* fake, const std::string& socket) : fake_(fake) {
+    // For good: gRPC's end, with its last user, waits for up to ten seconds for the poller of a socket that
+    // had no room for all of a long list at once.
+    static const bool kept = (grpc_init(), true);
+    static_cast<void>(kept);
     grpc::ServerBuilder builder;
     builder.AddListeningPort("unix:" + socket, grpc::InsecureServerCredentials());
     builder.RegisterService(this);
@@ -61,6 +66,21 @@ class FakeAdmin::Service final : public Admin::Service {
   SetDrainingRequest draining_request() const {
     const std::lock_guard lock(mutex_);
     return draining_request_;
+  }
+
+  ListCallsRequest list_request() const {
+    const std::lock_guard lock(mutex_);
+    return list_request_;
+  }
+
+  GetCallRequest call_request() const {
+    const std::lock_guard lock(mutex_);
+    return call_request_;
+  }
+
+  std::vector<CancelCallsRequest> cancel_requests() const {
+    const std::lock_guard lock(mutex_);
+    return cancel_requests_;
   }
 
  private:
@@ -127,6 +147,40 @@ class FakeAdmin::Service final : public Admin::Service {
     return ToGrpc(fake_->error);
   }
 
+  grpc::Status ListCalls(grpc::ServerContext*, const ListCallsRequest* request,
+                         grpc::ServerWriter<ListCallsResponse>* writer) override {
+    {
+      const std::lock_guard lock(mutex_);
+      list_request_ = *request;
+    }
+    Note("ListCalls");
+    if (fake_->error.code != Code::kOk) return ToGrpc(fake_->error);
+    for (const ListCallsResponse& part : NextList()) writer->Write(part);
+    return grpc::Status::OK;
+  }
+
+  grpc::Status GetCall(grpc::ServerContext*, const GetCallRequest* request,
+                       GetCallResponse* response) override {
+    {
+      const std::lock_guard lock(mutex_);
+      call_request_ = *request;
+    }
+    Note("GetCall");
+    *response = fake_->call;
+    return ToGrpc(fake_->error.code == Code::kOk ? fake_->call_error : fake_->error);
+  }
+
+  grpc::Status CancelCalls(grpc::ServerContext*, const CancelCallsRequest* request,
+                           CancelCallsResponse* response) override {
+    {
+      const std::lock_guard lock(mutex_);
+      cancel_requests_.push_back(*request);
+    }
+    Note("CancelCalls");
+    *response = fake_->cancel_response;
+    return ToGrpc(fake_->error);
+  }
+
   grpc::Status GetConfig(grpc::ServerContext*, const GetConfigRequest*,
                          GetConfigResponse* response) override {
     *response = fake_->config;
@@ -167,6 +221,14 @@ class FakeAdmin::Service final : public Admin::Service {
     return script;
   }
 
+  std::vector<ListCallsResponse> NextList() {
+    const std::lock_guard lock(mutex_);
+    if (fake_->lists.empty()) return {};
+    std::vector<ListCallsResponse> parts = fake_->lists.front();
+    if (fake_->lists.size() > 1) fake_->lists.pop_front();
+    return parts;
+  }
+
   void Await(const std::string& method) {
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [&] {
@@ -191,6 +253,9 @@ class FakeAdmin::Service final : public Admin::Service {
   ReloadRequest reload_request_;
   RestartRequest restart_request_;
   SetDrainingRequest draining_request_;
+  ListCallsRequest list_request_;
+  GetCallRequest call_request_;
+  std::vector<CancelCallsRequest> cancel_requests_;
   std::unique_ptr<grpc::Server> server_;
 };
 
@@ -221,5 +286,10 @@ ShutdownRequest FakeAdmin::shutdown_request() const { return service_->shutdown_
 ReloadRequest FakeAdmin::reload_request() const { return service_->reload_request(); }
 RestartRequest FakeAdmin::restart_request() const { return service_->restart_request(); }
 SetDrainingRequest FakeAdmin::draining_request() const { return service_->draining_request(); }
+ListCallsRequest FakeAdmin::list_request() const { return service_->list_request(); }
+GetCallRequest FakeAdmin::call_request() const { return service_->call_request(); }
+std::vector<CancelCallsRequest> FakeAdmin::cancel_requests() const {
+  return service_->cancel_requests();
+}
 
 }  // namespace lastcall

@@ -48,6 +48,11 @@ class FakeAdmin {
   admin::v1::GetConfigResponse config;
   admin::v1::SetLogLevelResponse log_level_response;
   admin::v1::GetVersionResponse version;
+  // The parts of a list of calls: one list for each ListCalls in turn, the last one for the rest.
+  std::deque<std::vector<admin::v1::ListCallsResponse>> lists;
+  admin::v1::GetCallResponse call;
+  Error call_error{Code::kOk, ""};  // of GetCall, where `error` is kOk
+  admin::v1::CancelCallsResponse cancel_response;
   // One for each Watch in turn; then, or without any, `status` and nothing more.
   std::deque<Script> scripts;
   int shutdowns_refused = 0;  // the first so many, by one on its way to another build
@@ -62,6 +67,9 @@ class FakeAdmin {
   admin::v1::ReloadRequest reload_request() const;
   admin::v1::RestartRequest restart_request() const;
   admin::v1::SetDrainingRequest draining_request() const;
+  admin::v1::ListCallsRequest list_request() const;  // the last
+  admin::v1::GetCallRequest call_request() const;
+  std::vector<admin::v1::CancelCallsRequest> cancel_requests() const;
 
  private:
   class Service;

@@ -56,10 +56,11 @@ class ProgramTest : public testing::Test {
   std::string Path(const std::string& name) const { return folder_ / name; }
 
   // A daemon that says it has this pid.
-  void StartDaemon(const std::string& name, int pid) {
+  FakeAdmin& StartDaemon(const std::string& name, int pid) {
     daemons_.push_back(std::make_unique<FakeAdmin>(Path(name)));
     daemons_.back()->status = ServingStatus();
     daemons_.back()->status.set_pid(pid);
+    return *daemons_.back();
   }
 
   // The exit code; 128 + signal when one killed it.
@@ -73,8 +74,9 @@ class ProgramTest : public testing::Test {
     posix_spawn_file_actions_t actions;
     posix_spawn_file_actions_init(&actions);
     const int flags = O_WRONLY | O_CREAT | O_TRUNC;
+    posix_spawn_file_actions_addopen(&actions, 0, stdin_.c_str(), O_RDONLY | O_NOCTTY, 0);
     posix_spawn_file_actions_addopen(&actions, 1, stdout_.c_str(), flags, 0600);
-    posix_spawn_file_actions_addopen(&actions, 2, Path("err").c_str(), flags, 0600);
+    posix_spawn_file_actions_addopen(&actions, 2, stderr_.c_str(), flags | O_NOCTTY, 0600);
     pid_t pid = 0;
     EXPECT_EQ(::posix_spawn(&pid, LASTCALLCTL, &actions, nullptr, Pointers(arguments).data(),
                             Pointers(environment).data()),
@@ -85,13 +87,17 @@ class ProgramTest : public testing::Test {
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
   }
 
+  void UseStdin(const std::string& path) { stdin_ = path; }
   void UseStdout(const std::string& path) { stdout_ = path; }
+  void UseStderr(const std::string& path) { stderr_ = path; }
   std::string out() const { return Fingerprints(stdout_); }
-  std::string err() const { return Fingerprints(Path("err")); }
+  std::string err() const { return Fingerprints(stderr_); }
 
  private:
   TempFolder folder_;
+  std::string stdin_ = "/dev/null";
   std::string stdout_ = folder_ / "out";
+  std::string stderr_ = folder_ / "err";
   std::vector<std::unique_ptr<FakeAdmin>> daemons_;
 };
 
@@ -174,6 +180,22 @@ TEST_F(ProgramTest, MistakesOnTheCommandLine) {
       {{"shutdown", "--wait", "--dry-run"}, "--dry-run excludes --wait"},
       {{"reload", "--wait", "--dry-run"}, "--dry-run excludes --wait"},
       {{"restart", "main", "--wait", "--no-wait"}, "--wait excludes --no-wait"},
+      {{"calls", "--limit", "many"}, "--limit: \"many\" is not a number of calls"},
+      {{"calls", "--limit", "-1"}, "\"-1\" is not a number of calls"},
+      {{"calls", "--older", "5"}, "\"5\" is not a duration"},
+      {{"calls", "--recent", "--limit", "5"}, "--limit excludes --recent"},
+      {{"calls", "--recent", "--watch"}, "--watch excludes --recent"},
+      {{"calls", "--recent", "--older", "5s"}, "--older excludes --recent"},
+      {{"calls", "public"}, "\"calls\" does not take \"public\""},
+      {{"call"}, "ID is required"},
+      {{"call", "main/1/1", "main/1/2"}, "\"call\" does not take \"main/1/2\""},
+      {{"cancel"}, "cancel what? Give IDs, or at least one of"},
+      {{"cancel", "--reason", "why not", "--yes"}, "cancel what?"},
+      {{"cancel", "main/1/1", "--older", "1m"}, "IDs, or options that say which calls, not both"},
+      {{"cancel", "main/1/1", "--method", "*"}, "not both"},
+      {{"cancel", "--server", "", "--older", "1m"}, "--server: it is empty"},
+      {{"cancel", "--method", "", "--older", "1m"}, "--method: it is empty"},
+      {{"cancel", "--peer", "", "--older", "1m"}, "--peer: it is empty"},
   };
   for (const auto& [arguments, message] : mistakes) {
     EXPECT_EQ(Run(arguments), kExitUsage) << message;
@@ -200,8 +222,9 @@ TEST_F(ProgramTest, HelpAndVersionNeedNoDaemon) {
 }
 
 TEST_F(ProgramTest, HelpFitsIntoAnOrdinaryTerminal) {
-  for (const char* verb : {"", "status", "servers", "watch", "shutdown", "reload", "restart",
-                           "drain", "undrain", "wait", "config", "log-level", "version"}) {
+  for (const char* verb :
+       {"", "status", "servers", "watch", "shutdown", "reload", "restart", "drain", "undrain",
+        "calls", "call", "cancel", "wait", "config", "log-level", "version"}) {
     EXPECT_EQ(*verb == '\0' ? Run({"--help"}) : Run({verb, "--help"}), 0);
     std::istringstream lines(out());
     for (std::string line; std::getline(lines, line);) EXPECT_LE(line.size(), 80u) << line;
@@ -213,6 +236,37 @@ TEST_F(ProgramTest, FullDiskIsNoSuccess) {
   UseStdout("/dev/full");
   EXPECT_EQ(Run({"--socket", Path("admin.sock"), "status"}), kExitFailed);
   EXPECT_EQ(err(), "lastcallctl: cannot write to stdout\n");
+}
+
+TEST_F(ProgramTest, APersonOnATerminalIsAskedBeforeCallsAreCancelled) {
+  FakeAdmin& daemon = StartDaemon("admin.sock", 1);
+  daemon.cancel_response.set_cancelled(12);
+  const UniqueFd terminal(::posix_openpt(O_RDWR | O_NOCTTY));
+  ASSERT_EQ(::grantpt(terminal.get()) | ::unlockpt(terminal.get()), 0);
+  const std::string name = ::ptsname(terminal.get());
+  const UniqueFd other_end(::open(name.c_str(), O_RDWR | O_NOCTTY));
+  UseStdin(name);
+  UseStderr(name);
+  const auto answer = [&](const std::string& line) {
+    EXPECT_EQ(::write(terminal.get(), line.data(), line.size()), static_cast<ssize_t>(line.size()));
+    return Run({"--socket", Path("admin.sock"), "cancel", "--older", "1m"}, {"TERM=xterm"});
+  };
+  for (const char* no : {"n\n", "\n", "yes please\n"}) EXPECT_EQ(answer(no), kExitFailed) << no;
+  EXPECT_EQ(daemon.cancel_requests().size(), 3u) << "they were counted";
+  EXPECT_EQ(answer("y\n"), kExitDone);
+  EXPECT_EQ(out(), "12 calls cancelled\n");
+  EXPECT_EQ(answer("yes\n"), kExitDone);
+  std::string shown(4096, '\0');
+  shown.resize(std::max<ssize_t>(::read(terminal.get(), shown.data(), shown.size()), 0));
+  EXPECT_THAT(shown, HasSubstr("Cancel 12 calls? [y/N] "));
+}
+
+TEST_F(ProgramTest, NobodyIsAskedWithoutATerminal) {
+  FakeAdmin& daemon = StartDaemon("admin.sock", 1);
+  EXPECT_EQ(Run({"--socket", Path("admin.sock"), "cancel", "--older", "1m"}), kExitUsage);
+  EXPECT_THAT(err(), AllOf(StartsWith("lastcallctl: nobody can be asked here"),
+                           HasSubstr("give --yes"), HasSubstr("--dry-run")));
+  EXPECT_THAT(daemon.asked(), IsEmpty());
 }
 
 TEST_F(ProgramTest, FilesGetNoColours) {

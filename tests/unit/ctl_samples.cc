@@ -74,6 +74,17 @@ void AddLateRequest(v1::Receipt& receipt) {
   request.set_grace_s(60);
 }
 
+void AddFinished(admin::v1::FinishedCall* call, int status, const std::string& message,
+                 double duration) {
+  call->set_id("main/3/17");
+  call->set_server("public");
+  call->set_peer("127.0.0.1:41022");
+  call->set_status(status);
+  call->set_message(message);
+  call->set_duration_s(duration);
+  call->set_ended_at("2026-11-21T02:18:10.123Z");
+}
+
 v1::Receipt ProcessReceipt() {
   v1::Receipt receipt;
   receipt.set_subject("main");
@@ -122,6 +133,80 @@ Status StoppingStatus(v1::Stage stage) {
   status.mutable_plan()->set_end_in_s(23.75);
   AddRequest(*status.mutable_plan()->add_requests());
   return status;
+}
+
+admin::v1::Call HeldCall() {
+  admin::v1::Call call;
+  call.set_server("public");
+  call.set_process("main");
+  call.set_incarnation(3);
+  call.set_id("main/3/4711");
+  call.set_method("/shop.Prices/Watch");
+  call.set_kind(admin::v1::Call::KIND_BIDI_STREAM);
+  call.set_peer("127.0.0.1:41022");
+  call.set_identity("till-7");
+  call.set_age_s(182.5);
+  call.set_idle_s(178.2);
+  call.set_received(12);
+  call.set_sent(1'204);
+  call.set_waits_for(admin::v1::Call::WAITS_HANDLER);
+  call.set_thread(4242);
+  return call;
+}
+
+admin::v1::ListCallsResponse SomeCalls() {
+  admin::v1::ListCallsResponse list;
+  admin::v1::Call& slow_client = *list.add_calls();
+  slow_client = HeldCall();
+  slow_client.set_id("main/3/12");
+  slow_client.set_kind(admin::v1::Call::KIND_SERVER_STREAM);
+  slow_client.set_age_s(3725);
+  slow_client.set_idle_s(0.25);
+  slow_client.set_waits_for(admin::v1::Call::WAITS_CLIENT);
+  admin::v1::Call& brief = *list.add_calls();
+  brief = HeldCall();
+  brief.set_id("main/3/4800");
+  brief.set_method("/shop.Orders/Place");
+  brief.set_kind(admin::v1::Call::KIND_UNARY);
+  brief.set_age_s(2.1);
+  brief.set_idle_s(2.1);
+  brief.set_received(1);
+  brief.set_sent(0);
+  brief.set_deadline_in_s(7.9);
+  *list.add_calls() = HeldCall();
+  list.add_not_answering("old");
+  list.add_not_seen_into("reports");
+  list.set_complete(true);
+  return list;
+}
+
+admin::v1::ListCallsResponse ManyCalls(int count) {
+  admin::v1::ListCallsResponse list;
+  for (int i = 1; i <= count; ++i) {
+    *list.add_calls() = HeldCall();
+    list.mutable_calls(i - 1)->set_id("main/3/" + std::to_string(i));
+    list.mutable_calls(i - 1)->set_age_s(count - i);
+  }
+  list.set_complete(true);
+  return list;
+}
+
+admin::v1::ListCallsResponse SomeFinishedCalls() {
+  admin::v1::ListCallsResponse list;
+  admin::v1::FinishedCalls& good = *list.add_finished();
+  good.set_server("public");
+  good.set_method("/shop.Orders/Place");
+  good.set_incarnation(3);
+  AddFinished(good.add_slowest(), 0, "", 4.2);
+  admin::v1::FinishedCalls& bad = *list.add_finished();
+  bad.set_server("public");
+  bad.set_method("/shop.Prices/Watch");
+  bad.set_incarnation(3);
+  bad.set_failed(1'204);
+  AddFinished(bad.add_slowest(), 4, "Deadline Exceeded", 600);
+  AddFinished(bad.add_failures(), 1, "cancelled by the operator: it holds a lock", 33.4);
+  list.set_complete(true);
+  return list;
 }
 
 v1::Receipt CleanReceipt() {

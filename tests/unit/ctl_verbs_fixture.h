@@ -50,13 +50,18 @@ class VerbsTest : public testing::Test {
     const Session::World world{.clock = clock_,
                                .pause = [this](Duration length) { Pause(length); },
                                .out = out_,
-                               .err = err_};
+                               .err = err_,
+                               .look = look_,
+                               .live = live_,
+                               .measure = measure_,
+                               .confirm = confirm_};
     Session session(*options, world);
     return RunVerb(session);
   }
 
   void Pause(Duration length) {
     clock_.now += length;
+    on_pause_(length);
     if (++pauses_ == start_at_pause_) StartDaemon();
   }
 
@@ -69,6 +74,11 @@ class VerbsTest : public testing::Test {
   std::unique_ptr<FakeAdmin> daemon_;
   std::ostringstream out_;
   std::ostringstream err_;
+  Look look_;
+  bool live_ = false;
+  std::function<Look()> measure_;
+  std::function<bool(const std::string&)> confirm_;  // null: there is no person
+  std::function<void(Duration)> on_pause_ = [](Duration) {};
   int pauses_ = 0;
   int start_at_pause_ = 0;  // 0: never
 };

@@ -63,9 +63,20 @@ TEST_F(VerbsTest, EveryCodeHasItsExitCode) {
       {Code::kDataLoss, kExitFailed},
       {Code::kUnauthenticated, kExitFailed},
   };
-  const std::vector<std::vector<const char*>> verbs{
-      {"status"},         {"servers"}, {"drain", "public"}, {"undrain", "public"},    {"config"},
-      {"log-level", "x"}, {"version"}, {"shutdown"},        {"shutdown", "--dry-run"}};
+  const std::vector<std::vector<const char*>> verbs{{"status"},
+                                                    {"servers"},
+                                                    {"drain", "public"},
+                                                    {"undrain", "public"},
+                                                    {"config"},
+                                                    {"log-level", "x"},
+                                                    {"version"},
+                                                    {"shutdown"},
+                                                    {"shutdown", "--dry-run"},
+                                                    {"calls"},
+                                                    {"call", "main/1/1"},
+                                                    {"calls", "--watch"},
+                                                    {"calls", "--recent"},
+                                                    {"cancel", "main/1/1"}};
   FakeAdmin& daemon = StartDaemon();
   for (const auto& [code, exit_code] : codes) {
     daemon.error = daemon.status_error = {code, "because"};
