@@ -12,9 +12,9 @@
 #include <vector>
 
 #include "lastcall/base/signal_name.h"
-#include "lastcall/host/symbols.h"
 #include "lastcall/lifecycle/cause.h"
 #include "lastcall/signals/signals.h"
+#include "lastcall/threads/symbols.h"
 
 namespace lastcall {
 namespace {

@@ -1,11 +1,13 @@
-#include "lastcall/host/symbols.h"
+#include "lastcall/threads/symbols.h"
 
 #include <cxxabi.h>
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <gelf.h>
 #include <libelf.h>
+#include <link.h>
 
+#include <cerrno>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -37,8 +39,20 @@ Symbol FindIn(Elf* elf, Elf_Scn* section, const GElf_Shdr& header, uint64_t addr
     if (gelf_getsym(data, i, &symbol) == nullptr) break;
     if (GELF_ST_TYPE(symbol.st_info) != STT_FUNC) continue;
     if (address < symbol.st_value || address >= symbol.st_value + symbol.st_size) continue;
-    const char* name = elf_strptr(elf, header.sh_link, symbol.st_name);
-    return {name != nullptr ? name : "", address - symbol.st_value};
+    const char* const name = elf_strptr(elf, header.sh_link, symbol.st_name);
+    // Behind an @ is the version.
+    const std::string_view whole(name != nullptr ? name : "");
+    return {std::string(whole.substr(0, whole.find('@'))), address - symbol.st_value};
+  }
+  return {};
+}
+
+Symbol FindInTable(Elf* elf, Elf64_Word type, uint64_t address) {
+  Elf_Scn* section = nullptr;
+  while ((section = elf_nextscn(elf, section)) != nullptr) {
+    GElf_Shdr header;
+    if (gelf_getshdr(section, &header) == nullptr || header.sh_type != type) continue;
+    return FindIn(elf, section, header, address);
   }
   return {};
 }
@@ -48,13 +62,9 @@ Symbol FindInFile(const char* file, uint64_t address) {
   if (!fd || elf_version(EV_CURRENT) == EV_NONE) return {};
   const std::unique_ptr<Elf, int (*)(Elf*)> elf(elf_begin(fd.get(), ELF_C_READ_MMAP, nullptr),
                                                 &elf_end);
-  Elf_Scn* section = nullptr;
-  while (elf != nullptr && (section = elf_nextscn(elf.get(), section)) != nullptr) {
-    GElf_Shdr header;
-    if (gelf_getshdr(section, &header) == nullptr || header.sh_type != SHT_SYMTAB) continue;
-    return FindIn(elf.get(), section, header, address);
-  }
-  return {};
+  if (elf == nullptr) return {};
+  Symbol symbol = FindInTable(elf.get(), SHT_SYMTAB, address);
+  return symbol.name.empty() ? FindInTable(elf.get(), SHT_DYNSYM, address) : symbol;
 }
 
 std::string Demangle(const std::string& name) {
@@ -76,22 +86,21 @@ struct Place {
 };
 
 // `back`: how far before `address` the instruction is that is meant.
-Place Locate(void* address, uint64_t back) {
-  const auto number = reinterpret_cast<uint64_t>(address);
-  Dl_info info{};
-  if (dladdr(address, &info) == 0 || info.dli_fname == nullptr) return {"", {"", number}};
-  std::string_view file(info.dli_fname);
-  file.remove_prefix(file.rfind('/') + 1);
-  const uint64_t relative = number - reinterpret_cast<uint64_t>(info.dli_fbase);
-  Symbol symbol;
-  if (info.dli_sname != nullptr) {
-    symbol = {info.dli_sname, number - reinterpret_cast<uint64_t>(info.dli_saddr)};
-  } else {
-    symbol = FindInFile(info.dli_fname, relative - back);
-    symbol.offset += back;
+Place Locate(uint64_t address, uint64_t back) {
+  dl_find_object file{};
+  // Not dladdr(3): it waits for whoever loads a file, and a plugin's initialisers may take forever.
+  if (_dl_find_object(reinterpret_cast<void*>(address - back), &file) != 0) {
+    return {"", {"", address}};
   }
+  const char* const name = file.dlfo_link_map->l_name;
+  const bool is_program = name == nullptr || *name == '\0';
+  std::string_view shown(is_program ? program_invocation_short_name : name);
+  shown.remove_prefix(shown.rfind('/') + 1);
+  const uint64_t relative = address - file.dlfo_link_map->l_addr;
+  Symbol symbol = FindInFile(is_program ? "/proc/self/exe" : name, relative - back);
+  symbol.offset += back;
   if (symbol.name.empty()) symbol.offset = relative;
-  return {SafeText(std::string(file), kMaxSafeName), std::move(symbol)};
+  return {SafeText(std::string(shown), kMaxSafeName), std::move(symbol)};
 }
 
 // "prices.so+0x1234", or an address alone.
@@ -102,17 +111,27 @@ std::string Nameless(const Place& place) {
 
 }  // namespace
 
-std::string SymbolName(void* address) {
-  // A return address points behind the call, which may be the end of the function.
-  const Place place = Locate(address, 1);
+std::string SymbolName(uint64_t address, bool exact) {
+  const Place place = Locate(address, exact ? 0 : 1);
   if (place.symbol.name.empty()) return Nameless(place);
   return Demangle(place.symbol.name) + Hex(place.symbol.offset) + " in " + place.file;
 }
 
 std::string FunctionName(void* function) {
-  const Place place = Locate(function, 0);
+  const Place place = Locate(reinterpret_cast<uint64_t>(function), 0);
   if (place.symbol.name.empty()) return Nameless(place);
   return Demangle(place.symbol.name) + " in " + place.file;
+}
+
+std::vector<std::string> SymbolNames::Of(const std::vector<uint64_t>& frames) {
+  std::vector<std::string> names;
+  for (const uint64_t frame : frames) {
+    const bool exact = names.empty();
+    auto& name = known_[{frame, exact}];
+    if (name.empty()) name = SymbolName(frame, exact);
+    names.push_back(name);
+  }
+  return names;
 }
 
 }  // namespace lastcall
