@@ -131,8 +131,10 @@ void CallInspector::Find(uint64_t number, std::function<void(std::optional<CallD
       CallDetails details{std::move(*listed), {}, {}};
       if (thread == 0) {
         details.no_stack = "its handler has no thread of its own (callback API)";
-      } else if (details.stack = StackOf(thread); details.stack.empty()) {
-        details.no_stack = "thread " + std::to_string(thread) + " does not answer";
+      } else if (NamedStack stack = NamedStackOf(thread); stack.frames.empty()) {
+        details.no_stack = std::move(stack.why_not);
+      } else {
+        details.stack = stack.Lines();
       }
       // What was taken may be of the thread's next call.
       if (!living.call->info()) break;

@@ -5,6 +5,7 @@
 
 #include <cstdlib>
 #include <memory>
+#include <utility>
 
 #include "lastcall/lifecycle/cause.h"
 #include "lastcall/threads/symbols.h"
@@ -13,19 +14,24 @@
 namespace lastcall {
 namespace {
 
-std::vector<std::string> NamedStackOf(pid_t id, SymbolNames& names) {
-  const TakenStack stack = TakeStack(id);
-  std::vector<std::string> frames = names.Of(stack.frames);
-  if (!stack.why_not.empty()) frames.push_back("(" + stack.why_not + ")");
-  return frames;
+NamedStack Named(TakenStack stack, SymbolNames& names) {
+  return {names.Of(stack.frames), std::move(stack.why_not)};
 }
 
 }  // namespace
 
-std::vector<std::string> StackOf(pid_t id) {
-  SymbolNames names;
-  return NamedStackOf(id, names);
+std::vector<std::string> NamedStack::Lines() const {
+  std::vector<std::string> lines = frames;
+  if (!why_not.empty()) lines.push_back("(" + why_not + ")");
+  return lines;
 }
+
+NamedStack NamedStackOf(pid_t id) {
+  SymbolNames names;
+  return Named(TakeStack(id), names);
+}
+
+std::vector<std::string> StackOf(pid_t id) { return NamedStackOf(id).Lines(); }
 
 std::vector<ThreadStack> AllStacks() {
   std::vector<ThreadStack> stacks;
@@ -36,7 +42,7 @@ std::vector<ThreadStack> AllStacks() {
   while (const dirent* entry = readdir(tasks.get())) {
     const pid_t id = std::atoi(entry->d_name);
     if (id <= 0 || id == self) continue;
-    stacks.push_back({id, CommandOf(id), NamedStackOf(id, names)});
+    stacks.push_back({id, CommandOf(id), Named(TakeStack(id), names).Lines()});
   }
   return stacks;
 }
