@@ -186,6 +186,8 @@ TEST_F(SystemCallsTest, OfAFileOrOfWhatIsNotKnownNothingIsPromised) {
   EXPECT_FALSE(GoesOnAfterSignal(place));
   place.kind = KernelPlace::Kind::kAwake;
   EXPECT_FALSE(GoesOnAfterSignal(place));
+  place.kind = KernelPlace::Kind::kNoCall;
+  EXPECT_TRUE(GoesOnAfterSignal(place));
 }
 
 }  // namespace

@@ -23,6 +23,9 @@ namespace lastcall {
 namespace {
 
 constexpr long kPatienceNs = 200'000'000;
+// Below the stack pointer, where a function at its end has what it has just popped: neither signals
+// nor the kernel write there (System V ABI, "red zone"), and GCC's frame rules rely on it.
+constexpr uint64_t kRedZone = 128;
 
 // Where the handler of the asked thread leaves its copy. A thread that begins to answer too late
 // finds another ticket and leaves it alone.
@@ -60,6 +63,11 @@ Exchange& OneToAskBy(std::vector<std::unique_ptr<Exchange>>& all) {
   return *all.emplace_back(std::make_unique<Exchange>());
 }
 
+// Where the copy begins.
+uint64_t TopOf(const Registers& registers) {
+  return registers.values[Registers::kStackPointer] - kRedZone;
+}
+
 int StackSignal() { return SIGRTMAX - 1; }
 
 void Answer(int, siginfo_t* info, void* context) {
@@ -69,8 +77,8 @@ void Answer(int, siginfo_t* info, void* context) {
   if (exchange != nullptr && exchange->asked.load() == static_cast<pid_t>(syscall(SYS_gettid)) &&
       exchange->ticket.compare_exchange_strong(ticket, -ticket)) {
     exchange->registers = Registers::OfContext(*static_cast<const ucontext_t*>(context));
-    exchange->copied = ReadOwnUpTo(exchange->registers.values[Registers::kStackPointer],
-                                   exchange->stack.data(), exchange->stack.size());
+    exchange->copied =
+        ReadOwnUpTo(TopOf(exchange->registers), exchange->stack.data(), exchange->stack.size());
     sem_post(&exchange->answered);
   }
   errno = saved;
@@ -84,9 +92,9 @@ void InstallOnce() {
     CanReadOwn();
     struct sigaction action {};
     action.sa_sigaction = &Answer;
-    // On a stack of its own where a thread has one: those of other languages may be small. And not
-    // blocked while it is handled: who is asked again at once would seem to block it.
-    action.sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK | SA_NODEFER;
+    // On a stack of its own where a thread has one: those of other languages may be small. Blocked
+    // while it is handled, or handlers would pile up on that stack.
+    action.sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK;
     sigaction(StackSignal(), &action, nullptr);
   });
 }
@@ -132,15 +140,28 @@ std::string_view AskAndWait(Exchange& exchange, pid_t thread) {
          "processor";
 }
 
-}  // namespace
-
-std::optional<bool> BlocksStackSignal(pid_t thread) {
+std::optional<bool> SignalIsBlocked(pid_t thread) {
   constexpr std::string_view kKey = "\nSigBlk:\t";
   const std::string status = ReadThreadFile(thread, "status").text;
   const size_t at = status.find(kKey);
   if (at == std::string::npos) return {};
   const uint64_t blocked = std::strtoull(status.c_str() + at + kKey.size(), nullptr, 16);
   return (blocked >> (StackSignal() - 1) & 1) != 0;
+}
+
+}  // namespace
+
+std::optional<bool> BlocksStackSignal(pid_t thread) {
+  constexpr int kLooks = 20;
+  constexpr timespec kPause{0, 1'000'000};
+  const Exchange* const latest = TheExchanges().open.load();
+  auto blocked = SignalIsBlocked(thread);
+  for (int i = 1; i < kLooks && blocked == true && latest != nullptr && latest->asked == thread;
+       ++i) {
+    nanosleep(&kPause, nullptr);
+    blocked = SignalIsBlocked(thread);
+  }
+  return blocked;
 }
 
 TakenStack AskForStack(pid_t thread,
@@ -151,8 +172,8 @@ TakenStack AskForStack(pid_t thread,
   Exchange& exchange = OneToAskBy(exchanges.all);
   const std::string_view why_not = AskAndWait(exchange, thread);
   if (!why_not.empty()) return {{}, std::string(why_not), false};
-  const uint64_t begin = exchange.registers.values[Registers::kStackPointer];
-  const size_t copied = exchange.copied;
+  const size_t copied = exchange.copied;  // and all that was stored before it
+  const uint64_t begin = TopOf(exchange.registers);
   return read(exchange.registers, [&](uint64_t address) -> std::optional<uint64_t> {
     uint64_t word = 0;
     // A difference below zero is a large number.

@@ -18,6 +18,7 @@ namespace lastcall {
 inline constexpr size_t kCopiedStack = 64 * 1024;
 
 // Whether the thread's mask holds the signal back. Empty: not known.
+// Blocks: one that was asked just now holds it back until its handler is over; 20 ms at most.
 std::optional<bool> BlocksStackSignal(pid_t thread);
 
 // `read` sees the copy, and what it makes of it is the answer; where there is none, why.

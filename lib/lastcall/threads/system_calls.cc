@@ -136,6 +136,8 @@ const SystemCall* FindSystemCall(long number) {
 }
 
 bool GoesOnAfterSignal(const KernelPlace& place) {
+  // Who waits for memory handles it afterwards: there is no call that could tell.
+  if (place.kind == KernelPlace::Kind::kNoCall) return true;
   if (place.kind != KernelPlace::Kind::kCall) return false;
   const SystemCall* const call = FindSystemCall(place.number);
   if (call == nullptr) return false;
