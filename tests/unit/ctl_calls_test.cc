@@ -122,7 +122,8 @@ TEST_F(VerbsTest, CallsOfAServerThatThereIsNot) {
   none.set_complete(true);
   StartDaemon().lists = {{none}};
   for (const char* form : {"--json", "--watch", "--recent"}) {
-    EXPECT_EQ(Run({"calls", "--server", "pubilc", form}), kExitNoSuchName) << form;
+    EXPECT_EQ(Run({"calls", "--server", "pubilc", "--timeout", "5s", form}), kExitNoSuchName)
+        << form;
     EXPECT_EQ(err(), "lastcallctl: there is no server \"pubilc\"; did you mean \"public\"?\n");
     EXPECT_THAT(out(), IsEmpty());
   }
@@ -234,7 +235,7 @@ TEST_F(VerbsTest, WatchedCallsOutliveDaemonsThatGiveWay) {
 TEST_F(VerbsTest, WatchedCallsEndWithTheDaemon) {
   StartDaemon().lists = {{SomeCalls()}};
   on_pause_ = [this](Duration) { daemon_.reset(); };
-  EXPECT_EQ(Run({"calls", "--watch"}), kExitUnreachable);
+  EXPECT_EQ(Run({"calls", "--watch", "--timeout", "5s"}), kExitUnreachable);
   EXPECT_EQ(Occurrences(out(), "3 calls in flight"), 1u);
   EXPECT_THAT(err(), StartsWith("lastcallctl: cannot reach lastcalld at "));
 }
