@@ -188,9 +188,11 @@ TEST_F(ThreadStackTest, AThreadThatWorksIsInTheFunctionThatKeepsItBusyAndItsStac
   OwnThread thread([&] { WorksInAFunctionWithAName(there_, enough_); });
   AwaitThere();
   const TakenStack stack = AwaitStack(thread.id());
+#ifdef __SANITIZE_THREAD__  // hands a signal on when the thread is somewhere else already
+  EXPECT_FALSE(stack.frames.empty());
+#else
   EXPECT_THAT(NamesOf(stack), Contains(HasSubstr("WorksInAFunctionWithAName")));
   EXPECT_TRUE(stack.by_signal);
-#ifndef __SANITIZE_THREAD__  // hands a signal on when the thread is somewhere else already
   EXPECT_EQ(stack.why_not, "");
 #endif
   enough_ = true;
@@ -306,6 +308,7 @@ TEST_F(ThreadStackTest, AThreadWithASmallStackForItsSignalsMayBeAskedAtOnceAgain
   enough_ = true;
 }
 
+#ifndef __SANITIZE_THREAD__  // hands signals on late, and none in a handler
 TEST_F(ThreadStackTest, WhatIsDeeperThanTheCopyIsLeftOut) {
   OwnThread thread([&] {
     auto* const much = static_cast<volatile char*>(__builtin_alloca(1 << 20));
@@ -320,7 +323,6 @@ TEST_F(ThreadStackTest, WhatIsDeeperThanTheCopyIsLeftOut) {
   enough_ = true;
 }
 
-#ifndef __SANITIZE_THREAD__  // it hands no signal on in a handler
 TEST_F(ThreadStackTest, AHandlerAndWhatItInterruptedAreBothThere) {
   static std::atomic<bool>*there = nullptr, *enough = nullptr;
   there = &there_;

@@ -116,8 +116,7 @@ std::string_view Describe(StackWalk::End end) {
     case End::kOutermost: return "";
     case End::kNoFile: return "it goes on in code that is in no loaded file";
     case End::kNoRules: return "it goes on in code without frame rules (CFI)";
-    case End::kRegisterUnknown:
-      return "it goes on by a register that a sleeping thread does not show";
+    case End::kRegisterUnknown: return "it goes on by a register that is not known";
     case End::kUnreadable: return "it goes on beyond the part of the stack that could be read";
     case End::kAstray: return "it goes on astray: the frame is overwritten";
     case End::kTooDeep: return "it is deeper than that";
