@@ -160,6 +160,10 @@ TEST(StackWalkTest, ARememberedStateIsRecalled) {
   EXPECT_EQ(RulesIn(entry, 0x1001)->frame.offset, 64);
   EXPECT_EQ(RulesIn(entry, 0x1002)->frame.offset, 8);
   EXPECT_FALSE(RulesIn(Written({0x0B}), 0x1000));
+  // What is restored is as the common part has it.
+  const FrameEntry restored = Written({0x41, 0x90, 2, 0x41, 0xD0});
+  EXPECT_EQ(RulesIn(restored, 0x1001)->registers[16].offset, -16);
+  EXPECT_EQ(RulesIn(restored, 0x1002)->registers[16].offset, -8);
 }
 #endif
 
@@ -211,6 +215,13 @@ TEST(StackWalkTest, OwnMemoryIsReadAsFarAsItGoes) {
   EXPECT_FALSE(ReadOwn(8, &copy, sizeof(copy)));
   EXPECT_EQ(ReadOwnUpTo(8, &copy, sizeof(copy)), 0U);
   EXPECT_TRUE(CanReadOwn());
+  OwnPages pages;
+  EXPECT_TRUE(pages.Read(reinterpret_cast<uint64_t>(&number), &copy, sizeof(copy)));
+  EXPECT_FALSE(pages.Read(8, &copy, sizeof(copy)));
+  std::vector<uint8_t> much(3 * 4096), copies(much.size());
+  for (size_t i = 0; i < much.size(); ++i) much[i] = static_cast<uint8_t>(i % 251);
+  EXPECT_TRUE(pages.Read(reinterpret_cast<uint64_t>(much.data()), copies.data(), much.size()));
+  EXPECT_EQ(much, copies);
 }
 
 }  // namespace

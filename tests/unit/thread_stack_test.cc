@@ -1,17 +1,21 @@
 // The stacks of other threads: of every kind that could be disturbed by it, or disturb it.
 #include "lastcall/threads/thread_stack.h"
 
+#include <dlfcn.h>
 #include <gmock/gmock.h>
 #include <poll.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <sys/mman.h>
+#include <sys/uio.h>
 
 #include <array>
 #include <atomic>
 #include <cerrno>
 #include <csignal>
 #include <cstring>
+#include <functional>
+#include <utility>
 #include <vector>
 
 #include "lastcall/event/latch.h"
@@ -98,6 +102,25 @@ SpinsAtItsEnd:
 .size SpinsAtItsEnd, . - SpinsAtItsEnd
 )");
 #endif
+}
+
+namespace lastcall {
+
+// What happens just before the next page of memory is read; then nothing again.
+std::function<void()> before_next_page;
+
+}  // namespace lastcall
+
+// In the place of the C library's, for this program.
+extern "C" ssize_t process_vm_readv(pid_t process, const iovec* local, unsigned long locals,
+                                    const iovec* remote, unsigned long remotes,
+                                    unsigned long flags) {
+  static const auto real =
+      reinterpret_cast<decltype(&process_vm_readv)>(dlsym(RTLD_NEXT, "process_vm_readv"));
+  if (local->iov_len == 4096 && lastcall::before_next_page) {
+    std::exchange(lastcall::before_next_page, nullptr)();
+  }
+  return real(process, local, locals, remote, remotes, flags);
 }
 
 namespace lastcall {
@@ -275,6 +298,24 @@ TEST_F(ThreadStackTest, AThreadThatBlocksTheSignalIsAskedOnlyWhereItSleeps) {
   sleeps.AwaitIn("poll");
   EXPECT_THAT(NamesOf(AwaitStack(sleeps.id())), Contains(HasSubstr("PollsInAFunctionWithAName")));
   pipe_.Release();
+}
+
+TEST_F(ThreadStackTest, AThreadThatMovesMeanwhileIsReadAnew) {
+  const PipeEnds second;
+  OwnThread thread([&] {
+    PollsInAFunctionWithAName(pipe_.reader.get());
+    second.WaitForByte();
+  });
+  thread.AwaitIn("poll");
+  before_next_page = [&] {
+    pipe_.Release();
+    thread.AwaitIn("read");
+  };
+  const auto frames = NamesOf(TakeStack(thread.id()));
+  EXPECT_FALSE(before_next_page);
+  EXPECT_THAT(frames, Contains(HasSubstr("WaitForByte")));
+  EXPECT_THAT(frames, Not(Contains(testing::StartsWith("poll+"))));
+  second.Release();
 }
 
 TEST_F(ThreadStackTest, AThreadThatIsGoneHasNoneAndSaysSo) {
