@@ -101,6 +101,7 @@ admin::v1::CallFilter FilterOf(const Options& options) {
   filter.set_server(SafeText(options.server));
   filter.set_method(SafeText(options.method));
   filter.set_peer(SafeText(options.peer));
+  filter.set_stalled(options.stalled);
   if (options.older) filter.set_older_s(ToSeconds(*options.older));
   return filter;
 }

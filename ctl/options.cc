@@ -136,6 +136,8 @@ void AddCalls(CLI::App& app, Options* options) {
                            "The calls in flight, or those that have finished");
   AddFilter(verb, options);
   CLI::Option* older = AddLength(verb, "--older", &options->older, "Those at least this old alone");
+  CLI::Option* stalled =
+      verb->add_flag("--stalled", options->stalled, "Those that make no progress alone, and why");
   CLI::Option* watch =
       verb->add_flag("--watch", options->watch, "Show them once a second, until Ctrl-C");
   CLI::Option* limit = verb->add_option_function<std::string>(
@@ -145,11 +147,14 @@ void AddCalls(CLI::App& app, Options* options) {
   limit->type_name("N");
   verb->add_flag("--recent", options->recent, "Those that have finished: slowest and last failed")
       ->excludes(older)
+      ->excludes(stalled)
       ->excludes(watch)
       ->excludes(limit);
   AddNote(verb,
-          "First come calls that the application holds (waits for: handler, application),\n"
-          "then those that wait for their client or for gRPC; the oldest first in both.\n"
+          "First come calls that are stalled (for longer than stall_after of their server\n"
+          "or method), with why; then those that the application holds (waits for: handler,\n"
+          "application), then those that wait for their client or for gRPC; the oldest\n"
+          "first in each.\n"
           "IDLE is the time since a message came or went. With --json there is no limit\n"
           "unless one is given. Of finished calls, methods with most failures come first.");
   AddVerb(app, options, Verb::kCall, "call", "All about one call, and the stack of its handler")
@@ -166,6 +171,7 @@ void AddCancel(CLI::App& app, Options* options) {
   verb->add_option("ID", options->ids, "As \"calls\" shows them")->type_name("");
   AddFilter(verb, options);
   AddLength(verb, "--older", &options->older, "Those at least this old alone");
+  verb->add_flag("--stalled", options->stalled, "Those that make no progress alone");
   verb->add_option("--reason", options->reason, "Why; their clients see it");
   verb->add_flag("--dry-run", options->dry_run, "Only say how many there are");
   verb->add_flag("--yes", options->yes, "Do not ask");
@@ -261,7 +267,8 @@ std::string Contradiction(const Options& options) {
     return "cancel takes IDs, or options that say which calls, not both";
   }
   if (options.ids.empty() && !options.filters()) {
-    return "cancel what? Give IDs, or at least one of --server, --method, --peer and --older";
+    return "cancel what? Give IDs, or at least one of --server, --method, --peer, "
+           "--older and --stalled";
   }
   return "";
 }

@@ -52,6 +52,7 @@ struct Options {
   std::string method;
   std::string peer;
   std::optional<Duration> older;
+  bool stalled = false;
   std::vector<std::string> ids;
   bool watch = false;
   bool recent = false;  // those that have finished
@@ -59,7 +60,7 @@ struct Options {
   bool yes = false;  // nobody is asked whether
 
   bool filters() const {
-    return !server.empty() || !method.empty() || !peer.empty() || older.has_value();
+    return !server.empty() || !method.empty() || !peer.empty() || older.has_value() || stalled;
   }
 };
 

@@ -165,6 +165,12 @@ std::string ServerNotes(const Status& status, const Look& look) {
     if (server.has_certificate() && !server.certificate().valid()) {
       notes += Paragraph(server.name() + ": TLS " + DescribeTls(server.certificate()), "", look);
     }
+    if (server.calls_stalled() > 0) {
+      notes += Paragraph(server.name() + ": " + Counted(server.calls_stalled(), "call") +
+                             (server.calls_stalled() == 1 ? " makes" : " make") +
+                             " no progress; lastcallctl calls --stalled says why",
+                         "", look);
+    }
     if (!server.has_draining()) continue;
     notes += Paragraph(server.name() + ": " + DescribeDraining(server.draining()), "", look);
   }

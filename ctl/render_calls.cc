@@ -28,6 +28,7 @@ std::string DeadlineOf(const Call& call) {
 std::string OrDash(std::string text) { return text.empty() ? "-" : std::move(text); }
 
 TextTable::Cell WaitsCell(const Call& call) {
+  if (call.stalled()) return {call.why(), Colour::kRed};
   return {OrDash(Word(call.waits_for())), IsHeld(call) ? Colour::kYellow : Colour::kPlain};
 }
 
@@ -139,7 +140,9 @@ std::string StackOf(const admin::v1::GetCallResponse& response, const Look& look
 
 void SortCalls(Calls* calls) {
   std::sort(calls->pointer_begin(), calls->pointer_end(), [](const Call* a, const Call* b) {
-    const auto key = [](const Call& call) { return std::tuple(!IsHeld(call), -call.age_s()); };
+    const auto key = [](const Call& call) {
+      return std::tuple(!call.stalled(), !IsHeld(call), -call.age_s());
+    };
     const auto first = key(*a), second = key(*b);
     return first != second ? first < second : a->id() < b->id();
   });
@@ -203,6 +206,7 @@ std::string RenderCall(admin::v1::GetCallResponse response, const Look& look) {
   line("messages", Grouped(call.received()) + " in, " + Grouped(call.sent()) + " out");
   line("deadline", DescribeDeadline(call));
   line("waits for", WaitsOf(call));
+  if (call.stalled()) line("stalled", call.why());
   line("told to leave", call.told() ? "yes" : "no");
   if (call.thread() != 0) line("thread", std::to_string(call.thread()));
   return text + StackOf(response, look);

@@ -41,6 +41,10 @@ Daemon::Daemon(Setup setup, ProgramImage image, std::string host_program, Logger
               .supervisor = supervisor_,
               .candidate = [this] { return reload_->candidate(); },
               .reported = [this] { feed_.Changed(); },
+              .stalls_changed =
+                  [this] {
+                    if (supervisor_->stage() == Stage::kServing) systemd_.Status(Served());
+                  },
               .logger = logger_}),
       readings_(loop_.executor(), image_.program, std::move(host_program), clock_, log_),
       conclusion_({.loop = loop_.executor(),

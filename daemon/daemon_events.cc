@@ -11,8 +11,14 @@ std::string Daemon::Served() const {
   const auto counted = [](size_t count, const char* one, const char* many) {
     return std::to_string(count) + " " + (count == 1 ? one : many);
   };
+  size_t stalled = 0;
+  ForEachProcess(*supervisor_,
+                 [&](const Process& process) { stalled += CountStalled(process.servers()); });
   return "serving " + counted(setup_.config.servers.size(), "server", "servers") + " in " +
-         counted(setup_.config.processes.size(), "process", "processes");
+         counted(setup_.config.processes.size(), "process", "processes") +
+         (stalled == 0 ? ""
+                       : "; " + counted(stalled, "call is", "calls are") +
+                             " stalled, see lastcallctl calls --stalled");
 }
 
 void Daemon::StageEntered(Stage stage) {

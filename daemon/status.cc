@@ -37,6 +37,7 @@ void AddHealth(const ServerView& view, admin::v1::Server& server) {
 void AddFigures(const ServerView& view, admin::v1::Server& server, Methods& methods) {
   server.set_calls_in_flight(server.calls_in_flight() + view.calls_in_flight);
   server.set_calls_total(server.calls_total() + static_cast<double>(view.calls_total));
+  server.set_calls_stalled(server.calls_stalled() + view.calls_stalled);
   server.set_connections(server.connections() + view.connections);
   for (const ServerView::Method& method : view.methods) {
     admin::v1::Method& count = methods[method.name];

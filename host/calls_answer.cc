@@ -40,7 +40,11 @@ class Parts {
 };
 
 CallFilter FilterIn(const host::v1::CallFilter& message) {
-  return {message.server(), message.method(), message.client(), Duration(message.older_ns())};
+  return {.server = message.server(),
+          .method = message.method(),
+          .client = message.client(),
+          .older = Duration(message.older_ns()),
+          .stalled = message.stalled()};
 }
 
 CallReport::Kind KindOf(CallKind kind) {
@@ -63,6 +67,20 @@ CallReport::Waits WaitsOf(CallWaits waits) {
   return CallReport::WAITS_UNSPECIFIED;
 }
 
+CallReport::Cause CauseOf(StallCause cause) {
+  switch (cause) {
+    case StallCause::kOnCpu: return CallReport::CAUSE_ON_CPU;
+    case StallCause::kBlocked: return CallReport::CAUSE_BLOCKED;
+    case StallCause::kStarved: return CallReport::CAUSE_STARVED;
+    case StallCause::kPaused: return CallReport::CAUSE_PAUSED;
+    case StallCause::kClient: return CallReport::CAUSE_CLIENT;
+    case StallCause::kInput: return CallReport::CAUSE_INPUT;
+    case StallCause::kApplication: return CallReport::CAUSE_APPLICATION;
+    case StallCause::kUnknown: break;
+  }
+  return CallReport::CAUSE_UNSPECIFIED;
+}
+
 void Write(const ListedCall& listed, CallReport& report) {
   const CallInfo& call = listed.call;
   report.set_server(listed.server);
@@ -79,6 +97,9 @@ void Write(const ListedCall& listed, CallReport& report) {
   report.set_waits(WaitsOf(call.waits));
   report.set_told(call.told);
   report.set_thread(call.thread);
+  report.set_stalled(call.stalled);
+  report.set_cause(CauseOf(call.cause));
+  report.set_why(call.why);
 }
 
 void Write(const std::vector<FinishedCall>& calls,

@@ -36,6 +36,7 @@ FromHost ToProto(uint32_t query, const HostReport& report) {
     one.set_calls_in_flight(static_cast<uint32_t>(std::max<int64_t>(0, server.calls_in_flight)));
     one.set_calls_total(server.calls_total);
     one.set_connections(static_cast<uint32_t>(server.connections));
+    one.set_calls_stalled(static_cast<uint32_t>(server.stalled));
     for (const MethodCount& method : server.methods) {
       host::v1::MethodReport& count = *one.add_methods();
       count.set_name(method.method);
@@ -181,6 +182,10 @@ bool HostControl::TakesRequest(const Request& request) {
   *message.mutable_shutdown_requested()->mutable_request() = ToProto({request, false});
   Tell(std::move(message));
   return true;
+}
+
+void HostControl::StallsChanged() {
+  if (host_ != nullptr) Report(0);
 }
 
 void HostControl::LeftBehind(std::vector<UniqueFd> connections) {

@@ -39,6 +39,7 @@ class HostControl final : public HostObserver {
   void StartFailed(const Error& error) override;
   void StageEntered(Stage stage) override;
   bool TakesRequest(const Request& request) override;
+  void StallsChanged() override;
   void LeftBehind(std::vector<UniqueFd> connections) override;
   void Finished(const Receipt& receipt) override;
 

@@ -54,6 +54,19 @@ admin::v1::Call::Waits WaitsIn(CallReport::Waits waits) {
   }
 }
 
+admin::v1::Call::Cause CauseIn(CallReport::Cause cause) {
+  switch (cause) {
+    case CallReport::CAUSE_ON_CPU: return admin::v1::Call::CAUSE_ON_CPU;
+    case CallReport::CAUSE_BLOCKED: return admin::v1::Call::CAUSE_BLOCKED;
+    case CallReport::CAUSE_STARVED: return admin::v1::Call::CAUSE_STARVED;
+    case CallReport::CAUSE_PAUSED: return admin::v1::Call::CAUSE_PAUSED;
+    case CallReport::CAUSE_CLIENT: return admin::v1::Call::CAUSE_CLIENT;
+    case CallReport::CAUSE_INPUT: return admin::v1::Call::CAUSE_INPUT;
+    case CallReport::CAUSE_APPLICATION: return admin::v1::Call::CAUSE_APPLICATION;
+    default: return admin::v1::Call::CAUSE_UNSPECIFIED;
+  }
+}
+
 admin::v1::Call ToCall(const CallsOfProcess& of, const CallReport& report, const Moment& now,
                        bool names) {
   admin::v1::Call call;
@@ -77,6 +90,9 @@ admin::v1::Call ToCall(const CallsOfProcess& of, const CallReport& report, const
   call.set_waits_for(WaitsIn(report.waits()));
   call.set_told(report.told());
   call.set_thread(report.thread());
+  call.set_stalled(report.stalled());
+  call.set_cause(CauseIn(report.cause()));
+  call.set_why(Safe(report.why()));
   return call;
 }
 
@@ -154,6 +170,7 @@ host::v1::CallFilter ToHostFilter(const admin::v1::CallFilter& filter) {
   message.set_method(filter.method());
   message.set_client(filter.peer());
   message.set_older_ns(FromSeconds(filter.older_s()).count());
+  message.set_stalled(filter.stalled());
   return message;
 }
 

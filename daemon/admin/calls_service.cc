@@ -11,7 +11,7 @@ namespace {
 
 bool IsEmpty(const admin::v1::CallFilter& filter) {
   return filter.server().empty() && filter.method().empty() && filter.peer().empty() &&
-         filter.older_s() == 0;
+         filter.older_s() == 0 && !filter.stalled();
 }
 
 Result<> CheckFilter(const admin::v1::CallFilter& filter) {
@@ -23,7 +23,7 @@ Result<> CheckFilter(const admin::v1::CallFilter& filter) {
 // "calls of server public with method /shop.Prices/* of peer 10.0.0.* older than 10s".
 std::string DescribeFilter(const admin::v1::CallFilter& filter) {
   const auto safe = [](const std::string& text) { return SafeText(text, kMaxSafeName); };
-  std::string text = "calls";
+  std::string text = filter.stalled() ? "stalled calls" : "calls";
   if (!filter.server().empty()) text += " of server " + safe(filter.server());
   if (!filter.method().empty()) text += " with method " + safe(filter.method());
   if (!filter.peer().empty()) text += " of peer " + safe(filter.peer());

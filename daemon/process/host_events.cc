@@ -46,6 +46,7 @@ std::vector<ServerView> ServersIn(const host::v1::Report& report) {
     server.calls_in_flight = one.calls_in_flight();
     server.calls_total = one.calls_total();
     server.connections = one.connections();
+    server.calls_stalled = one.calls_stalled();
     for (const host::v1::MethodReport& method : one.methods()) {
       server.methods.push_back(
           {SafeText(method.name(), kMaxSafeName), method.in_flight(), method.total()});

@@ -312,7 +312,12 @@ void HostProcess::Heard(const host::v1::Report& report) {
   std::vector<ServerView> servers = ServersIn(report);
   context_.Ended(GoneFrom(servers_, servers));
   report_ = report;
-  servers_ = std::move(servers);
+  SetServers(std::move(servers));
+}
+
+void HostProcess::SetServers(std::vector<ServerView> servers) {
+  const uint32_t before = CountStalled(std::exchange(servers_, std::move(servers)));
+  if (CountStalled(servers_) != before) context_.StallsChanged();
 }
 
 // What its plugins have started and left went with it: a forked child may hold its clients'
@@ -325,7 +330,7 @@ void HostProcess::Exited(ExitStatus status) {
   wire_->Close();
   wire_ = nullptr;
   context_.Ended(servers_);
-  servers_.clear();
+  SetServers({});
   Answer();
   for (const auto& [id, listener] : std::exchange(listeners_, {})) {
     if (const auto one = listener.lock()) one->NoAnswer();

@@ -33,6 +33,8 @@ class HostContext {
   virtual bool IsDraining(const std::string& server) const = 0;
   // There is a report that no one requested.
   virtual void Reported() = 0;
+  // Another number of its calls is stalled.
+  virtual void StallsChanged() = 0;
   // See who_serves.h; `address` is as bound.
   virtual bool WillBeServed(const std::string& address, const Process& leaving) const = 0;
   // It has ended, or these of its servers have: this was the last that it said of them.
@@ -89,6 +91,7 @@ class HostProcess final : public Process, private Drainable, private CallSource 
   Channel::Received ReadOne(size_t& bytes);
   void Handle(host::v1::FromHost& message);
   void Heard(const host::v1::Report& report);
+  void SetServers(std::vector<ServerView> servers);
   void KillFor(const std::string& misconduct);
   void Exited(ExitStatus status);
   void CannotStart(const std::string& why);

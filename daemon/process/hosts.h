@@ -34,6 +34,8 @@ class Hosts final : private HostContext {
     std::function<const Setup*()> candidate;
     // A process has said something that a status shows.
     Callback reported;
+    // See HostContext.
+    Callback stalls_changed;
     const Logger& logger;
   };
   explicit Hosts(Parts parts);
@@ -53,6 +55,7 @@ class Hosts final : private HostContext {
   LogLevel log_level() const override { return parts_.logger.level(); }
   bool IsDraining(const std::string& server) const override;
   void Reported() override { parts_.reported(); }
+  void StallsChanged() override { parts_.stalls_changed(); }
   bool WillBeServed(const std::string& address, const Process& leaving) const override;
   void Ended(const std::vector<ServerView>& last) override { ended_calls_.Add(last); }
   void LeftBehind(std::vector<UniqueFd> connections) override {

@@ -98,6 +98,7 @@ def sections(prefix, table):
               if not isinstance(value, dict)]
     for key, value in table.items():
         if isinstance(value, dict):
+            key = key if re.fullmatch(r"[\w.-]+", key) else json.dumps(key)
             lines += sections(f"{prefix}.{key}" if prefix else key, value)
     return lines
 

@@ -69,7 +69,8 @@ class CallInspectorTest : public testing::Test {
   CallRegistry one_{clock_, Termination(), [] {}};
   CallRegistry two_{clock_, Termination(), [] {}};
   std::vector<std::pair<CallRegistry*, std::shared_ptr<LiveCall>>> begun_;
-  CallInspector inspector_{clock_};
+  CallInspector inspector_{
+      {.clock = clock_, .log = [](LogLevel, std::string_view) {}, .process = "main"}};
 };
 
 TEST_F(CallInspectorTest, ListsTheCallsOfAllServersOldestFirst) {

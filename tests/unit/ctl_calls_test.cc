@@ -94,7 +94,7 @@ TEST_F(VerbsTest, CallsAsJsonIsOneObject) {
                                 R"("incarnation":3,"id":"main/3/4711","process":"main",)"
                                 R"("kind":"bidi stream","identity":"till-7","received":12,)"
                                 R"("sent":1204,"idle_s":178.2,"waits_for":"handler",)"
-                                R"("thread":4242},{)"));
+                                R"("thread":4242,"stalled":false,"cause":"","why":""},{)"));
   EXPECT_THAT(out(), EndsWith(R"(}],"left_out":0,"not_answering":["old"],)"
                               R"("not_seen_into":["reports"]})"
                               "\n"));

@@ -269,5 +269,24 @@ TEST(RenderFinishedTest, ObserversAreShownNoColumnOfPeersAndStatusesHaveNames) {
                                    "lastcall-host: its calls cannot be seen\n")));
 }
 
+TEST(RenderCallsTest, WhatIsStalledComesFirstWithWhy) {
+  admin::v1::ListCallsResponse response;
+  for (int i = 0; i < 3; ++i) {
+    admin::v1::Call& call = *response.add_calls();
+    call.set_id("main/1/" + std::to_string(i));
+    call.set_method("/s/M");
+    call.set_age_s(100 - i);
+    call.set_waits_for(admin::v1::Call::WAITS_HANDLER);
+  }
+  response.mutable_calls(2)->set_stalled(true);
+  response.mutable_calls(2)->set_why("blocked in read of fd 7");
+  SortCalls(response.mutable_calls());
+  EXPECT_EQ(response.calls(0).id(), "main/1/2");
+  EXPECT_THAT(RenderCalls(response, false, {.width = 120}), HasSubstr("blocked in read of fd 7"));
+  admin::v1::GetCallResponse one;
+  *one.mutable_call() = response.calls(0);
+  EXPECT_THAT(RenderCall(one, {.width = 120}), HasSubstr("stalled        blocked in read of fd 7"));
+}
+
 }  // namespace
 }  // namespace lastcall

@@ -24,6 +24,7 @@ class NoContext final : public HostContext {
   LogLevel log_level() const override { return LogLevel::kInfo; }
   bool IsDraining(const std::string&) const override { return false; }
   void Reported() override {}
+  void StallsChanged() override {}
   bool WillBeServed(const std::string&, const Process&) const override { return false; }
   void Ended(const std::vector<ServerView>&) override {}
   void LeftBehind(std::vector<UniqueFd>) override {}

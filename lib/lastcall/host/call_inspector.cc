@@ -24,14 +24,21 @@ bool FitsClient(const std::string& pattern, const CallInfo& call) {
 }
 
 bool LetsThrough(const CallFilter& filter, const CallInfo& call, Instant now) {
-  return now - call.began >= filter.older &&
+  return now - call.began >= filter.older && (!filter.stalled || call.stalled) &&
          (filter.method.empty() || Fits(filter.method, call.method)) &&
          (filter.client.empty() || FitsClient(filter.client, call));
 }
 
 }  // namespace
 
-CallInspector::CallInspector(const Clock& clock) : clock_(clock), thread_([this] { Run(); }) {}
+CallInspector::CallInspector(Parts parts)
+    : parts_(std::move(parts)),
+      clock_(parts_.clock),
+      watch_({.clock = parts_.clock,
+              .log = parts_.log,
+              .prefix = parts_.process + "/" + std::to_string(parts_.incarnation) + "/",
+              .process = parts_.process}),
+      thread_([this] { Run(); }) {}
 
 CallInspector::~CallInspector() {
   Ask(nullptr);
@@ -39,10 +46,30 @@ CallInspector::~CallInspector() {
 }
 
 void CallInspector::Run() {
-  while (const auto question = inbox_.TakeUntil(kNever)) {
-    if (*question == nullptr) return;
-    (*question)();
+  for (;;) {
+    const auto question = inbox_.TakeUntil(watch_.due());
+    if (question && *question == nullptr) return;
+    if (question) (*question)();
+    if (clock_.Now() >= watch_.due()) Watch();
   }
+}
+
+void CallInspector::Watch() {
+  watch_.Look([this](const auto& wanted) { return Collect({}, wanted); }, reports_stalls_);
+  std::map<std::string, size_t> stalled;
+  for (const auto& [number, stall] : watch_.stalls()) ++stalled[stall.server];
+  {
+    std::lock_guard lock(mutex_);
+    if (stalled == stalled_) return;
+    stalled_ = std::move(stalled);
+  }
+  parts_.stalls_changed();
+}
+
+size_t CallInspector::CountStalled(const std::string& server) const {
+  std::lock_guard lock(mutex_);
+  const auto some = stalled_.find(server);
+  return some == stalled_.end() ? 0 : some->second;
 }
 
 void CallInspector::Inspect(std::vector<Served> servers) {
@@ -50,18 +77,24 @@ void CallInspector::Inspect(std::vector<Served> servers) {
   served_ = std::move(servers);
 }
 
-std::vector<CallInspector::Living> CallInspector::Snapshot(const std::string& server) const {
+std::vector<CallInspector::Living> CallInspector::Collect(
+    const std::string& server, const std::function<bool(const LiveCall&)>& wanted) const {
   std::vector<Living> living;
   std::lock_guard lock(mutex_);
   for (size_t i = 0; i < served_.size(); ++i) {
     if (!server.empty() && served_[i].server != server) continue;
-    for (auto& call : served_[i].calls->living().Snapshot()) {
+    for (auto& call : served_[i].calls->living().Find(wanted)) {
       // Each server counts for itself; so that no two calls of the host have one number, they take
       // turns: with two servers, the first has the even ones.
       const uint64_t number = call->number() * served_.size() + i;
       living.push_back({served_[i].server, number, std::move(call)});
     }
   }
+  return living;
+}
+
+std::vector<CallInspector::Living> CallInspector::Snapshot(const std::string& server) const {
+  auto living = Collect(server, [](const LiveCall&) { return true; });
   std::stable_sort(living.begin(), living.end(), [](const Living& one, const Living& other) {
     return one.call->began() < other.call->began();
   });
@@ -71,8 +104,14 @@ std::vector<CallInspector::Living> CallInspector::Snapshot(const std::string& se
 std::optional<ListedCall> CallInspector::Look(const Living& living,
                                               const CallFilter& filter) const {
   auto info = living.call->info();
-  if (!info || !LetsThrough(filter, *info, clock_.Now())) return std::nullopt;
+  if (!info) return std::nullopt;
   info->number = living.number;
+  if (const auto stall = watch_.stalls().find(living.number); stall != watch_.stalls().end()) {
+    info->stalled = true;
+    info->cause = stall->second.cause;
+    info->why = stall->second.why;
+  }
+  if (!LetsThrough(filter, *info, clock_.Now())) return std::nullopt;
   return ListedCall{living.server, std::move(*info)};
 }
 
@@ -127,9 +166,13 @@ void CallInspector::Find(uint64_t number, std::function<void(std::optional<CallD
       if (living.number != number) continue;
       auto listed = Look(living, {});
       if (!listed) break;
-      const pid_t thread = listed->call.thread;
+      const CallInfo& call = listed->call;
+      const pid_t thread = call.thread != 0 ? call.thread : call.runs_in;
       CallDetails details{std::move(*listed), {}, {}};
-      if (thread == 0) {
+      const auto stall = watch_.stalls().find(number);
+      if (thread == 0 && stall != watch_.stalls().end() && !stall->second.stack.empty()) {
+        details.stack = stall->second.stack;
+      } else if (thread == 0) {
         details.no_stack = "its handler has no thread of its own (callback API)";
       } else if (NamedStack stack = NamedStackOf(thread); stack.frames.empty()) {
         details.no_stack = std::move(stack.why_not);

@@ -2,9 +2,11 @@
 // host's loop nor who asks waits for it, and no call is stopped for it.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -13,8 +15,10 @@
 #include <thread>
 #include <vector>
 
+#include <lastcall/base/log.h>
 #include <lastcall/event/inbox.h>
 #include <lastcall/host/call_listing.h>
+#include <lastcall/host/stall_watch.h>
 #include <lastcall/rpc/call_registry.h>
 
 namespace lastcall {
@@ -25,8 +29,16 @@ class CallInspector {
   // Calls of one server are told in parts of at most so many.
   static constexpr size_t kPart = 500;
 
+  struct Parts {
+    const Clock& clock;
+    Log log;
+    std::string process;
+    uint32_t incarnation = 0;
+    // How many calls of a server are stalled has changed. In its own thread.
+    std::function<void()> stalls_changed = [] {};
+  };
   // Fails: throws std::system_error where no thread can be made.
-  explicit CallInspector(const Clock& clock);
+  explicit CallInspector(Parts parts);
   // Blocks: until what it looks at is done. Nothing is told afterwards.
   ~CallInspector();
 
@@ -38,6 +50,11 @@ class CallInspector {
   // Blocks: for a moment.
   void Inspect(std::vector<Served> servers);
 
+  // Whether the log hears of stalls; not while the process starts or stops.
+  void Report(bool stalls) { reports_stalls_ = stalls; }
+  // How many calls of the server are stalled.
+  size_t CountStalled(const std::string& server) const;
+
   // See Host.
   void List(CallFilter filter, size_t limit, TakeCalls take);
   void ListFinished(CallFilter filter, TakeFinished take);
@@ -46,21 +63,24 @@ class CallInspector {
               std::function<void(CallsCancelled)> answer);
 
  private:
-  struct Living {
-    std::string server;
-    uint64_t number;  // over all servers
-    std::shared_ptr<LiveCall> call;
-  };
+  using Living = StallWatch::Living;
   void Run();
+  void Watch();
   void Ask(std::function<void()> question) { inbox_.Post(std::move(question)); }
+  std::vector<Living> Collect(const std::string& server,
+                              const std::function<bool(const LiveCall&)>& wanted) const;
   // Oldest first.
   std::vector<Living> Snapshot(const std::string& server) const;
   std::optional<ListedCall> Look(const Living& living, const CallFilter& filter) const;
 
+  const Parts parts_;
   const Clock& clock_;
+  std::atomic<bool> reports_stalls_{false};
   mutable std::mutex mutex_;
-  std::vector<Served> served_;          // guarded by mutex_
-  Inbox<std::function<void()>> inbox_;  // an empty one ends the thread
+  std::vector<Served> served_;             // guarded by mutex_
+  std::map<std::string, size_t> stalled_;  // the same: how many, of each server that has any
+  StallWatch watch_;                       // the thread's
+  Inbox<std::function<void()>> inbox_;     // an empty one ends the thread
   std::thread thread_;
 };
 

@@ -69,6 +69,8 @@ class HostObserver {
   virtual void StageEntered(Stage) {}
   // A plugin requested a shutdown. True: the observer takes it; false: it is the host's own.
   virtual bool TakesRequest(const Request&) { return false; }
+  // How many calls of a server are stalled has changed. In any thread.
+  virtual void StallsChanged() {}
   // Connections that their clients have yet to close, of a host that was replaced: who keeps them for
   // some seconds lets the clients find out that they should go elsewhere. In any thread.
   virtual void LeftBehind(std::vector<UniqueFd>) {}
@@ -100,6 +102,7 @@ struct ServerReport {
   size_t connections = 0;
   std::vector<MethodCount> methods;
   std::vector<CallInfo> oldest;  // in flight, oldest first, some of them; while stopping alone
+  size_t stalled = 0;            // calls that make no progress
 };
 
 struct HostReport {

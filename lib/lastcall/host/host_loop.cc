@@ -32,7 +32,12 @@ HostLoop::HostLoop(HostOptions options)
              .shutdown = options_.shutdown,
              .quiet = options_.quiet,
              .log = options_.log},
-            clock_, *this) {}
+            clock_, *this),
+      inspector_({.clock = clock_,
+                  .log = loop_.log(),
+                  .process = options_.name,
+                  .incarnation = options_.incarnation,
+                  .stalls_changed = [this] { observer_.StallsChanged(); }}) {}
 
 int HostLoop::Run() {
   may_accept_ = options_.accept_when_ready;
@@ -158,6 +163,7 @@ void HostLoop::UpdateHealth() {
 
 void HostLoop::Entering(const Lifecycle::Change& change) {
   UpdateHealth();
+  inspector_.Report(change.entered == Stage::kServing);
   if (change.entered == Stage::kServing) {
     ForEachServer([&](Server& server) { server.Accept(may_accept_); });
   }
@@ -303,10 +309,10 @@ HostReport HostLoop::Report() {
   // Whom a stop waits for; else it would be a copy of everybody's name for nobody.
   const size_t oldest = IsStopping(report.stage) ? kOldest : 0;
   ForEachServer([&](Server& server) {
-    report.servers.push_back({server.name(), server.serving(), server.accepting(),
-                              server.calls().in_flight(), server.calls().total(),
-                              server.CountConnections(), server.calls().methods(),
-                              server.calls().Calls(oldest)});
+    report.servers.push_back(
+        {server.name(), server.serving(), server.accepting(), server.calls().in_flight(),
+         server.calls().total(), server.CountConnections(), server.calls().methods(),
+         server.calls().Calls(oldest), inspector_.CountStalled(server.name())});
   });
   return report;
 }

@@ -94,7 +94,7 @@ class HostLoop final : private StagePart {
   uint64_t cancelled_ = 0;
   std::vector<CancelledCall> listed_;  // of those
   PluginThread plugin_thread_{clock_};
-  CallInspector inspector_{clock_};
+  CallInspector inspector_;
 };
 
 // The exit code of a host that could not start.

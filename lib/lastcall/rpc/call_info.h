@@ -27,6 +27,18 @@ enum class CallWaits : uint8_t {
   kFinish,   // the handler has given its status; gRPC ends the call
 };
 
+// Why a call makes no progress.
+enum class StallCause : uint8_t {
+  kUnknown,
+  kOnCpu,        // its handler computes
+  kBlocked,      // its handler sleeps in a system call
+  kStarved,      // its handler is ready to run, and has no processor
+  kPaused,       // a thread of it is stopped
+  kClient,       // its client does not take what was written
+  kInput,        // its client sends nothing
+  kApplication,  // no thread runs it, and nothing of gRPC's is outstanding
+};
+
 // What is known of one call in flight, for reports.
 struct CallInfo {
   uint64_t number = 0;  // which call of its server it is, from 1
@@ -42,6 +54,12 @@ struct CallInfo {
   CallWaits waits = CallWaits::kHandler;
   bool told = false;  // to leave
   pid_t thread = 0;   // of a sync handler; 0: it has none of its own
+  pid_t runs_in = 0;  // of a callback handler: the thread that makes its reactor just now
+
+  // While it is stalled.
+  bool stalled = false;
+  StallCause cause = StallCause::kUnknown;
+  std::string why;  // "blocked in read of fd 17, tcp 10.0.0.5:5432, for 12s"
 
   // Both names of its client.
   std::string client() const { return identity.empty() ? peer : peer + " " + identity; }
@@ -53,6 +71,7 @@ struct CallFilter {
   std::string method;  // a pattern: "/shop.Prices/*"
   std::string client;  // a pattern: of the address, with or without its port, or of the identity
   Duration older{};    // that are at least as old
+  bool stalled = false;
 };
 
 // A call that is over.

@@ -14,11 +14,14 @@ namespace {
 using grpc::experimental::InterceptionHookPoints;
 using grpc::experimental::InterceptorBatchMethods;
 
-// The handler's own thread; 0 for a callback method, whose reactor has none.
-pid_t HandlerThread(const grpc::ServerContextBase* context) {
-  if (dynamic_cast<const grpc::CallbackServerContext*>(context) != nullptr) return 0;
+pid_t OwnThread() {
   static thread_local const pid_t id = gettid();
   return id;
+}
+
+// The handler's own thread; 0 for a callback method, whose reactor has none.
+pid_t HandlerThread(const grpc::ServerContextBase* context) {
+  return dynamic_cast<const grpc::CallbackServerContext*>(context) != nullptr ? 0 : OwnThread();
 }
 
 constexpr std::string_view kReflection = "/grpc.reflection.";
@@ -77,12 +80,23 @@ class Guarded final : public grpc::experimental::Interceptor {
       started_ = true;
       thread_ = HandlerThread(context_);
       call_->Started(thread_);
+      // gRPC runs the handler in here; for a callback method, until it has its reactor. This may be gone
+      // afterwards.
+      if (thread_ == 0) return RunReactor(*methods);
     }
     handed_on_.store(true, std::memory_order_release);
     methods->Proceed();
   }
 
  private:
+  void RunReactor(InterceptorBatchMethods& methods) {
+    const std::shared_ptr<LiveCall> call = call_;
+    call->RunsIn(OwnThread());
+    handed_on_.store(true, std::memory_order_release);
+    methods.Proceed();
+    call->RunsIn(0);
+  }
+
   void NoteProgress(InterceptorBatchMethods& methods) {
     CallProgress& progress = call_->progress();
     if (methods.QueryInterceptionHookPoint(InterceptionHookPoints::POST_RECV_MESSAGE)) {

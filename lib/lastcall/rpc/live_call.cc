@@ -37,7 +37,7 @@ Instant DeadlineOf(const grpc::ServerContextBase& context) {
 void LiveCall::Started(pid_t thread) {
   std::lock_guard lock(mutex_);
   started_ = true;
-  thread_ = thread;
+  thread_.store(thread, std::memory_order_relaxed);
 }
 
 void LiveCall::TellToLeave() { Signal(true); }
@@ -169,6 +169,11 @@ Instant LiveCall::cancel_instant() const {
   return returned_ ? kNever : termination_.instant(Stage::kCancel);
 }
 
+CallWaits LiveCall::waits() const {
+  const CallWaits waits = progress_.waits();
+  return returned_ && waits != CallWaits::kClient ? CallWaits::kFinish : waits;
+}
+
 std::optional<CallInfo> LiveCall::info() const {
   std::lock_guard lock(mutex_);
   if (ended_) return std::nullopt;
@@ -179,10 +184,10 @@ std::optional<CallInfo> LiveCall::info() const {
                 .received = progress_.received(),
                 .sent = progress_.sent(),
                 .progressed = progress_.at(),
-                .waits = progress_.waits(),
+                .waits = waits(),
                 .told = leaving(),
-                .thread = thread_};
-  if (returned_ && info.waits != CallWaits::kClient) info.waits = CallWaits::kFinish;
+                .thread = thread(),
+                .runs_in = runs_in()};
   if (!started_ || returned_) return info;
   // Asked for only here: it would cost every call copies of strings.
   info.peer = PeerOf(*context_);

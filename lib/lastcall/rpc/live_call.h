@@ -49,6 +49,9 @@ class LiveCall : public std::enable_shared_from_this<LiveCall> {
 
   // What happens to it. The handler is about to run; `thread` is 0 when it has none of its own.
   void Started(pid_t thread);
+  // A reactor is being made, in this thread; 0: it is made. Whatever it does later, gRPC tells nobody in
+  // which thread.
+  void RunsIn(pid_t thread) { runs_in_.store(thread, std::memory_order_relaxed); }
   void TellToLeave();
   void ClientGone();
   // Its messages.
@@ -74,6 +77,13 @@ class LiveCall : public std::enable_shared_from_this<LiveCall> {
   CountedMethod& method() const { return method_; }
   uint64_t number() const { return identity_.number; }
   Instant began() const { return identity_.began; }
+  CallKind kind() const { return identity_.kind; }
+  // When a message of it last came or went, or it began.
+  Instant progressed() const { return progress_.at(); }
+  // As in info(), without what only the context knows; kFinish from Returned on.
+  CallWaits waits() const;
+  pid_t thread() const { return thread_.load(std::memory_order_relaxed); }
+  pid_t runs_in() const { return runs_in_.load(std::memory_order_relaxed); }
   // Nothing: it has ended.
   std::optional<CallInfo> info() const;
   // Its client sees CANCELLED with this text, which is safe; its handler that it is cancelled. False: it
@@ -98,11 +108,12 @@ class LiveCall : public std::enable_shared_from_this<LiveCall> {
   CallProgress progress_;
   LiveCalls::Place place_;
   std::atomic<bool> leaving_{false};
+  std::atomic<pid_t> thread_{0};
+  std::atomic<pid_t> runs_in_{0};
+  std::atomic<bool> returned_{false};  // written under mutex_
 
   mutable std::mutex mutex_;
   bool started_ = false;
-  pid_t thread_ = 0;
-  bool returned_ = false;
   bool ended_ = false;
   bool signalled_ = false;
   bool client_watched_ = false;

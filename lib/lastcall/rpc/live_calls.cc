@@ -34,14 +34,20 @@ std::shared_ptr<LiveCall> LiveCalls::Leave(LiveCall& call) {
   return std::move(place.call_);
 }
 
-std::vector<std::shared_ptr<LiveCall>> LiveCalls::Snapshot() const {
+std::vector<std::shared_ptr<LiveCall>> LiveCalls::Find(
+    const std::function<bool(const LiveCall&)>& wanted) const {
   std::vector<std::shared_ptr<LiveCall>> calls;
   for (const Part& part : parts_) {
     std::lock_guard lock(part.mutex);
     for (const Place* place = part.ends.after_; place != &part.ends; place = place->after_) {
-      calls.push_back(place->call_);
+      if (wanted(*place->call_)) calls.push_back(place->call_);
     }
   }
+  return calls;
+}
+
+std::vector<std::shared_ptr<LiveCall>> LiveCalls::Snapshot() const {
+  auto calls = Find([](const LiveCall&) { return true; });
   std::sort(calls.begin(), calls.end(),
             [](const auto& a, const auto& b) { return a->began() < b->began(); });
   return calls;

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <vector>
@@ -36,6 +37,10 @@ class LiveCalls {
   // Those who are there now, oldest first. Who enters before this is called and does not leave is among
   // them.
   std::vector<std::shared_ptr<LiveCall>> Snapshot() const;
+  // Of these, in no order, those that are wanted. `wanted` runs under a lock that calls need in order to
+  // begin and end: it must be quick.
+  std::vector<std::shared_ptr<LiveCall>> Find(
+      const std::function<bool(const LiveCall&)>& wanted) const;
 
  private:
   struct alignas(64) Part {  // a cache line

@@ -54,10 +54,17 @@ struct ServerView {
   bool accepting = false;
   uint32_t calls_in_flight = 0;
   uint64_t calls_total = 0;
+  uint32_t calls_stalled = 0;
   uint32_t connections = 0;
   std::vector<Method> methods;
   std::vector<Call> oldest;  // in flight, oldest first; while stopping alone
 };
+
+inline uint32_t CountStalled(const std::vector<ServerView>& servers) {
+  uint32_t stalled = 0;
+  for (const ServerView& server : servers) stalled += server.calls_stalled;
+  return stalled;
+}
 
 // A process whose servers can be asked to drain.
 class Drainable {

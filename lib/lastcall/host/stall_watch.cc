@@ -1,0 +1,268 @@
+#include "lastcall/host/stall_watch.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "lastcall/threads/thread_stack.h"
+
+namespace lastcall {
+namespace {
+
+// A pause that is worth a line.
+constexpr Duration kLongPause = std::chrono::seconds(1);
+// How long all callback threads must be held until that is said.
+constexpr Duration kFrozen = std::chrono::milliseconds(500);
+// How often it is said that there was more.
+constexpr Duration kSaidMore = std::chrono::minutes(1);
+// What tells one place in the code from another.
+constexpr size_t kTopFrames = 4;
+// Stacks that are taken in one look.
+constexpr size_t kMostStacks = 20;
+
+StallCause CauseOf(const Doing& doing) {
+  switch (doing.what) {
+    case Doing::What::kOnCpu: return StallCause::kOnCpu;
+    case Doing::What::kBlocked: return StallCause::kBlocked;
+    case Doing::What::kStarved: return StallCause::kStarved;
+    case Doing::What::kPaused: return StallCause::kPaused;
+    case Doing::What::kUnknown:
+    case Doing::What::kGone: break;
+  }
+  return StallCause::kUnknown;
+}
+
+// Empty: it may wait for that.
+std::string_view WaitText(CallWaits waits) {
+  switch (waits) {
+    case CallWaits::kClient: return "its client does not take what was written";
+    case CallWaits::kInput: return "its client sends nothing";
+    case CallWaits::kHandler:
+    case CallWaits::kFinish: break;
+  }
+  return "";
+}
+
+Duration Queued() {
+  const auto turns = ParseTurns(ReadThreadFile(gettid(), "schedstat").text);
+  return turns ? turns->waited : Duration::zero();
+}
+
+std::string Signature(const StallWatch::Stall& stall) {
+  std::string signature = stall.server + stall.method + std::to_string(static_cast<int>(stall.cause));
+  for (size_t i = 0; i < std::min(kTopFrames, stall.stack.size()); ++i) signature += stall.stack[i];
+  return signature;
+}
+
+}  // namespace
+
+StallWatch::StallWatch(Parts parts)
+    : parts_(std::move(parts)), wake_{.planned = parts_.clock.Now() + kPeriod} {}
+
+void StallWatch::Look(const Find& find, bool says) {
+  now_ = parts_.clock.Now();
+  LookAtItself(says);
+  last_samples_ = std::exchange(samples_, {});
+  last_stalls_ = std::exchange(stalls_, {});
+  stacks_ = 0;
+  callback_threads_.Look(now_);
+  const auto suspects = find([this](const LiveCall& call) { return IsSuspect(call); });
+  CountPossible(suspects, find);
+  for (const Living& living : suspects) Judge(living);
+  JudgeCallbackThreads(says);
+  if (!says) return;
+  for (const Living& living : suspects) {
+    const auto stall = stalls_.find(living.number);
+    if (stall != stalls_.end()) Report(living, stall->second);
+  }
+  ReportSuppressed();
+}
+
+// Where the process stood still, no call could make progress, and no handler is to blame.
+void StallWatch::LookAtItself(bool says) {
+  const Duration queued = Queued(), process_ran = ProcessCpuTime();
+  wake_.woke = now_;
+  wake_.queued = queued - std::exchange(queued_, queued);
+  wake_.process_ran = process_ran - std::exchange(process_ran_, process_ran);
+  const Lateness lateness = JudgeLateness(wake_);
+  if (lateness.cause == Lateness::Cause::kPaused) {
+    forgiven_ = now_;
+    if (says && lateness.length >= kLongPause) {
+      Say("paused: " + Describe(lateness) + " (a signal, a debugger, or the machine)", {});
+    }
+  }
+  wake_.planned = now_ + kPeriod;
+}
+
+Duration StallWatch::IdleOf(const LiveCall& call) const {
+  return now_ - std::max(call.progressed(), forgiven_);
+}
+
+// One look earlier than it is stalled, so that there are two looks then.
+bool StallWatch::IsSuspect(const LiveCall& call) const {
+  const CountedMethod::Stall& rule = call.method().stall;
+  if (rule.after == kForever || IdleOf(call) < rule.after - kPeriod) return false;
+  switch (call.waits()) {
+    case CallWaits::kClient:
+    case CallWaits::kInput: return rule.own;
+    case CallWaits::kFinish: return false;
+    case CallWaits::kHandler: break;
+  }
+  // A reactor of a stream may wait for something of its own, unless it holds a thread meanwhile.
+  return call.thread() != 0 || call.runs_in() != 0 || call.kind() == CallKind::kUnary || rule.own ||
+         !callback_threads_.held().empty();
+}
+
+void StallWatch::Judge(const Living& living) {
+  const LiveCall& call = *living.call;
+  Stall stall{.server = living.server, .method = call.method().name, .idle = IdleOf(call)};
+  const CallWaits waits = call.waits();
+  if (waits == CallWaits::kClient || waits == CallWaits::kInput) {
+    stall.cause = waits == CallWaits::kClient ? StallCause::kClient : StallCause::kInput;
+    stall.why = WaitText(waits);
+  } else if (call.thread() != 0) {
+    JudgeThread(call.thread(), living.number, stall);
+  } else {
+    JudgeReactor(call, stall);
+  }
+  // What it is at may have changed while it was looked at.
+  if (stall.why.empty() || IdleOf(call) < call.method().stall.after || call.waits() != waits) return;
+  stalls_.emplace(living.number, std::move(stall));
+}
+
+void StallWatch::JudgeThread(pid_t thread, uint64_t number, Stall& stall) {
+  stall.thread_known = true;
+  const ThreadSample& sample = samples_[number] = lastcall::Look(thread);
+  const auto before = last_samples_.find(number);
+  if (before == last_samples_.end() || before->second.thread != thread) return;
+  const Doing doing = lastcall::Judge(before->second, sample);
+  stall.cause = CauseOf(doing);
+  stall.why = Describe(doing, NamedDescriptorsOf(doing.place), stall.idle);
+  TakeStackOf(thread, number, stall);
+}
+
+// Again when the stall has become twice as long, as it is reported; and few in one look, for to name
+// one takes a millisecond.
+void StallWatch::TakeStackOf(pid_t thread, uint64_t number, Stall& stall) {
+  const auto last = last_stalls_.find(number);
+  if (last != last_stalls_.end() && last->second.stack_taken > Duration::zero() &&
+      last->second.cause == stall.cause && stall.idle < 2 * last->second.stack_taken) {
+    stall.stack = std::move(last->second.stack);
+    stall.stack_taken = last->second.stack_taken;
+    return;
+  }
+  if (++stacks_ > kMostStacks) return;
+  const TakenStack taken = TakeStack(thread);
+  stall.stack = names_.Of(taken.frames);
+  if (!taken.why_not.empty()) stall.stack.push_back("(" + taken.why_not + ")");
+  stall.stack_taken = stall.idle;
+}
+
+// Where its reactor is being made, that thread is known. Of a reactor that is there gRPC does not tell
+// which thread runs it: one that is held since its last message came or went may be in it, and is
+// where no other call could be meant.
+void StallWatch::JudgeReactor(const LiveCall& call, Stall& stall) {
+  const CallbackThreads::Held* by = callback_threads_.Find(call.runs_in());
+  size_t others = 0;
+  if (call.runs_in() == 0) {
+    for (const CallbackThreads::Held& held : callback_threads_.held()) {
+      if (!MayBeIn(call, held)) continue;
+      by = &held;
+      others = possible_[held.thread] - 1;
+      break;
+    }
+  }
+  if (by != nullptr) {
+    stall.why = Describe(by->doing, NamedDescriptorsOf(by->doing.place), stall.idle);
+    if (others == 0) {
+      stall.cause = CauseOf(by->doing);
+    } else {
+      stall.why = "it, or one of " + std::to_string(others) + " others, holds a callback thread: " +
+                  stall.why;
+    }
+    stall.stack = by->stack;
+  } else if (call.runs_in() == 0 &&
+             (call.kind() == CallKind::kUnary || call.method().stall.own)) {
+    stall.cause = StallCause::kApplication;
+    stall.why = "no thread runs it, and it waits for nothing of gRPC's: for something of its own";
+  }
+}
+
+bool StallWatch::MayBeIn(const LiveCall& call, const CallbackThreads::Held& held) const {
+  return call.thread() == 0 && call.runs_in() == 0 && call.waits() == CallWaits::kHandler &&
+         call.progressed() >= held.since - 2 * kPeriod && !makes_reactor_.contains(held.thread);
+}
+
+// Which calls could be in a reactor's own thread.
+void StallWatch::CountPossible(const std::vector<Living>& suspects, const Find& find) {
+  possible_.clear();
+  makes_reactor_.clear();
+  if (callback_threads_.held().empty()) return;
+  for (const Living& each : find([](const LiveCall& call) { return call.runs_in() != 0; })) {
+    makes_reactor_[each.call->runs_in()] = each.call->method().name;
+  }
+  for (const CallbackThreads::Held& held : callback_threads_.held()) {
+    for (const Living& each : suspects) {
+      if (MayBeIn(*each.call, held)) ++possible_[held.thread];
+    }
+  }
+}
+
+void StallWatch::JudgeCallbackThreads(bool says) {
+  const auto& held = callback_threads_.held();
+  const bool frozen =
+      !held.empty() && held.size() == callback_threads_.count() &&
+      std::all_of(held.begin(), held.end(),
+                  [this](const auto& one) { return now_ - one.since >= kFrozen; });
+  if (!frozen) {
+    frozen_said_ = false;
+    return;
+  }
+  if (!says || std::exchange(frozen_said_, true)) return;
+  std::string by;
+  for (const CallbackThreads::Held& one : held) {
+    const auto method = makes_reactor_.find(one.thread);
+    by += (by.empty() ? "" : " and ") +
+          (method != makes_reactor_.end() ? method->second : "thread " + std::to_string(one.thread)) + " (" +
+          Describe(one.doing, NamedDescriptorsOf(one.doing.place), now_ - one.since) + ")";
+  }
+  const std::string all = std::to_string(held.size());
+  Say("frozen: " + all + " of " + all + " callback threads are held by " + by +
+          ": every callback service in process " + parts_.process + " is frozen",
+      {});
+  for (const CallbackThreads::Held& one : held) {
+    Say("frozen: thread " + std::to_string(one.thread), one.stack);
+  }
+}
+
+void StallWatch::Report(const Living& living, const Stall& stall) {
+  // Without its stack, as one of very many, it would be another.
+  if (stall.thread_known && stall.stack_taken == Duration::zero()) return;
+  if (!reports_.Says(Signature(stall), stall.idle, now_)) return;
+  const auto info = living.call->info();
+  if (!info) return;
+  Say("stalled: " + stall.method + " of server " + stall.server + " has made no progress for " +
+          FormatDuration(std::chrono::floor<std::chrono::milliseconds>(stall.idle)) + ": " +
+          stall.why + " (call " + parts_.prefix + std::to_string(living.number) +
+          (info->peer.empty() ? "" : " from " + info->client()) + ")",
+      stall.stack);
+}
+
+void StallWatch::ReportSuppressed() {
+  if (now_ - suppressed_said_ < kSaidMore) return;
+  suppressed_said_ = now_;
+  if (const size_t suppressed = reports_.TakeSuppressed(); suppressed > 0) {
+    Say("stalled: " + std::to_string(suppressed) +
+            " more kinds of stall were not reported; lastcallctl calls --stalled lists them all",
+        {});
+  }
+}
+
+void StallWatch::Say(const std::string& line, const std::vector<std::string>& stack) const {
+  parts_.log(LogLevel::kWarning, line);
+  for (const std::string& frame : stack) parts_.log(LogLevel::kWarning, "stalled:   " + frame);
+}
+
+}  // namespace lastcall

@@ -1,0 +1,97 @@
+// StallWatch: notices calls that make no progress, and says why: by evidence, not by guess.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <lastcall/base/clock.h>
+#include <lastcall/base/log.h>
+#include <lastcall/host/callback_threads.h>
+#include <lastcall/host/stall_reports.h>
+#include <lastcall/rpc/live_call.h>
+#include <lastcall/threads/doing.h>
+#include <lastcall/threads/pause.h>
+#include <lastcall/threads/symbols.h>
+
+namespace lastcall {
+
+// Threads: one, which looks when it is due.
+class StallWatch {
+ public:
+  // From one look to the next. What a thread does is known from two.
+  static constexpr Duration kPeriod = std::chrono::milliseconds(250);
+
+  struct Parts {
+    const Clock& clock;
+    Log log;
+    std::string prefix;  // of the ids of its calls: "main/3/"
+    std::string process;
+  };
+  explicit StallWatch(Parts parts);
+
+  struct Living {
+    std::string server;
+    uint64_t number = 0;  // over all servers
+    std::shared_ptr<LiveCall> call;
+  };
+  using Find = std::function<std::vector<Living>(const std::function<bool(const LiveCall&)>&)>;
+
+  Instant due() const { return wake_.planned; }
+  // Order: when it is due. `says`: whether the log is to hear of it.
+  void Look(const Find& find, bool says);
+
+  struct Stall {
+    std::string server;
+    std::string method;
+    StallCause cause = StallCause::kUnknown;
+    std::string why;  // "blocked in read of fd 17, tcp 10.0.0.5:5432, for 12s"
+    Duration idle{};
+    std::vector<std::string> stack;  // innermost first; taken when it was idle for
+    Duration stack_taken{};          // so long; zero: not yet
+    bool thread_known = false;
+  };
+  // As of the last look, by number.
+  const std::map<uint64_t, Stall>& stalls() const { return stalls_; }
+
+ private:
+  void LookAtItself(bool says);
+  bool IsSuspect(const LiveCall& call) const;
+  Duration IdleOf(const LiveCall& call) const;
+  // Adds the call to stalls_, if it is one.
+  void Judge(const Living& living);
+  void JudgeThread(pid_t thread, uint64_t number, Stall& stall);
+  void TakeStackOf(pid_t thread, uint64_t number, Stall& stall);
+  void JudgeReactor(const LiveCall& call, Stall& stall);
+  bool MayBeIn(const LiveCall& call, const CallbackThreads::Held& held) const;
+  void CountPossible(const std::vector<Living>& suspects, const Find& find);
+  void JudgeCallbackThreads(bool says);
+  void Report(const Living& living, const Stall& stall);
+  void ReportSuppressed();
+  void Say(const std::string& line, const std::vector<std::string>& stack) const;
+
+  const Parts parts_;
+  Wake wake_;
+  Duration queued_{};       // of this thread, so far
+  Duration process_ran_{};  // so far
+  Instant now_{};
+  Instant forgiven_ = Instant::min();  // nobody is blamed for what was before
+  std::map<uint64_t, ThreadSample> last_samples_;
+  std::map<uint64_t, ThreadSample> samples_;
+  std::map<uint64_t, Stall> last_stalls_;
+  std::map<uint64_t, Stall> stalls_;
+  size_t stacks_ = 0;  // that were taken in this look
+  CallbackThreads callback_threads_;
+  std::map<pid_t, std::string> makes_reactor_;  // the method of the call that a thread begins
+  std::map<pid_t, size_t> possible_;            // how many calls a held thread could be in
+  bool frozen_said_ = false;
+  StallReports reports_;
+  Instant suppressed_said_{};
+  SymbolNames names_;
+};
+
+}  // namespace lastcall
