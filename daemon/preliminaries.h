@@ -13,7 +13,7 @@
 #include <lastcall/base/clock.h>
 #include <lastcall/base/unique_fd.h>
 #include <lastcall/event/inbox.h>
-#include <lastcall/event/offload.h>
+#include <lastcall/event/loop_offload.h>
 
 namespace lastcall {
 
@@ -64,7 +64,7 @@ class Preliminaries {
   UniqueFd pending_;  // readable when signals are
   UniqueFd posted_;   // an eventfd
   Inbox<Callback> inbox_;
-  Offload offload_;
+  LoopOffload offload_;
 };
 
 }  // namespace lastcall

@@ -19,7 +19,7 @@
 #include <lastcall/base/log.h>
 #include <lastcall/base/result.h>
 #include <lastcall/base/unique_fd.h>
-#include <lastcall/event/offload.h>
+#include <lastcall/event/loop_offload.h>
 
 namespace lastcall {
 
@@ -64,7 +64,7 @@ class OffloadedReadings final : public Readings {
                       Done<PreflightReport> done) override;
   void Discard(std::shared_ptr<void> unneeded) override;
 
-  // Anything else that may hang with its file system. Fails: as Offload::Begin.
+  // Anything else that may hang with its file system. Fails: as LoopOffload::Begin.
   template <class T>
   void Begin(Instant by, std::function<T(const std::stop_token&)> work, Done<T> done) {
     reading_.Begin<T>(by, std::move(work), std::move(done));
@@ -92,8 +92,8 @@ class OffloadedReadings final : public Readings {
   const Log log_;
   // Preflights end children when nobody wants their answer any more, and are waited for a little; the
   // rest may hang with a file system or a name service, and is left.
-  Offload reading_;
-  Offload preflights_;
+  LoopOffload reading_;
+  LoopOffload preflights_;
 };
 
 }  // namespace lastcall

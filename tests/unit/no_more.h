@@ -2,8 +2,11 @@
 #pragma once
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <sys/resource.h>
 #include <unistd.h>
+
+#include <cstddef>
 
 #include <lastcall/base/unique_fd.h>
 
@@ -23,6 +26,21 @@ class NoMoreDescriptors {
 
  private:
   rlimit before_{};
+};
+
+// A thread's stack would be larger than any address space.
+class NoMoreThreads {
+ public:
+  NoMoreThreads() {
+    pthread_getattr_default_np(&before_);
+    pthread_attr_t none = before_;
+    pthread_attr_setstacksize(&none, size_t{1} << 47);
+    pthread_setattr_default_np(&none);
+  }
+  ~NoMoreThreads() { pthread_setattr_default_np(&before_); }
+
+ private:
+  pthread_attr_t before_{};
 };
 
 }  // namespace lastcall

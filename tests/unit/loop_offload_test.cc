@@ -1,10 +1,9 @@
-// Offload: work beside a loop is answered once, and what never returns holds up nothing.
+// LoopOffload: work beside a loop is answered once, and what never returns holds up nothing.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <lastcall/event/inbox.h>
 #include <lastcall/event/latch.h>
-#include <lastcall/event/offload.h>
-#include <pthread.h>
+#include <lastcall/event/loop_offload.h>
 
 #include <atomic>
 #include <memory>
@@ -13,6 +12,8 @@
 #include <string>
 #include <thread>
 #include <vector>
+
+#include "no_more.h"
 
 namespace lastcall {
 namespace {
@@ -23,26 +24,11 @@ using ::testing::HasSubstr;
 
 constexpr Instant kEpoch{};
 
-// While this lives no thread can be made: its stack would be larger than any address space.
-class NoThreads {
- public:
-  NoThreads() {
-    pthread_getattr_default_np(&before_);
-    pthread_attr_t none = before_;
-    pthread_attr_setstacksize(&none, size_t{1} << 47);
-    pthread_setattr_default_np(&none);
-  }
-  ~NoThreads() { pthread_setattr_default_np(&before_); }
-
- private:
-  pthread_attr_t before_;
-};
-
 // An owner with a loop: what was posted runs when the test says so, in its thread.
-class OffloadTest : public ::testing::Test {
+class LoopOffloadTest : public ::testing::Test {
  protected:
-  OffloadTest() { Make(2); }
-  ~OffloadTest() override { EndAll(); }
+  LoopOffloadTest() { Make(2); }
+  ~LoopOffloadTest() override { EndAll(); }
 
   void Make(size_t most, size_t ready = 0) {
     offload_.emplace([inbox = inbox_](Callback run) { inbox->Post(std::move(run)); }, most, ready);
@@ -86,12 +72,12 @@ class OffloadTest : public ::testing::Test {
 
   const std::shared_ptr<Inbox<Callback>> inbox_ = std::make_shared<Inbox<Callback>>();
   const std::shared_ptr<Latch> gate_ = std::make_shared<Latch>();
-  std::optional<Offload> offload_;
+  std::optional<LoopOffload> offload_;
   std::vector<std::string> answers_;
   std::vector<Code> codes_;
 };
 
-TEST_F(OffloadTest, ResultIsAnsweredInTheOwnersThread) {
+TEST_F(LoopOffloadTest, ResultIsAnsweredInTheOwnersThread) {
   std::thread::id worked, answered;
   offload_->Begin<std::unique_ptr<int>>(
       kNever,
@@ -110,7 +96,7 @@ TEST_F(OffloadTest, ResultIsAnsweredInTheOwnersThread) {
   EXPECT_EQ(offload_->waiting(), 0);
 }
 
-TEST_F(OffloadTest, WhatIsLateIsAnsweredWithoutItAndItsResultDropped) {
+TEST_F(LoopOffloadTest, WhatIsLateIsAnsweredWithoutItAndItsResultDropped) {
   const auto began = BeginHanging("slow", kEpoch + 5s);
   began->Wait();
   EXPECT_EQ(offload_->next_instant(), kEpoch + 5s);
@@ -127,7 +113,7 @@ TEST_F(OffloadTest, WhatIsLateIsAnsweredWithoutItAndItsResultDropped) {
   EXPECT_EQ(offload_->abandoned(), 0);
 }
 
-TEST_F(OffloadTest, WhatHangsDoesNotHoldUpTheNext) {
+TEST_F(LoopOffloadTest, WhatHangsDoesNotHoldUpTheNext) {
   BeginHanging("hangs", kEpoch + 1s)->Wait();
   offload_->OnTick(kEpoch + 1s);
   Begin("next");
@@ -135,7 +121,7 @@ TEST_F(OffloadTest, WhatHangsDoesNotHoldUpTheNext) {
   EXPECT_THAT(answers_, ElementsAre(HasSubstr("hangs: "), "next"));
 }
 
-TEST_F(OffloadTest, ThreadsAreBoundedAndWhatFindsNoneWaitsForItsOwnInstant) {
+TEST_F(LoopOffloadTest, ThreadsAreBoundedAndWhatFindsNoneWaitsForItsOwnInstant) {
   for (int i = 0; i < 2; ++i) BeginHanging("hangs", kEpoch + 1s)->Wait();
   offload_->OnTick(kEpoch + 1s);
   Begin("queued", kEpoch + 2s);
@@ -149,14 +135,14 @@ TEST_F(OffloadTest, ThreadsAreBoundedAndWhatFindsNoneWaitsForItsOwnInstant) {
   EXPECT_EQ(answers_.back(), "runs later");
 }
 
-TEST_F(OffloadTest, EverythingQueuedIsDone) {
+TEST_F(LoopOffloadTest, EverythingQueuedIsDone) {
   constexpr size_t kMany = 500;
   for (size_t i = 0; i < kMany; ++i) Begin(std::to_string(i));
   while (answers_.size() < kMany) RunOne();
   EXPECT_TRUE(codes_.empty());
 }
 
-TEST_F(OffloadTest, CancelAnswersLaterAndTellsTheWork) {
+TEST_F(LoopOffloadTest, CancelAnswersLaterAndTellsTheWork) {
   Latch told;
   offload_->Begin<std::string>(
       kNever,
@@ -175,7 +161,7 @@ TEST_F(OffloadTest, CancelAnswersLaterAndTellsTheWork) {
   EXPECT_EQ(offload_->abandoned(), 0);
 }
 
-TEST_F(OffloadTest, AnAnswerMayBeginTheNextPiece) {
+TEST_F(LoopOffloadTest, AnAnswerMayBeginTheNextPiece) {
   offload_->Begin<int>(
       kEpoch + 1s,
       [gate = gate_](const std::stop_token&) {
@@ -188,7 +174,7 @@ TEST_F(OffloadTest, AnAnswerMayBeginTheNextPiece) {
   EXPECT_THAT(answers_, ElementsAre("next"));
 }
 
-TEST_F(OffloadTest, WhatIsThrownIsAnError) {
+TEST_F(LoopOffloadTest, WhatIsThrownIsAnError) {
   offload_->Begin<int>(
       kNever, [](const std::stop_token&) -> int { throw std::runtime_error("oh no"); },
       [this](const Result<int>& result) { Note("thrower", tl::unexpected(result.error())); });
@@ -201,7 +187,7 @@ TEST_F(OffloadTest, WhatIsThrownIsAnError) {
   EXPECT_THAT(answers_, ::testing::Contains("thrower: oh no"));
 }
 
-TEST_F(OffloadTest, ItsEndWaitsForNobodyAndNoAnswerComesAfterIt) {
+TEST_F(LoopOffloadTest, ItsEndWaitsForNobodyAndNoAnswerComesAfterIt) {
   const auto began = BeginHanging("hangs");
   began->Wait();
   Begin("done, and not told yet");
@@ -213,7 +199,7 @@ TEST_F(OffloadTest, ItsEndWaitsForNobodyAndNoAnswerComesAfterIt) {
   EXPECT_THAT(answers_, ElementsAre());
 }
 
-TEST_F(OffloadTest, TheEndRacesWithReturns) {
+TEST_F(LoopOffloadTest, TheEndRacesWithReturns) {
   for (int round = 0; round < 500; ++round) {
     Make(4, round % 5);
     for (int i = 0; i < 4; ++i) Begin("any");
@@ -226,7 +212,7 @@ TEST_F(OffloadTest, TheEndRacesWithReturns) {
   }
 }
 
-TEST_F(OffloadTest, AReadyThreadRestsAndIsNotWaitedFor) {
+TEST_F(LoopOffloadTest, AReadyThreadRestsAndIsNotWaitedFor) {
   Make(2, 1);
   EXPECT_TRUE(offload_->WaitIdle(kNever));
   for (int i = 0; i < 100; ++i) {
@@ -241,8 +227,8 @@ TEST_F(OffloadTest, AReadyThreadRestsAndIsNotWaitedFor) {
   EXPECT_EQ(answers_.back(), "another thread is made");
 }
 
-TEST_F(OffloadTest, NoThreadIsAnError) {
-  const NoThreads none;
+TEST_F(LoopOffloadTest, NoThreadIsAnError) {
+  const NoMoreThreads none;
   Begin("needs a thread");
   EXPECT_THAT(answers_, ElementsAre());
   RunOne();
@@ -250,15 +236,15 @@ TEST_F(OffloadTest, NoThreadIsAnError) {
   EXPECT_EQ(offload_->running(), 0);
 }
 
-TEST_F(OffloadTest, WhatWasMadeBeforeIsThere) {
+TEST_F(LoopOffloadTest, WhatWasMadeBeforeIsThere) {
   Make(2, 1);
-  const NoThreads none;
+  const NoMoreThreads none;
   for (const char* name : {"a", "b", "c"}) Begin(name);
   for (int i = 0; i < 3; ++i) RunOne();
   EXPECT_THAT(answers_, ElementsAre("a", "b", "c"));
 }
 
-TEST_F(OffloadTest, WaitIdleEndsAtItsInstant) {
+TEST_F(LoopOffloadTest, WaitIdleEndsAtItsInstant) {
   BeginHanging("hangs")->Wait();
   EXPECT_FALSE(offload_->WaitIdle(kEpoch));
 }

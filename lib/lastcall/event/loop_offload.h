@@ -1,6 +1,6 @@
-// Offload: threads for what takes time, or never returns, beside a loop that must not wait for it.
+// LoopOffload: threads for what takes time, or never returns, beside a loop that must not wait for it.
 //
-//   Offload offload(post_to_loop, 16);
+//   LoopOffload offload(post_to_loop, 16);
 //   offload.Begin<Config>(clock.Now() + 30s, [file](const std::stop_token&) { return Read(file); },
 //                         [this](Result<Config> config) { Judge(std::move(config)); });
 #pragma once
@@ -16,29 +16,25 @@
 
 #include <lastcall/base/clock.h>
 #include <lastcall/base/result.h>
+#include <lastcall/event/offload_threads.h>
 #include <lastcall/event/subscription.h>
 
 namespace lastcall {
 
-// Nothing can end a thread that waits for a file system or a name service that is gone. So each
-// piece of work has an instant by which its answer is wanted; from then on it is abandoned: its
-// thread goes on, and what it returns is dropped. It still counts towards the bound, so that a
-// place that hangs costs so many threads and no more; what finds no thread waits for one, and for
-// its own instant.
+// Each piece of work has an instant by which its answer is wanted; from then on it is abandoned, see
+// OffloadThreads. What finds no thread waits for one, and for its own instant.
 //
 // Threads: the owner's, in which the executor runs what it is given. The executor itself is called
 // in any thread, and must neither block nor throw.
 // Order: each piece of work is answered once, never inside Begin. After the end no answer runs.
-class Offload {
+class LoopOffload {
  public:
-  // `ready_threads` are made now and stay, for what must not fail where this machine has no more of
-  // them; the others are made when they are needed. Throws: std::system_error, where it has none
-  // now.
-  Offload(Executor executor, size_t most_threads, size_t ready_threads = 0);
+  // `ready_threads`: see OffloadThreads::Limits. Throws: as OffloadThreads.
+  LoopOffload(Executor executor, size_t most_threads, size_t ready_threads = 0);
   // Does not wait: threads that still run have nothing of the owner's.
-  ~Offload();
-  Offload(const Offload&) = delete;
-  Offload& operator=(const Offload&) = delete;
+  ~LoopOffload();
+  LoopOffload(const LoopOffload&) = delete;
+  LoopOffload& operator=(const LoopOffload&) = delete;
 
   // `work` runs in a thread of ours and must own what it uses; its token is told when nobody wants
   // the answer any more. `done` is told in the owner's thread what it returned.
@@ -69,28 +65,26 @@ class Offload {
   // What was begun and is not answered yet.
   size_t waiting() const { return waiting_.size(); }
   // Threads that work, for whoever waits and for nobody.
-  size_t running() const;
+  size_t running() const { return threads_.counts().working; }
   // The second kind alone.
-  size_t abandoned() const;
+  size_t abandoned() const { return threads_.counts().abandoned; }
   // Blocks: until no thread works, at most until then. True: none does.
-  bool WaitIdle(Instant by) const;
+  bool WaitIdle(Instant by) const { return threads_.WaitIdle(by); }
 
  private:
-  using Work = std::function<void(const std::stop_token&)>;
-  using Done = std::function<void(const Error*)>;  // null: it has returned
-  struct Item;
-  struct Shared;  // with the threads
+  struct Answers;  // the way back
   struct Waiting {
     Instant by;
-    Done done;
-    std::shared_ptr<Item> item;
+    OffloadThreads::Done done;
+    std::shared_ptr<OffloadThreads::Item> item;  // null: it was refused
   };
 
-  void Enqueue(Instant by, Work work, Done done);
-  void Abandon(Item& item);
+  void Enqueue(Instant by, OffloadThreads::Work work, OffloadThreads::Done done);
+  void Abandon(const Waiting& waiting);
   void Answer(uint64_t id, const std::optional<Error>& error);
 
-  const std::shared_ptr<Shared> shared_;
+  const std::shared_ptr<Answers> answers_;
+  OffloadThreads threads_;
   std::map<uint64_t, Waiting> waiting_;  // by number, in the order of Begin
   uint64_t last_ = 0;
 };
