@@ -66,6 +66,27 @@ TEST_F(LiveCallTest, AClientThatIsGoneStopsTheCallButDoesNotMakeItLeave) {
   End(*call);
 }
 
+// Whoever works for the client goes on in grace.
+TEST_F(LiveCallTest, TheClientIsGoneWhenItIsAndNotWhenItIsTimeToLeave) {
+  const FakeContext context;
+  const auto call = Make(context);
+  const std::stop_token gone = call->gone_token();
+  call->TellToLeave();
+  EXPECT_FALSE(gone.stop_requested());
+  call->ClientGone();
+  EXPECT_TRUE(gone.stop_requested());
+  EXPECT_TRUE(call->gone_token().stop_requested());
+  End(*call);
+}
+
+TEST_F(LiveCallTest, ATokenOfAClientThatIsGoneMayBeTakenLate) {
+  const FakeContext context;
+  const auto call = Make(context);
+  call->ClientGone();
+  EXPECT_TRUE(call->gone_token().stop_requested());
+  End(*call);
+}
+
 TEST_F(LiveCallTest, IsToldOnceHoweverOften) {
   const FakeContext context;
   const auto call = Make(context);

@@ -47,14 +47,18 @@ void LiveCall::ClientGone() { Signal(false); }
 void LiveCall::Signal(bool leaving) {
   std::vector<std::function<void()>> callbacks;
   std::stop_source stop(std::nostopstate);
+  std::stop_source gone(std::nostopstate);
   {
     std::lock_guard lock(mutex_);
     if (ended_) return;
     if (leaving) leaving_.store(true, std::memory_order_release);
-    if (std::exchange(signalled_, true)) return;
-    callbacks.swap(callbacks_);
-    stop = stop_;
+    if (!leaving && !std::exchange(gone_, true)) gone = gone_stop_;
+    if (!std::exchange(signalled_, true)) {
+      callbacks.swap(callbacks_);
+      stop = stop_;
+    }
   }
+  gone.request_stop();
   stop.request_stop();
   for (const auto& callback : callbacks) callback();
 }
@@ -122,15 +126,20 @@ bool LiveCall::Cancel(const std::string& why) {
 bool LiveCall::PollClient() {
   {
     std::lock_guard lock(mutex_);
-    if (returned_ || signalled_) return false;
+    client_watched_ = ClientMatters();
+    if (!client_watched_) return false;
     if (!context_->IsCancelled()) return true;
   }
   ClientGone();
   return false;
 }
 
+bool LiveCall::ClientMatters() const {
+  return !returned_ && !gone_ && (!signalled_ || gone_stop_.stop_possible());
+}
+
 void LiveCall::NeedClientWatch() {
-  if (client_watched_ || returned_ || signalled_ || thread_ == 0) return;
+  if (client_watched_ || !ClientMatters() || thread_ == 0) return;
   client_watched_ = true;
   // Under the lock, without which the call may end, and the watch go.
   client_watch_.Add([weak = weak_from_this()] {
@@ -149,6 +158,16 @@ std::stop_token LiveCall::token() {
   }
   NeedClientWatch();
   return stop_.get_token();
+}
+
+std::stop_token LiveCall::gone_token() {
+  std::lock_guard lock(mutex_);
+  if (!gone_stop_.stop_possible()) {
+    gone_stop_ = std::stop_source();
+    if (gone_) gone_stop_.request_stop();  // as above
+  }
+  NeedClientWatch();
+  return gone_stop_.get_token();
 }
 
 void LiveCall::OnLeave(std::function<void()> callback) {

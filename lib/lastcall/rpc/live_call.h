@@ -67,6 +67,8 @@ class LiveCall : public std::enable_shared_from_this<LiveCall> {
 
   // What a handler may know and ask for.
   std::stop_token token();
+  // Stop is requested when the client is gone or the call is cancelled, not when it is time to leave.
+  std::stop_token gone_token();
   void OnLeave(std::function<void()> callback);
   bool leaving() const { return leaving_.load(std::memory_order_acquire); }
   Instant cancel_instant() const;
@@ -98,6 +100,8 @@ class LiveCall : public std::enable_shared_from_this<LiveCall> {
   grpc_call* Held() const;
   // Order: mutex_ is held. Sync handlers only: the others are told by gRPC.
   void NeedClientWatch();
+  // Order: mutex_ is held. Whether somebody is to be told yet that the client is gone.
+  bool ClientMatters() const;
   void Signal(bool leaving);
 
   grpc::ServerContextBase* const context_;  // valid until Returned
@@ -115,10 +119,13 @@ class LiveCall : public std::enable_shared_from_this<LiveCall> {
   mutable std::mutex mutex_;
   bool started_ = false;
   bool ended_ = false;
-  bool signalled_ = false;
+  bool signalled_ = false;  // told to leave, or that the client is gone
+  bool gone_ = false;       // the second
   bool client_watched_ = false;
   grpc_call* held_ = nullptr;  // a reference to it, from Returned of a stream to Ended
-  std::stop_source stop_{std::nostopstate};  // made when somebody asks for the token
+  // Each made when somebody asks for its token.
+  std::stop_source stop_{std::nostopstate};
+  std::stop_source gone_stop_{std::nostopstate};
   std::vector<std::function<void()>> callbacks_;
 };
 
