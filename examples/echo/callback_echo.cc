@@ -1,13 +1,15 @@
-// The echo service on gRPC's callback API: no thread waits, and a stream hears by OnLeave that it
-// is time to leave.
+// The echo service on gRPC's callback API: no thread of gRPC's waits, and a stream hears by OnLeave
+// that it is time to leave. What blocks does so on the plugin's offload.
 #include <grpcpp/alarm.h>
 #include <lastcall/plugin.h>
+#include <lastcall/plugin/offload_grpc.h>
 #include <unistd.h>
 
 #include <chrono>
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <thread>
 
 #include "callback_echo.grpc.pb.h"
 
@@ -92,7 +94,7 @@ class CountingStream final : public grpc::ServerWriteReactor<CallbackReply>,
 
 class CallbackEchoPlugin final : public Plugin, public CallbackEcho::CallbackService {
  public:
-  explicit CallbackEchoPlugin(PluginHost&) {}
+  explicit CallbackEchoPlugin(PluginHost& host) : offload_(host.offload()) {}
 
   std::vector<grpc::Service*> Services() override { return {this}; }
 
@@ -108,6 +110,38 @@ class CallbackEchoPlugin final : public Plugin, public CallbackEcho::CallbackSer
                                                         const CallbackRequest* request) override {
     return CountingStream::Start(context, *request);
   }
+
+  grpc::ServerUnaryReactor* Block(CallbackServerContext* context, const CallbackRequest* request,
+                                  CallbackReply* reply) override {
+    return BeginUnary(
+        offload_, *context, *request, *reply,
+        [](const CallbackRequest& asked, CallbackReply& answer, const std::stop_token&) {
+          BlockFor(asked);
+          answer = Reply(asked, 0);
+          return grpc::Status::OK;
+        });
+  }
+
+  grpc::ServerWriteReactor<CallbackReply>* BlockingStream(CallbackServerContext* context,
+                                                          const CallbackRequest* request) override {
+    return BeginStream<CallbackReply>(
+        offload_, *context,
+        [asked = *request](StreamWriter<CallbackReply>& out, const std::stop_token&) {
+          for (int number = 0; number < asked.count(); ++number) {
+            BlockFor(asked);
+            if (!out.Write(Reply(asked, number))) break;
+          }
+          return grpc::Status::OK;
+        });
+  }
+
+ private:
+  // As a driver does that knows no other way.
+  static void BlockFor(const CallbackRequest& asked) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(asked.interval_ms()));
+  }
+
+  const Offload offload_;
 };
 
 }  // namespace

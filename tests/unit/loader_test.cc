@@ -34,6 +34,7 @@ class FakeHost final : public PluginHost {
   }
   Termination termination() const override { return {}; }
   void RequestShutdown(std::string_view) override {}
+  Offload offload() const override { return Offload(nullptr); }
 
   const std::map<std::string, bool>& serving() const { return serving_; }
 

@@ -1,5 +1,7 @@
 #include "lastcall/event/offload_threads.h"
 
+#include <pthread.h>
+
 #include <algorithm>
 #include <condition_variable>
 #include <deque>
@@ -95,6 +97,7 @@ void OffloadThreads::Shared::RunOne(std::unique_lock<std::mutex>& lock) {
 
 // One thread: what is queued, one piece after another.
 void OffloadThreads::Shared::RunThread(const std::shared_ptr<Shared>& shared, bool stays) {
+  pthread_setname_np(pthread_self(), "offload");
   std::unique_lock lock(shared->mutex);
   if (!stays) --shared->starting;
   for (;;) {

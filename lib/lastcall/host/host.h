@@ -40,6 +40,7 @@ struct PluginSource {
   std::string name;
   PluginConfig config;
   std::function<Result<std::unique_ptr<Plugin>>(PluginHost&)> create;
+  OffloadLimits offload = {};
 };
 
 struct HostServer {
@@ -93,6 +94,12 @@ struct HostOptions {
   HostObserver* observer = nullptr;  // must outlive the host
 };
 
+struct OffloadReport {
+  std::string plugin;
+  OffloadLimits limits;
+  OffloadCounts counts;
+};
+
 struct ServerReport {
   std::string name;
   bool serving = false;
@@ -103,6 +110,7 @@ struct ServerReport {
   std::vector<MethodCount> methods;
   std::vector<CallInfo> oldest;  // in flight, oldest first, some of them; while stopping alone
   size_t stalled = 0;            // calls that make no progress
+  std::vector<OffloadReport> offloads;
 };
 
 struct HostReport {

@@ -16,6 +16,12 @@ HostObserver& SilentObserver() {
   return silent;
 }
 
+// Whether some of it is named: "plugin echo: offloaded work of /pkg.Service/Method".
+bool NamesWork(const Receipt& receipt, const std::string& prefix) {
+  return std::any_of(receipt.stuck.begin(), receipt.stuck.end(),
+                     [&](const Stuck& one) { return one.name.starts_with(prefix + " of "); });
+}
+
 }  // namespace
 
 int ExitCodeFor(const Error& error) {
@@ -203,6 +209,7 @@ void HostLoop::OnRetired() {
 
 void HostLoop::EnterCancel() {
   abandon_start_.store(true);
+  for (const auto& hosted : hosted_) hosted->CloseOffloads();
   if (!retiring_) return;  // it was starting: OnStarted goes on from here
   ForEachServer([](Server& server) { server.Cancel(); });
   if (not_retired_ == 0) StopPlugins();
@@ -254,7 +261,16 @@ void HostLoop::ListStuck(Receipt& receipt) {
   const auto stack_of = [&](pid_t thread) {
     return thread != 0 && clock_.Now() < enough ? StackOf(thread) : std::vector<std::string>{};
   };
-  if (const auto activity = plugin_thread_.activity()) {
+  for (const auto& hosted : hosted_) {
+    for (const auto& work : hosted->offloaded_work()) {
+      if (receipt.stuck.size() == kMaxStuck) break;
+      receipt.stuck.push_back(
+          {Stuck::What::kPlugin, work.what, now - work.since, stack_of(work.thread)});
+    }
+  }
+  // Whoever waits for one of those need not be named too.
+  const auto activity = plugin_thread_.activity();
+  if (activity && !NamesWork(receipt, activity->what)) {
     receipt.stuck.push_back(
         {Stuck::What::kPlugin, activity->what, now - activity->since, stack_of(activity->thread)});
   }
@@ -314,6 +330,11 @@ HostReport HostLoop::Report() {
          server.calls().total(), server.CountConnections(), server.calls().methods(),
          server.calls().Calls(oldest), inspector_.CountStalled(server.name())});
   });
+  for (ServerReport& server : report.servers) {
+    for (const auto& hosted : hosted_) {
+      if (hosted->name() == server.name) server.offloads = hosted->offloads();
+    }
+  }
   return report;
 }
 

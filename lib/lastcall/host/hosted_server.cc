@@ -12,13 +12,22 @@ namespace lastcall {
 class HostedServer::PluginContext final : public PluginHost {
  public:
   PluginContext(PluginSource source, std::string server, const Context& host)
-      : source_(std::move(source)), server_name_(std::move(server)), context_(host) {}
+      : source_(std::move(source)),
+        server_name_(std::move(server)),
+        context_(host),
+        offload_(std::make_shared<PluginOffload>(
+            source_.offload, context_.clock,
+            [log = context_.log, plugin = source_.name](LogLevel level, std::string_view message) {
+              log(level, "plugin " + plugin + ": " + std::string(message));
+            })) {}
 
   std::string_view plugin() const override { return source_.name; }
   std::string_view server() const override { return server_name_; }
   const PluginConfig& config() const override { return source_.config; }
   const Clock& clock() const override { return context_.clock; }
   Termination termination() const override { return context_.termination; }
+  Offload offload() const override { return Offload(offload_); }
+  const std::shared_ptr<PluginOffload>& own_offload() const { return offload_; }
 
   void Log(LogLevel level, std::string_view message) override {
     context_.log(level, "plugin " + source_.name + ": " + SafeText(std::string(message)));
@@ -72,6 +81,7 @@ class HostedServer::PluginContext final : public PluginHost {
   const PluginSource source_;
   const std::string server_name_;
   const Context context_;
+  const std::shared_ptr<PluginOffload> offload_;
   std::atomic<bool> health_refused_{false};
   std::mutex mutex_;
   Server* server_ = nullptr;
@@ -85,6 +95,10 @@ Result<> HostedServer::MakePlugin(PluginThread& thread, const Context& host, Pro
                                   PluginSource& source) {
   const std::string name = source.name;
   auto context = std::make_unique<PluginContext>(std::move(source), spec_.name, host);
+  {
+    std::lock_guard lock(offloads_mutex_);
+    offloads_.push_back({name, context->own_offload()});
+  }
   host.constructing(context->who());
   auto plugin = thread.As("plugin " + name + ": constructor", [&] { return context->Create(); });
   audit.Inspect(context->who());
@@ -127,15 +141,53 @@ Result<> HostedServer::Start(PluginThread& thread, const Context& host, ProcessA
 
 void HostedServer::Stop(PluginThread& thread, ProcessAudit& audit, Deadline by) {
   for (const Hosted& hosted : plugins_) hosted.context->SetServer(nullptr);
+  CloseOffloads();
   thread.As("server " + spec_.name + ": closing", [&] { server_ = nullptr; });
   while (!plugins_.empty()) {
     Hosted& last = plugins_.back();
     const std::string name = "plugin " + std::string(last.context->plugin());
+    // The plugin is under its feet. Where it does not return this does not either, and the plan's end
+    // ends the process.
+    thread.As(name + ": offloaded work", [&] { last.context->own_offload()->WaitIdle(); });
     thread.As(name + ": Stop", [&] { last.plugin->Stop(by); });
     thread.As(name + ": destructor", [&] { last.plugin = nullptr; });
     audit.InspectEnd(last.context->who());
     plugins_.pop_back();
   }
+}
+
+std::vector<HostedServer::NamedOffload> HostedServer::named_offloads() const {
+  std::lock_guard lock(offloads_mutex_);
+  return offloads_;
+}
+
+void HostedServer::CloseOffloads() {
+  for (const NamedOffload& one : named_offloads()) {
+    one.offload->Close({Code::kCancelled, "the server is stopping"});
+  }
+}
+
+void HostedServer::OnTick() {
+  for (const NamedOffload& one : named_offloads()) one.offload->OnTick();
+}
+
+std::vector<OffloadReport> HostedServer::offloads() const {
+  std::vector<OffloadReport> reports;
+  for (const NamedOffload& one : named_offloads()) {
+    reports.push_back({one.plugin, one.offload->limits(), one.offload->counts()});
+  }
+  return reports;
+}
+
+std::vector<HostedServer::OffloadedWork> HostedServer::offloaded_work() const {
+  std::vector<OffloadedWork> all;
+  for (const NamedOffload& one : named_offloads()) {
+    for (const PluginOffload::Running& work : one.offload->running()) {
+      all.push_back(
+          {"plugin " + one.plugin + ": offloaded work of " + work.method, work.since, work.thread});
+    }
+  }
+  return all;
 }
 
 }  // namespace lastcall

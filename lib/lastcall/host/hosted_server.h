@@ -4,11 +4,14 @@
 
 #include <atomic>
 #include <memory>
+#include <mutex>
+#include <string>
 #include <vector>
 
 #include <lastcall/host/host.h>
 #include <lastcall/host/plugin_thread.h>
 #include <lastcall/host/process_audit.h>
+#include <lastcall/plugin/plugin_offload.h>
 #include <lastcall/rpc/server.h>
 
 namespace lastcall {
@@ -40,6 +43,21 @@ class HostedServer {
   void Stop(PluginThread& thread, ProcessAudit& audit, Deadline by);
 
   const std::string& name() const { return spec_.name; }
+  // The plugins' offloads. Threads: any, for these.
+
+  // Stage cancel: what is offloaded is cancelled, and no more begins. Returns at once.
+  void CloseOffloads();
+  // The clock has moved, where it is not the machine's.
+  void OnTick();
+  std::vector<OffloadReport> offloads() const;
+  struct OffloadedWork {
+    std::string what;  // "plugin echo: offloaded work of /pkg.Service/Method"
+    Instant since{};
+    pid_t thread = 0;
+  };
+  // What has not returned.
+  std::vector<OffloadedWork> offloaded_work() const;
+
   // Null before it was started and after Stop.
   Server* server() { return server_.get(); }
   bool draining() const { return spec_.draining; }
@@ -56,7 +74,16 @@ class HostedServer {
                       PluginSource& source);
 
   HostServer spec_;
+  // A copy, for whoever asks.
+  struct NamedOffload {
+    std::string plugin;
+    std::shared_ptr<PluginOffload> offload;
+  };
+  std::vector<NamedOffload> named_offloads() const;
+
   std::vector<Hosted> plugins_;
+  mutable std::mutex offloads_mutex_;
+  std::vector<NamedOffload> offloads_;  // of every plugin that was ever made
   std::unique_ptr<Server> server_;
 };
 

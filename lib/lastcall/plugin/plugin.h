@@ -25,6 +25,7 @@
 #include <lastcall/base/log.h>
 #include <lastcall/lifecycle/termination.h>
 #include <lastcall/plugin/config.h>
+#include <lastcall/plugin/offload.h>
 #include <lastcall/rpc/call.h>
 
 namespace grpc {
@@ -48,6 +49,8 @@ class PluginHost {
   // changes nothing: health cannot come back then.
   virtual void SetServing(std::string_view service, bool serving) = 0;
   virtual Termination termination() const = 0;
+  // Threads and a queue of the plugin's own, for what blocks or computes.
+  virtual Offload offload() const = 0;
   // Asks for shutdown of the whole daemon, merged with every other request. Does not block; may be
   // called from a handler.
   virtual void RequestShutdown(std::string_view reason) = 0;
@@ -60,8 +63,8 @@ class Plugin {
   // Called once, after construction. The services live as long as the plugin.
   virtual std::vector<grpc::Service*> Services() = 0;
 
-  // Called once, after the last handler has returned, in reverse order of construction. What has not
-  // returned by the deadline is named in the receipt, and the process ends without it.
+  // Called once, after the last handler and the last offloaded work have returned, in reverse order of
+  // construction. What has not returned by the deadline is named in the receipt, and the process ends without it.
   virtual void Stop(Deadline by) noexcept { static_cast<void>(by); }
 };
 
@@ -76,7 +79,7 @@ struct PluginEntry {
 };
 
 // Raised by every change of the headers that a plugin sees.
-inline constexpr uint32_t kPluginAbi = 2;
+inline constexpr uint32_t kPluginAbi = 3;
 inline constexpr char kPluginEntrySymbol[] = "lastcall_plugin";
 
 namespace internal {

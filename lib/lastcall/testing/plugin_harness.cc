@@ -52,6 +52,7 @@ class PluginHarness::Inside {
 
   Result<> Make(PluginSource source, Listener listener);
   Result<> TryStop();
+  void MoveClock(Instant to);
   void Apply(const Lifecycle::Changes& changes);
   void EnterOne(const Lifecycle::Change& change);
   // In the plugins' thread. False: it has not returned.
@@ -88,6 +89,7 @@ class PluginHarness::Inside::WatchedHost final : public PluginHost {
   const Clock& clock() const override { return host_.clock(); }
   void Log(LogLevel level, std::string_view message) override { host_.Log(level, message); }
   Termination termination() const override { return host_.termination(); }
+  Offload offload() const override { return host_.offload(); }
   void RequestShutdown(std::string_view reason) override {
     std::lock_guard lock(inside_.mutex_);
     inside_.shutdown_requests_.emplace_back(reason);
@@ -152,12 +154,14 @@ Result<std::string> PluginHarness::Inside::Serve(
   auto listener = Listener::Bind(*address);
   if (!listener) return tl::unexpected(listener.error());
   std::string target = listener->address();
-  PluginSource source{options_.plugin, config, [this, create](PluginHost& host) {
+  PluginSource source{options_.plugin, config,
+                      [this, create](PluginHost& host) {
                         auto watched = std::make_unique<Watched>(*this, host);
                         const auto made = watched->Make(create);
                         return made ? Result<std::unique_ptr<Plugin>>(std::move(watched))
                                     : tl::unexpected(made.error());
-                      }};
+                      },
+                      options_.offload};
   if (const auto made = Make(std::move(source), std::move(*listener)); !made) {
     return tl::unexpected(made.error());
   }
@@ -192,14 +196,19 @@ Result<> PluginHarness::Inside::Make(PluginSource source, Listener listener) {
   return *started;
 }
 
+void PluginHarness::Inside::MoveClock(Instant to) {
+  clock_.AdvanceTo(to);
+  if (site_) site_->OnTick();
+}
+
 void PluginHarness::Inside::Advance(Duration length) {
   const Instant until = After(clock_.Now(), length);
   // From instant to instant, for each is to be seen at its time.
   while (lifecycle_.next_instant() <= until && stage() != Stage::kStopped) {
-    clock_.AdvanceTo(lifecycle_.next_instant());
+    MoveClock(lifecycle_.next_instant());
     Apply(lifecycle_.Advance(clock_.Now()));
   }
-  clock_.AdvanceTo(until);
+  MoveClock(until);
 }
 
 void PluginHarness::Inside::Enter(Stage stage) {
@@ -210,7 +219,7 @@ void PluginHarness::Inside::Enter(Stage stage) {
       request.skip = true;
       Apply(lifecycle_.RequestStop(request, clock_.Now()));
     } else {
-      clock_.AdvanceTo(lifecycle_.next_instant());
+      MoveClock(lifecycle_.next_instant());
       Apply(lifecycle_.Advance(clock_.Now()));
     }
   }
@@ -234,7 +243,10 @@ void PluginHarness::Inside::EnterOne(const Lifecycle::Change& change) {
         {.leave = LeaveSpread::Within(clock_.Now(), clock_.Now()), .last_call = true},
         [this] { retired_.set_value(); });
   }
-  if (change.entered == Stage::kCancel) server->Cancel();
+  if (change.entered == Stage::kCancel) {
+    site_->CloseOffloads();
+    server->Cancel();
+  }
 }
 
 Result<> PluginHarness::Inside::Stop() {

@@ -42,7 +42,8 @@ class PluginHarness {
     std::string plugin = "plugin";  // its name, as it would be configured
     std::string server = "test";
     std::map<std::string, decltype(PluginConfig::Value::value)> config;
-    Budget shutdown;
+    OffloadLimits offload = {};
+    Budget shutdown = {};
     Duration patience = std::chrono::seconds(10);  // real time, for its code to return
   };
 
@@ -70,11 +71,11 @@ class PluginHarness {
   // What PluginHost::clock() is. Instants of stages and deadlines are its own, in the past of the
   // real clock: who waits for one by the real clock does not wait.
   const Clock& clock() const { return clock_; }
-  // Lets time pass; stages end at their instants.
+  // Lets time pass; stages end at their instants, and offloaded work is late at its own.
   void Advance(Duration length);
 
   // Asks for a shutdown, where nobody has, and lets time pass until `stage` (delay, grace or cancel)
-  // begins. In grace calls are told to leave, in cancel they are cancelled.
+  // begins. In grace calls are told to leave, in cancel they and offloaded work are cancelled.
   void Enter(Stage stage);
   Stage stage() const;
   Termination termination() const;
