@@ -61,8 +61,11 @@ std::optional<TaskLimit> FindTaskLimit() {
 std::string TaskWarning(const Config& config, const std::optional<TaskLimit>& limit) {
   if (!limit) return "";
   uint64_t of_one_each = config.processes.size() * kOfHost;
-  for (const ServerConfig& server : config.servers)
+  for (const ServerConfig& server : config.servers) {
     of_one_each += kOfServer + server.limits.threads;
+    // Those of its offload, and the one that keeps the time.
+    for (const PluginSpec& plugin : server.plugins) of_one_each += plugin.offload.threads + 1;
+  }
   const uint64_t needed = kOfDaemon + of_one_each * (2 + config.keep);
   if (needed <= limit->tasks) return "";
   return "up to " + std::to_string(needed) + " tasks may be needed (" +
@@ -71,7 +74,8 @@ std::string TaskWarning(const Config& config, const std::optional<TaskLimit>& li
          " with all threads of their servers at work, with a successor and keep = " +
          std::to_string(config.keep) + " retired incarnations each), but only " +
          std::to_string(limit->tasks) + " may exist (" + limit->of +
-         "); raise that (TasksMax= of the unit), or lower [server.X.limits] threads or [reload] "
+         "); raise that (TasksMax= of the unit), or lower [server.X.limits] threads, "
+         "[server.X.offload.PLUGIN] threads or [reload] "
          "keep";
 }
 

@@ -39,7 +39,8 @@ PluginSource ToSource(const std::string& server, const host::v1::PluginSpec& spe
             const auto library = OpenTrustedPlugin(path);
             if (!library) return tl::unexpected(library.error());
             return library->Create(host);
-          }};
+          },
+          .offload = FromProto(spec.offload())};
 }
 
 // Adds the servers of the message; its sockets go to them in order.

@@ -90,6 +90,20 @@ StallLimits StallsIn(const host::v1::ServerSpec& message) {
   return stalls;
 }
 
+host::v1::OffloadLimits ToProto(const OffloadLimits& limits) {
+  host::v1::OffloadLimits message;
+  message.set_threads(limits.threads);
+  message.set_queue(limits.queue);
+  message.set_deadline_s(ToSeconds(limits.deadline));
+  return message;
+}
+
+OffloadLimits FromProto(const host::v1::OffloadLimits& message) {
+  return {.threads = message.threads(),
+          .queue = message.queue(),
+          .deadline = FromSeconds(message.deadline_s())};
+}
+
 host::v1::PluginSpec PluginMessage(const std::string& name, const std::string& path,
                                    const PluginValues& values) {
   host::v1::PluginSpec message;

@@ -9,6 +9,7 @@
 
 #include <lastcall/net/limits.h>
 #include <lastcall/plugin/config.h>
+#include <lastcall/plugin/offload.h>
 #include <lastcall/rpc/stall_limits.h>
 
 namespace lastcall {
@@ -19,6 +20,9 @@ ServerLimits FromProto(const host::v1::Limits& message);
 // Its part of the message.
 void Write(const StallLimits& stalls, host::v1::ServerSpec& message);
 StallLimits StallsIn(const host::v1::ServerSpec& message);
+
+host::v1::OffloadLimits ToProto(const OffloadLimits& limits);
+OffloadLimits FromProto(const host::v1::OffloadLimits& message);
 
 using PluginValues = std::map<std::string, PluginConfig::Value, std::less<>>;
 

@@ -15,6 +15,7 @@
 #include <lastcall/net/limits.h>
 #include <lastcall/net/tls.h>
 #include <lastcall/plugin/config.h>
+#include <lastcall/plugin/offload.h>
 #include <lastcall/rpc/stall_limits.h>
 #include <lastcall/supervisor/restart_policy.h>
 
@@ -32,6 +33,7 @@ struct PluginSpec {
   std::string path;     // of the shared object, absolute
   PluginConfig config;  // made from [server.X.config.NAME]
   std::map<std::string, PluginConfig::Value, std::less<>> values;  // the same, to hand on
+  OffloadLimits offload;                                           // [server.X.offload.NAME]
   SourceLocation location;
 };
 

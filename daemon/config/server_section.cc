@@ -190,27 +190,42 @@ class Flattener {
   Values& values_;
 };
 
-void ReadPluginSections(Section section, Problems& problems, ServerConfig& server) {
-  std::vector<PluginSpec>& plugins = server.plugins;
+// The plugin that the table `key` of `section` is of; null: there is none, and that is said.
+PluginSpec* PluginOf(const std::string& key, Section& section, ServerConfig& server) {
   std::vector<std::string> names;
-  for (const PluginSpec& plugin : plugins) names.push_back(plugin.name);
-  for (const std::string& key : section.Keys()) {
-    const auto plugin = std::find(names.begin(), names.end(), key);
-    if (plugin == names.end()) {
-      const std::string nearest = NearestWord(key, names);
-      section.Refuse(key, "the server " + Quoted(server.name) + " has no plugin " + Quoted(key) +
-                              "; " +
-                              (nearest.empty() ? "add it to plugins, or remove the section"
-                                               : "did you mean " + Quoted(nearest) + "?"));
-      continue;
-    }
-    const toml::table* table = section.Foreign(key);
-    if (table == nullptr) continue;
-    Flattener(section.NameOf(key), problems, plugins[plugin - names.begin()].values)
-        .Add(*table, "");
+  for (PluginSpec& plugin : server.plugins) {
+    if (plugin.name == key) return &plugin;
+    names.push_back(plugin.name);
   }
-  for (PluginSpec& plugin : plugins) {
+  const std::string nearest = NearestWord(key, names);
+  section.Refuse(key, "the server " + Quoted(server.name) + " has no plugin " + Quoted(key) + "; " +
+                          (nearest.empty() ? "add it to plugins, or remove the section"
+                                           : "did you mean " + Quoted(nearest) + "?"));
+  return nullptr;
+}
+
+void ReadPluginSections(Section section, Problems& problems, ServerConfig& server) {
+  for (const std::string& key : section.Keys()) {
+    PluginSpec* const plugin = PluginOf(key, section, server);
+    const toml::table* const table = plugin != nullptr ? section.Foreign(key) : nullptr;
+    if (table == nullptr) continue;
+    Flattener(section.NameOf(key), problems, plugin->values).Add(*table, "");
+  }
+  for (PluginSpec& plugin : server.plugins) {
     plugin.config = PluginConfig(section.NameOf(plugin.name), plugin.values);
+  }
+}
+
+void ReadOffloads(Section section, ServerConfig& server) {
+  constexpr int64_t kMostThreads = 10'000, kMostQueue = 1'000'000;
+  for (const std::string& key : section.Keys()) {
+    PluginSpec* const plugin = PluginOf(key, section, server);
+    if (plugin == nullptr) continue;
+    Section offload = section.Table(key);
+    offload.Integer("threads", 1, kMostThreads, plugin->offload.threads);
+    offload.Integer("queue", 0, kMostQueue, plugin->offload.queue);
+    offload.Length("deadline", {.least = std::chrono::milliseconds(1)}, plugin->offload.deadline);
+    offload.Close();
   }
 }
 
@@ -277,6 +292,7 @@ ServerSection ReadServer(Section section, const std::string& name, const ConfigC
   ReadLimits(section.Table("limits"), server.limits);
   ReadStalls(section, server.stalls);
   ReadPluginSections(section.Table("config"), problems, server);
+  ReadOffloads(section.Table("offload"), server);
   ReadTls(section, context, problems, server);
   section.Unsupported("pass", "remove it");
   section.Close();

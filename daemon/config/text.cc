@@ -120,6 +120,11 @@ void DescribeServer(const ServerConfig& server, const std::string& plugin_dir, N
     if (!server.tls->client_ca.empty()) node.Sub("tls").Set("client_ca", server.tls->client_ca);
   }
   for (const PluginSpec& plugin : server.plugins) {
+    node.Sub("offload")
+        .Sub(plugin.name)
+        .Set("threads", plugin.offload.threads)
+        .Set("queue", plugin.offload.queue)
+        .Set("deadline", plugin.offload.deadline);
     for (const auto& [key, value] : plugin.values) {
       SetDotted(key, value.value, node.Sub("config").Sub(plugin.name));
     }

@@ -160,7 +160,9 @@ ToHost HostProcess::Configuration() const {
     }
     for (const auto& listener : sockets) spec.add_sockets()->set_address(listener->address());
     for (const PluginSpec& plugin : server.plugins) {
-      *spec.add_plugins() = PluginMessage(plugin.name, plugin.path, plugin.values);
+      host::v1::PluginSpec& added = *spec.add_plugins();
+      added = PluginMessage(plugin.name, plugin.path, plugin.values);
+      *added.mutable_offload() = ToProto(plugin.offload);
     }
   }
   return message;

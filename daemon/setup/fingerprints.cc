@@ -106,6 +106,12 @@ std::string TextOf(const PluginConfig::Value& value) {
   return json.EndArray().text();
 }
 
+std::string TextOf(const OffloadLimits& limits) {
+  JsonWriter json;
+  json.BeginArray().Integer(limits.threads).Integer(limits.queue);
+  return json.Integer(limits.deadline.count()).EndArray().text();
+}
+
 std::string TextOf(const PluginSpec& plugin) {
   std::string text;
   for (const auto& [key, value] : plugin.values) text += key + "=" + TextOf(value) + "\n";
@@ -123,6 +129,7 @@ void AddParts(const ServerConfig& server, std::map<std::string, std::string>& di
     if (unknown) digest->second = DigestOf(plugin.path);
     parts["plugin " + plugin.name] += plugin.path + "\n" + digest->second;
     parts["configuration of plugin " + plugin.name + of] = TextOf(plugin);
+    parts["offload of plugin " + plugin.name + of] = TextOf(plugin.offload);
   }
   parts["server " + server.name] = "";
   parts["listen" + of] = listen;

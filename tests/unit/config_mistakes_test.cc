@@ -272,6 +272,28 @@ const Mistake kPlugins[] = {
     {"SectionNoTable", "", "config.echo = 3\n",
      "m.toml:4: server.a.config.echo: expected a table, found an integer; write it as a section of "
      "its own, [server.a.config.echo]"},
+    {"OffloadOfOtherPlugin", "", "[server.a.offload.ehco]\nthreads = 1\n",
+     "m.toml:4: server.a.offload.ehco: the server \"a\" has no plugin \"ehco\"; did you mean "
+     "\"echo\"?"},
+    {"OffloadOfUnknownPlugin", "", "[server.a.offload]\ngreeter.threads = 1\n",
+     "m.toml:5: server.a.offload.greeter: the server \"a\" has no plugin \"greeter\"; add it to "
+     "plugins, or remove the section"},
+    {"OffloadNoTable", "", "offload.echo = 3\n",
+     "m.toml:4: server.a.offload.echo: expected a table, found an integer; write it as a section "
+     "of "
+     "its own, [server.a.offload.echo]"},
+    {"UnknownOffload", "", "[server.a.offload.echo]\nthread = 1\n",
+     "m.toml:5: unknown key server.a.offload.echo.thread; did you mean \"threads\"?"},
+    {"OffloadWithoutThreads", "", "[server.a.offload.echo]\nthreads = 0\n",
+     "m.toml:5: server.a.offload.echo.threads: 0 is out of range; write an integer from 1 to "
+     "10000"},
+    {"OffloadWithANegativeQueue", "", "[server.a.offload.echo]\nqueue = -1\n",
+     "m.toml:5: server.a.offload.echo.queue: -1 is out of range; write an integer from 0 to "
+     "1000000"},
+    {"OffloadWithoutADeadline", "", "[server.a.offload.echo]\ndeadline = \"infinity\"\n",
+     "m.toml:5: server.a.offload.echo.deadline: \"infinity\" is out of range; write a duration "
+     "from "
+     "1ms to 365d"},
     {"Date", "", "[server.a.config.echo]\nsince = 2026-11-21\n",
      "m.toml:5: server.a.config.echo.since: a plugin cannot take a date; write it as a string"},
     {"Time", "", "[server.a.config.echo]\nat = 10:00:00\n",

@@ -94,6 +94,7 @@ TEST_F(ConfigTest, ServerDefaultsAreSane) {
   EXPECT_EQ(server.limits.keepalive_timeout, seconds(10));
   EXPECT_EQ(server.limits.handshake, seconds(10));
   EXPECT_EQ(server.stalls.after, seconds(10));
+  EXPECT_EQ(server.plugins.at(0).offload, (OffloadLimits{4, 64, seconds(30)}));
   ASSERT_EQ(config.processes.size(), 1u);
   EXPECT_EQ(config.processes[0].name, "main");
   EXPECT_EQ(config.processes[0].restart, RestartPolicy::kAlways);
@@ -124,6 +125,10 @@ threads = 4
 keepalive = "0s"
 keepalive_timeout = "6s"
 handshake = "7s"
+[server.x.offload.echo]
+threads = 8
+queue = 0
+deadline = "9s"
 [process.own]
 restart = "on-failure"
 replicas = 1
@@ -159,9 +164,10 @@ replicas = 1
   EXPECT_EQ(server.stalls.methods.at("/a.B/C").after, seconds(3));
   EXPECT_EQ(server.stalls.methods.at("/a.B/D").after, kForever);
   EXPECT_GT(server.stalls.methods.at("/a.B/D").line, server.stalls.methods.at("/a.B/C").line);
+  EXPECT_EQ(server.plugins.at(0).offload, (OffloadLimits{8, 0, seconds(9)}));
   ASSERT_EQ(config.processes.size(), 1u);
   EXPECT_EQ(config.processes[0].restart, RestartPolicy::kOnFailure);
-  EXPECT_EQ(config.processes[0].location.line, 25u);
+  EXPECT_EQ(config.processes[0].location.line, 29u);
 }
 
 TEST_F(ConfigTest, DropInsMergeTablesAndReplaceTheRest) {

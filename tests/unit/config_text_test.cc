@@ -16,6 +16,7 @@ using testing::Not;
 void ExpectSamePlugin(const PluginSpec& a, const PluginSpec& b) {
   EXPECT_EQ(a.name, b.name);
   EXPECT_EQ(a.path, b.path);
+  EXPECT_EQ(a.offload, b.offload);
   ASSERT_EQ(a.values.size(), b.values.size());
   for (const auto& [key, value] : a.values) {
     ASSERT_TRUE(b.values.contains(key)) << key;
@@ -124,6 +125,12 @@ threads = 12
 keepalive = "1.5s"
 keepalive_timeout = "0s"
 handshake = "1d"
+[server.zebra.offload.echo]
+threads = 1
+queue = 2
+deadline = "1.5s"
+[server.zebra.offload."my.plugin"]
+queue = 0
 [server.zebra.config.echo]
 text = "tab\t quote\" back\\slash é\u0001"
 "odd \"key\"" = "x"
@@ -205,6 +212,11 @@ keepalive = "1m"
 keepalive_timeout = "10s"
 handshake = "10s"
 
+[server.a.offload.echo]
+threads = 4
+queue = 64
+deadline = "30s"
+
 [server.a.config.echo.upstream]
 host = "h"
 
@@ -229,6 +241,7 @@ TEST_F(ConfigTextTest, JsonHasTheSameTables) {
       R"("reflection":false,"stall_after":"10s","limits":{"connections":10000,"streams":100,"message":4194304,)"
       R"("metadata":16384,"memory":0,)"
       R"("threads":1000,"keepalive":"1m","keepalive_timeout":"10s","handshake":"10s"},)"
+      R"("offload":{"echo":{"threads":4,"queue":64,"deadline":"30s"}},)"
       R"("config":{"echo":{"l":["a"],"upstream":{"host":"h"},"x":0.5,"y":null}}}},)"
       R"("process":{"main":{"restart":"always"}}})");
 }

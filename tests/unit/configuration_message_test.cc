@@ -36,6 +36,11 @@ TEST(ConfigurationMessageTest, StallsComeBackAsTheyWere) {
   EXPECT_EQ(StallsIn(message), stalls);
 }
 
+TEST(ConfigurationMessageTest, OffloadLimitsComeBackAsTheyWere) {
+  const OffloadLimits limits{.threads = 1, .queue = 2, .deadline = std::chrono::milliseconds(3500)};
+  EXPECT_EQ(FromProto(ToProto(limits)), limits);
+}
+
 TEST(ConfigurationMessageTest, APluginReadsEveryKindOfValueWithItsPlace) {
   const PluginValues values{{"text", {std::string("hello"), "a.toml", 1}},
                             {"integer", {int64_t{-7}, "a.toml", 2}},

@@ -36,10 +36,12 @@ TEST(TaskWarningTest, NamesWhatIsNeededAndWhatThereIs) {
   config.processes.resize(2);
   config.servers.resize(2);
   config.servers[0].limits.threads = 1000;
-  config.servers[1].limits.threads = 500;
+  config.servers[1].limits.threads = 490;
+  config.servers[1].plugins.resize(1);
+  config.servers[1].plugins[0].offload.threads = 9;
   EXPECT_EQ(TaskWarning(config, std::nullopt), "");
   EXPECT_EQ(TaskWarning(config, TaskLimit{50'000, "x"}), "");
-  // 50 + 5 x (2 x 30 + 2 x 10 + 1500)
+  // 50 + 5 x (2 x 30 + 2 x 10 + 1490 + 9 + 1)
   EXPECT_EQ(TaskWarning(config, TaskLimit{7950, "x"}), "");
   EXPECT_THAT(TaskWarning(config, TaskLimit{7949, "pids.max of /x"}),
               AllOf(HasSubstr("up to 7950 tasks"), HasSubstr("2 processes"), HasSubstr("keep = 3"),
