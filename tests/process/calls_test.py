@@ -48,13 +48,14 @@ class CallsTest(unittest.TestCase):
     def calls(self, **criteria):
         return [call for part in self.list(**criteria) for call in part.calls]
 
-    def await_call(self, method, waits, **criteria):
-        """The one call of the method, once it waits for that."""
+    def await_call(self, method, waits, sent=0, **criteria):
+        """The one call of the method, once its first message is there, and it waits for that."""
         found = []
 
         def there():
             found[:] = self.calls(method=f"*/{method}", **criteria)
-            return len(found) == 1 and word(found[0], "waits_for") == waits
+            return (len(found) == 1 and word(found[0], "waits_for") == waits and
+                    found[0].received >= 1 and found[0].sent >= sent)
         wait_until(there, f"one call of {method} waits for {waits}: {found}")
         return found[0]
 
@@ -103,7 +104,7 @@ class CallsTest(unittest.TestCase):
     def test_a_reactor_that_waits_for_itself_is_with_its_handler(self):
         request = callback_echo_pb2.CallbackRequest(text="x", count=2, interval_ms=600_000)
         self.begin(self.callbacks().ServerStream(request))
-        call = self.await_call("ServerStream", "handler")
+        call = self.await_call("ServerStream", "handler", sent=1)
         self.assertEqual((call.received, call.sent), (1, 1))
 
     def open_input(self, method):

@@ -39,8 +39,9 @@ class CallInspectorTest : public testing::Test {
     inspector_.List(std::move(filter), limit, [&](CallsPart part) {
       const bool last = part.complete;
       parts.push_back(std::move(part));
-      if (last) complete.set_value();
-      return parts.size() < room;
+      const bool more = parts.size() < room;
+      if (last) complete.set_value();  // nothing of the test's after it
+      return more;
     });
     complete.get_future().wait();
     return parts;
@@ -188,7 +189,7 @@ TEST_F(CallInspectorTest, FinishedCallsGoByTheSameNumbers) {
     const bool last = part.complete;
     parts.push_back(std::move(part));
     if (last) complete.set_value();
-    return true;
+    return true;  // nothing of the test's after it
   });
   complete.get_future().wait();
   ASSERT_THAT(parts, SizeIs(2));

@@ -15,8 +15,9 @@ namespace {
 // What gRPC calls them.
 constexpr std::string_view kName = "nexting_thread\n";
 // Whose code they are in while they have nothing to do; in a handler they are in somebody else's too.
-constexpr std::string_view kGrpc[] = {"libgrpc", "libgpr", "libabsl", "libc.",   "libstdc++",
-                                      "libgcc",  "ld-",    "linux-",  "[vdso]", "libpthread"};
+constexpr std::string_view kGrpc[] = {"libgrpc",   "libgpr",     "libabsl", "libc.",
+                                      "libstdc++", "libgcc",     "ld-",     "linux-",
+                                      "[vdso]",    "libpthread", "libtsan", "libasan"};
 
 // gRPC makes them with the first callback server, or client, and keeps them.
 constexpr Duration kEnumerated = std::chrono::seconds(5);
@@ -40,9 +41,8 @@ std::string_view FileIn(std::string_view frame) {
 
 bool IsAtRest(const std::vector<std::string>& stack) {
   return std::all_of(stack.begin(), stack.end(), [](const std::string& frame) {
-    return std::any_of(std::begin(kGrpc), std::end(kGrpc), [&](std::string_view name) {
-      return FileIn(frame).starts_with(name);
-    });
+    return std::any_of(std::begin(kGrpc), std::end(kGrpc),
+                       [&](std::string_view name) { return FileIn(frame).starts_with(name); });
   });
 }
 

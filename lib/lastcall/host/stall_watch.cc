@@ -51,7 +51,8 @@ Duration Queued() {
 }
 
 std::string Signature(const StallWatch::Stall& stall) {
-  std::string signature = stall.server + stall.method + std::to_string(static_cast<int>(stall.cause));
+  std::string signature =
+      stall.server + stall.method + std::to_string(static_cast<int>(stall.cause));
   for (size_t i = 0; i < std::min(kTopFrames, stall.stack.size()); ++i) signature += stall.stack[i];
   return signature;
 }
@@ -128,7 +129,8 @@ void StallWatch::Judge(const Living& living) {
     JudgeReactor(call, stall);
   }
   // What it is at may have changed while it was looked at.
-  if (stall.why.empty() || IdleOf(call) < call.method().stall.after || call.waits() != waits) return;
+  if (stall.why.empty() || IdleOf(call) < call.method().stall.after || call.waits() != waits)
+    return;
   stalls_.emplace(living.number, std::move(stall));
 }
 
@@ -179,12 +181,11 @@ void StallWatch::JudgeReactor(const LiveCall& call, Stall& stall) {
     if (others == 0) {
       stall.cause = CauseOf(by->doing);
     } else {
-      stall.why = "it, or one of " + std::to_string(others) + " others, holds a callback thread: " +
-                  stall.why;
+      stall.why = "it, or one of " + std::to_string(others) +
+                  " others, holds a callback thread: " + stall.why;
     }
     stall.stack = by->stack;
-  } else if (call.runs_in() == 0 &&
-             (call.kind() == CallKind::kUnary || call.method().stall.own)) {
+  } else if (call.runs_in() == 0 && (call.kind() == CallKind::kUnary || call.method().stall.own)) {
     stall.cause = StallCause::kApplication;
     stall.why = "no thread runs it, and it waits for nothing of gRPC's: for something of its own";
   }
@@ -212,10 +213,9 @@ void StallWatch::CountPossible(const std::vector<Living>& suspects, const Find& 
 
 void StallWatch::JudgeCallbackThreads(bool says) {
   const auto& held = callback_threads_.held();
-  const bool frozen =
-      !held.empty() && held.size() == callback_threads_.count() &&
-      std::all_of(held.begin(), held.end(),
-                  [this](const auto& one) { return now_ - one.since >= kFrozen; });
+  const bool frozen = !held.empty() && held.size() == callback_threads_.count() &&
+                      std::all_of(held.begin(), held.end(),
+                                  [this](const auto& one) { return now_ - one.since >= kFrozen; });
   if (!frozen) {
     frozen_said_ = false;
     return;
@@ -224,9 +224,10 @@ void StallWatch::JudgeCallbackThreads(bool says) {
   std::string by;
   for (const CallbackThreads::Held& one : held) {
     const auto method = makes_reactor_.find(one.thread);
-    by += (by.empty() ? "" : " and ") +
-          (method != makes_reactor_.end() ? method->second : "thread " + std::to_string(one.thread)) + " (" +
-          Describe(one.doing, NamedDescriptorsOf(one.doing.place), now_ - one.since) + ")";
+    by +=
+        (by.empty() ? "" : " and ") +
+        (method != makes_reactor_.end() ? method->second : "thread " + std::to_string(one.thread)) +
+        " (" + Describe(one.doing, NamedDescriptorsOf(one.doing.place), now_ - one.since) + ")";
   }
   const std::string all = std::to_string(held.size());
   Say("frozen: " + all + " of " + all + " callback threads are held by " + by +

@@ -37,7 +37,7 @@ int ConnectTo(int port) {
 
 // Each in a function that its stack shows by name.
 [[gnu::noinline]] void StuckComputing(steady_clock::time_point until) {
-  for (volatile uint64_t n = 0; steady_clock::now() < until; n = n + 1) continue;
+  while (steady_clock::now() < until) continue;
 }
 
 [[gnu::noinline]] void StuckComputingIdly(steady_clock::time_point until) {
