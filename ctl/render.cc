@@ -158,6 +158,20 @@ std::string Paragraph(const std::string& text, const std::string& indent, const 
   return out;
 }
 
+std::string DescribeCanary(const admin::v1::Canary& canary) {
+  if (canary.has_overdue_s()) {
+    return "overdue: a call through its queues is not answered for " + Brief(canary.overdue_s());
+  }
+  if (canary.full()) return "full: every thread that it may have is at work";
+  return canary.has_latency_s() ? FormatDuration(FromSeconds(canary.latency_s())) : "on its way";
+}
+
+// Whether there is more to say of it than that it is well.
+bool IsNoteworthy(const admin::v1::Canary& canary) {
+  constexpr double kLong = 0.1;
+  return canary.has_overdue_s() || canary.full() || canary.latency_s() >= kLong;
+}
+
 // What a table has no room for.
 std::string ServerNotes(const Status& status, const Look& look) {
   std::string notes;
@@ -170,6 +184,9 @@ std::string ServerNotes(const Status& status, const Look& look) {
                              (server.calls_stalled() == 1 ? " makes" : " make") +
                              " no progress; lastcallctl calls --stalled says why",
                          "", look);
+    }
+    if (IsNoteworthy(server.canary())) {
+      notes += Paragraph(server.name() + ": canary " + DescribeCanary(server.canary()), "", look);
     }
     if (!server.has_draining()) continue;
     notes += Paragraph(server.name() + ": " + DescribeDraining(server.draining()), "", look);
@@ -325,6 +342,7 @@ std::string RenderServer(Server server, const Look& look) {
   line("process", server.process());
   text += "  listen   " + Join(server.listen(), "\n           ") + "\n";
   if (server.has_certificate()) line("TLS", DescribeTls(server.certificate()));
+  if (server.has_canary()) line("canary", DescribeCanary(server.canary()));
   if (server.plugins_size() > 0) line("plugins", Join(server.plugins(), ", "));
   return text + MethodTable(server, look);
 }

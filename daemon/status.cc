@@ -34,6 +34,17 @@ void AddHealth(const ServerView& view, admin::v1::Server& server) {
   }
 }
 
+void AddCanary(const ServerView::Canary& view, Instant now, admin::v1::Server& server) {
+  admin::v1::Canary& canary = *server.mutable_canary();
+  if (view.latency) {
+    canary.set_latency_s(std::max(canary.latency_s(), ToSeconds(*view.latency)));
+  }
+  if (view.full) canary.set_full(true);
+  if (view.overdue_since) {
+    canary.set_overdue_s(std::max(canary.overdue_s(), ToSeconds(now - *view.overdue_since)));
+  }
+}
+
 void AddFigures(const ServerView& view, admin::v1::Server& server, Methods& methods) {
   server.set_calls_in_flight(server.calls_in_flight() + view.calls_in_flight);
   server.set_calls_total(server.calls_total() + static_cast<double>(view.calls_total));
@@ -178,6 +189,7 @@ void AddServer(const StatusView& view, const ServerConfig& config, const ByServe
   if (found != said.end()) {
     for (const Said& one : found->second) {
       if (!one.retired) AddHealth(*one.view, server);
+      if (!one.retired && one.view->canary) AddCanary(*one.view->canary, view.now, server);
       AddFigures(*one.view, server, methods);
     }
   }

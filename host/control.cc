@@ -43,6 +43,14 @@ FromHost ToProto(uint32_t query, const HostReport& report) {
       count.set_in_flight(static_cast<uint32_t>(std::max<int64_t>(0, method.in_flight)));
       count.set_total(method.total);
     }
+    if (server.canary) {
+      host::v1::CanaryReport& canary = *one.mutable_canary();
+      if (server.canary->latency) canary.set_latency_ns(server.canary->latency->count());
+      canary.set_full(server.canary->state == CanaryReport::State::kFull);
+      if (server.canary->since) {
+        canary.set_overdue_since_ns(lastcall::ToProto(*server.canary->since));
+      }
+    }
     for (const CallInfo& call : server.oldest) {
       host::v1::CallReport& old = *one.add_oldest();
       old.set_method(call.method);

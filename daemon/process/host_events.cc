@@ -51,6 +51,14 @@ std::vector<ServerView> ServersIn(const host::v1::Report& report) {
       server.methods.push_back(
           {SafeText(method.name(), kMaxSafeName), method.in_flight(), method.total()});
     }
+    if (one.has_canary()) {
+      ServerView::Canary& canary = server.canary.emplace();
+      if (one.canary().has_latency_ns()) canary.latency = Duration(one.canary().latency_ns());
+      canary.full = one.canary().full();
+      if (one.canary().overdue_since_ns() != 0) {
+        canary.overdue_since = FromProto(one.canary().overdue_since_ns());
+      }
+    }
     for (const host::v1::CallReport& call : one.oldest()) {
       server.oldest.push_back({SafeText(call.method(), kMaxSafeName),
                                SafeText(call.peer(), kMaxSafeName), FromProto(call.began_ns()),

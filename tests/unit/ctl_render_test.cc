@@ -219,6 +219,36 @@ METHOD              IN FLIGHT      CALLS
 )");
 }
 
+TEST(RenderServersTest, OneServerWithItsCanary) {
+  Server server = ServingStatus().servers(0);
+  const auto said = [&] { return RenderServer(server, kPlainLook); };
+  server.mutable_canary();
+  EXPECT_THAT(said(), HasSubstr("\n  canary   on its way\n"));
+  server.mutable_canary()->set_latency_s(310e-6);
+  EXPECT_THAT(said(), HasSubstr("\n  canary   310us\n"));
+  server.mutable_canary()->set_full(true);
+  EXPECT_THAT(said(), HasSubstr("\n  canary   full: every thread that it may have is at work\n"));
+  server.mutable_canary()->set_overdue_s(12.3);
+  EXPECT_THAT(said(), HasSubstr("\n  canary   overdue: a call through its queues is not answered "
+                                "for 12.3s\n"));
+}
+
+TEST(RenderServersTest, ACanaryIsNotedWhereItIsNotWell) {
+  Status status = ServingStatus();
+  admin::v1::Canary& canary = *status.mutable_servers(0)->mutable_canary();
+  canary.set_latency_s(99e-3);
+  EXPECT_EQ(RenderServers(status, kPlainLook), RenderServers(ServingStatus(), kPlainLook));
+  canary.set_latency_s(0.1);
+  EXPECT_THAT(RenderServers(status, kPlainLook), HasSubstr("\npublic: canary 100ms\n"));
+  canary.set_full(true);
+  EXPECT_THAT(RenderStatus(status, kPlainLook),
+              HasSubstr("\npublic: canary full: every thread that it may have is at work\n"));
+  canary.set_overdue_s(0.8);
+  EXPECT_THAT(RenderStatus(status, kPlainLook),
+              HasSubstr("\npublic: canary overdue: a call through its queues is not answered for "
+                        "800ms\n"));
+}
+
 TEST(RenderServersTest, FitsIntoNarrowScreensWithWholeNames) {
   const Look narrow{.width = 80, .folds = true};
   const std::string server = "public-interface-of-the-whole-corporation";

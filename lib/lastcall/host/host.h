@@ -30,6 +30,7 @@
 #include <lastcall/net/tls.h>
 #include <lastcall/plugin/plugin.h>
 #include <lastcall/rpc/call_info.h>
+#include <lastcall/rpc/canary_report.h>
 #include <lastcall/rpc/stall_limits.h>
 #include <lastcall/signals/signals.h>
 
@@ -110,6 +111,7 @@ struct ServerReport {
   std::vector<MethodCount> methods;
   std::vector<CallInfo> oldest;  // in flight, oldest first, some of them; while stopping alone
   size_t stalled = 0;            // calls that make no progress
+  std::optional<CanaryReport> canary = {};  // see Server::canary
   std::vector<OffloadReport> offloads;
 };
 

@@ -66,6 +66,7 @@ void HostLoop::StartServers() {
         .clock = clock_,
         .log = loop_.log(),
         .termination = loop_.termination(),
+        .prober = &prober_,
         .finished_bytes = kFinishedBytes / std::max<size_t>(hosted_.size(), 1),
         .request_stop =
             [this](Request request) {
@@ -328,7 +329,7 @@ HostReport HostLoop::Report() {
     report.servers.push_back(
         {server.name(), server.serving(), server.accepting(), server.calls().in_flight(),
          server.calls().total(), server.CountConnections(), server.calls().methods(),
-         server.calls().Calls(oldest), inspector_.CountStalled(server.name())});
+         server.calls().Calls(oldest), inspector_.CountStalled(server.name()), server.canary()});
   });
   for (ServerReport& server : report.servers) {
     for (const auto& hosted : hosted_) {

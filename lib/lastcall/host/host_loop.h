@@ -15,6 +15,7 @@
 #include <lastcall/host/plugin_thread.h>
 #include <lastcall/host/process_audit.h>
 #include <lastcall/program/stage_loop.h>
+#include <lastcall/rpc/prober.h>
 
 namespace lastcall {
 
@@ -76,6 +77,7 @@ class HostLoop final : private StagePart {
   const HostOptions options_;
   HostObserver& observer_;
   StageLoop loop_;
+  Prober prober_{clock_};
   // The plugin thread's while it starts and stops them.
   std::vector<std::unique_ptr<HostedServer>> hosted_;
   std::optional<ProcessAudit> audit_;  // the plugin thread's

@@ -128,7 +128,8 @@ Result<> HostedServer::Start(PluginThread& thread, const Context& host, ProcessA
        .limits = spec_.limits,
        .tls = std::move(spec_.tls),
        .warn = [log = host.log](const std::string& what) { log(LogLevel::kWarning, what); },
-       .finished_bytes = host.finished_bytes},
+       .finished_bytes = host.finished_bytes,
+       .prober = host.prober},
       host.clock, host.termination);
   if (!server) return tl::unexpected(server.error());
   server_ = std::move(*server);

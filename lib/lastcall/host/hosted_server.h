@@ -12,6 +12,7 @@
 #include <lastcall/host/plugin_thread.h>
 #include <lastcall/host/process_audit.h>
 #include <lastcall/plugin/plugin_offload.h>
+#include <lastcall/rpc/prober.h>
 #include <lastcall/rpc/server.h>
 
 namespace lastcall {
@@ -23,7 +24,8 @@ class HostedServer {
     const Clock& clock;
     Log log;
     Termination termination;
-    size_t finished_bytes = 1 << 20;  // see ServerOptions
+    Prober* prober = nullptr;  // see ServerOptions, and
+    size_t finished_bytes = 1 << 20;
     std::function<void(Request)> request_stop;
     // A plugin is about to be made: "plugin echo of server public".
     std::function<void(const std::string&)> constructing;

@@ -161,11 +161,12 @@ class Counted final : public grpc::experimental::Interceptor {
 
 class Guard final : public grpc::experimental::ServerInterceptorFactoryInterface {
  public:
-  Guard(CallRegistry& calls, std::function<void()> refused)
-      : calls_(calls), refused_(std::move(refused)) {}
+  Guard(CallRegistry& calls, Canary& canary, std::function<void()> refused)
+      : calls_(calls), canary_(canary), refused_(std::move(refused)) {}
 
   grpc::experimental::Interceptor* CreateServerInterceptor(
       grpc::experimental::ServerRpcInfo* info) override {
+    if (canary_.Sent(info->method())) return canary_.NewInterceptor();
     if (IsHousekeeping(info->method())) {
       return new Counted(calls_, std::string_view(info->method()).starts_with(kReflection));
     }
@@ -174,6 +175,7 @@ class Guard final : public grpc::experimental::ServerInterceptorFactoryInterface
 
  private:
   CallRegistry& calls_;
+  Canary& canary_;
   const std::function<void()> refused_;
 };
 
@@ -184,8 +186,8 @@ bool IsHousekeeping(std::string_view method) {
 }
 
 std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface> MakeGuard(
-    CallRegistry& calls, std::function<void()> refused) {
-  return std::make_unique<Guard>(calls, std::move(refused));
+    CallRegistry& calls, Canary& canary, std::function<void()> refused) {
+  return std::make_unique<Guard>(calls, canary, std::move(refused));
 }
 
 }  // namespace lastcall

@@ -16,12 +16,14 @@
 
 #include "lastcall/net/acceptor.h"
 #include "lastcall/net/connections.h"
+#include "lastcall/rpc/canary.h"
 #include "lastcall/rpc/channelz.h"
 #include "lastcall/rpc/goaway.h"
 #include "lastcall/rpc/guard.h"
 #include "lastcall/rpc/health_board.h"
 #include "lastcall/rpc/health_service.h"
 #include "lastcall/rpc/peer_name.h"
+#include "lastcall/rpc/prober.h"
 #include "lastcall/rpc/retirement.h"
 
 namespace lastcall {
@@ -156,9 +158,13 @@ bool IsCallback(const grpc::Service* service) { return service->has_callback_met
 // Members go in reverse order: nobody hands connections over once the server is gone.
 class Server::Grpc {
  public:
+  explicit Grpc(const Clock& clock) : canary(clock) {}
+
   HealthBoard health;
   HealthService health_service{health, [this] { retirement->Nudge(); }};
   Connections connections;
+  Canary canary;
+  Prober* prober = nullptr;  // null: the canary has no turns
   std::vector<std::unique_ptr<ExternalConnectionAcceptor>> entrances;  // one for each listener
   std::unique_ptr<grpc::Server> server;
   std::unique_ptr<Retirement> retirement;
@@ -167,6 +173,12 @@ class Server::Grpc {
   // Those who come to the last call, by listener; the acceptor's thread's until it has ended.
   std::atomic<bool> last_call = false;
   std::vector<std::pair<size_t, UniqueFd>> newcomers;
+
+  // Nothing may be sent to the server from inside the process once its connections are sent away, or its
+  // calls cancelled.
+  void EndProbes() {
+    if (prober != nullptr) prober->Remove(canary);
+  }
 
   void Accepted(size_t listener, UniqueFd connection) {
     connections.Add(connection.get());
@@ -207,7 +219,7 @@ Server::Server(std::string name, const Clock& clock, Termination termination)
       clock_(clock),
       calls_(clock, termination, [this] { grpc_->retirement->Nudge(); }),
       leave_teller_(clock, std::move(termination), calls_),
-      grpc_(std::make_unique<Grpc>()) {}
+      grpc_(std::make_unique<Grpc>(clock)) {}
 
 Result<std::unique_ptr<Server>> Server::Start(ServerOptions options, const Clock& clock,
                                               Termination termination) {
@@ -245,11 +257,14 @@ Result<std::unique_ptr<Server>> Server::Build(ServerOptions options, const Clock
                  "own; a few calls may be lost when the server stops");
   }
   std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> guards;
-  guards.push_back(MakeGuard(server->calls_, [refusals = std::make_shared<Refusals>(
-                                                  options.name, options.limits.threads,
-                                                  options.warn)] { refusals->Count(); }));
+  guards.push_back(MakeGuard(
+      server->calls_, grpc.canary,
+      [refusals = std::make_shared<Refusals>(options.name, options.limits.threads, options.warn)] {
+        refusals->Count();
+      }));
   builder.experimental().SetInterceptorCreators(std::move(guards));
   for (grpc::Service* service : options.services) builder.RegisterService(service);
+  if (options.prober != nullptr) grpc.canary.Register(builder, options.services);
   grpc.health_service.Register(builder);
   const auto credentials = CredentialsOf(options.tls);
   for (const Listener& listener : options.listeners) {
@@ -295,6 +310,10 @@ Result<std::unique_ptr<Server>> Server::Build(ServerOptions options, const Clock
           .sent_away = [&grpc] { grpc.health_service.SendGoaway(); },
           .handshake = options.tls ? kHandshake : Duration::zero()});
   grpc.health_service.Start();
+  if (grpc.canary.Open(*grpc.server)) {
+    options.prober->Add(grpc.canary);
+    grpc.prober = options.prober;
+  }
   if (options.listeners.empty()) return server;
   grpc.acceptor = std::make_unique<Acceptor>(
       std::move(options.listeners),
@@ -314,8 +333,10 @@ Result<std::unique_ptr<Server>> Server::Build(ServerOptions options, const Clock
 Server::~Server() {
   if (grpc_->acceptor != nullptr) grpc_->acceptor->Pause();
   grpc_->health_service.EndStreams();
+  grpc_->EndProbes();
   // The retirement first: it is a thread inside Shutdown.
   if (grpc_->retirement != nullptr) grpc_->retirement->End();
+  grpc_->canary.Close();
   if (grpc_->server != nullptr) grpc_->server->Shutdown();
   grpc_->health_service.Stop();
   grpc_->acceptor = nullptr;
@@ -349,7 +370,11 @@ bool Server::serving() const { return grpc_->health.serving(); }
 
 size_t Server::CountConnections() { return grpc_->connections.Count(); }
 
-void Server::SendGoaway() { grpc_->retirement->SendGoaway(); }
+std::optional<CanaryReport> Server::canary() const { return grpc_->canary.report(); }
+
+void Server::SendGoaway() {
+  grpc_->canary.SendAway([this] { grpc_->retirement->SendGoaway(); });
+}
 
 void Server::BeginRetire(const RetireOptions& how, std::function<void()> retired) {
   Retirement::LastCall last_call{
@@ -364,6 +389,11 @@ void Server::BeginRetire(const RetireOptions& how, std::function<void()> retired
     grpc_->acceptor->BeginEnd(how.last_call, how.unserved);
     last_call.closed = [acceptor = grpc_->acceptor.get()] { acceptor->AwaitEnd(); };
   }
+  grpc_->EndProbes();
+  last_call.closed = [&grpc = *grpc_, closed = std::move(last_call.closed)] {
+    grpc.canary.Close();
+    closed();
+  };
   leave_teller_.Begin(how.leave);
   calls_.WatchIdle();
   grpc_->retirement->Begin(std::move(last_call), how.heir, std::move(retired));

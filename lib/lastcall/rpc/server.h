@@ -25,6 +25,7 @@
 #include <lastcall/net/listener.h>
 #include <lastcall/net/tls.h>
 #include <lastcall/rpc/call_registry.h>
+#include <lastcall/rpc/canary_report.h>
 #include <lastcall/rpc/leave_teller.h>
 #include <lastcall/rpc/lingering.h>
 
@@ -34,6 +35,8 @@ class Service;
 }  // namespace grpc
 
 namespace lastcall {
+
+class Prober;
 
 struct ServerOptions {
   std::string name;
@@ -47,6 +50,9 @@ struct ServerOptions {
   std::optional<Duration> age;
   // What is remembered of finished calls takes no more than this: bytes.
   size_t finished_bytes = 64 << 10;
+  // Gives its canary its turns, from its start until it retires; must outlive the server. Null: it has
+  // no canary.
+  Prober* prober = nullptr;
 };
 
 // How a server retires.
@@ -90,6 +96,8 @@ class Server {
   bool serving() const;
   size_t CountConnections();
   const CallRegistry& calls() const { return calls_; }
+  // What its canary has found; empty: it has none, or none any more. Threads: any.
+  std::optional<CanaryReport> canary() const;
   // Fails: kNotFound, it has no such method. Order: before it accepts.
   Result<> SetStalls(const StallLimits& limits) { return calls_.SetStalls(limits); }
 

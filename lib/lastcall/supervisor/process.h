@@ -58,6 +58,13 @@ struct ServerView {
   uint32_t connections = 0;
   std::vector<Method> methods;
   std::vector<Call> oldest;  // in flight, oldest first; while stopping alone
+  // What its canary has found (rpc/canary_report.h); empty: it has none.
+  struct Canary {
+    std::optional<Duration> latency;
+    bool full = false;
+    std::optional<Instant> overdue_since;
+  };
+  std::optional<Canary> canary = {};
 };
 
 inline uint32_t CountStalled(const std::vector<ServerView>& servers) {
