@@ -2,9 +2,11 @@
 // anything around it.
 //
 //   bare_server [ADDRESS [CONNECTION_AGE_MS]]
+//   bare_server callback
 //
 // Prints its port. SIGTERM ends it as gRPC's own documentation says: Shutdown with a deadline. With an
 // age, connections are sent away when they have it, give or take a tenth, and may finish their calls.
+// The other form, for canary.py, serves the smallest of the methods by the callback API.
 #include <grpcpp/grpcpp.h>
 #include <unistd.h>
 
@@ -12,6 +14,7 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <string_view>
 #include <thread>
 
 #include "echo.grpc.pb.h"
@@ -55,6 +58,17 @@ class BareEcho final : public Echo::Service {
   }
 };
 
+class BareCallbackEcho final : public Echo::CallbackService {
+  grpc::ServerUnaryReactor* Unary(grpc::CallbackServerContext* context, const EchoRequest* request,
+                                  EchoReply* reply) override {
+    reply->set_text(request->text());
+    reply->set_pid(getpid());
+    grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
+    reactor->Finish(grpc::Status::OK);
+    return reactor;
+  }
+};
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -63,11 +77,17 @@ int main(int argc, char** argv) {
   sigaddset(&term, SIGTERM);
   pthread_sigmask(SIG_BLOCK, &term, nullptr);
   BareEcho service;
+  BareCallbackEcho callback_service;
+  const bool callback = argc > 1 && argv[1] == std::string_view("callback");
   int port = 0;
   grpc::ServerBuilder builder;
-  builder.AddListeningPort(argc > 1 ? argv[1] : "127.0.0.1:0", grpc::InsecureServerCredentials(),
-                           &port);
-  builder.RegisterService(&service);
+  builder.AddListeningPort(argc > 1 && !callback ? argv[1] : "127.0.0.1:0",
+                           grpc::InsecureServerCredentials(), &port);
+  if (callback) {
+    builder.RegisterService(&callback_service);
+  } else {
+    builder.RegisterService(&service);
+  }
   if (argc > 2) builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_MS, std::atoi(argv[2]));
   const auto server = builder.BuildAndStart();
   if (server == nullptr) return 1;
