@@ -19,6 +19,8 @@ from stuck_pb2 import StuckRequest
 SYNC, CALLBACK = "lastcall.test.Stuck", "lastcall.test.CallbackStuck"
 PLUGIN = str(BUILD / "tests" / "plugins" / "stuck.so")
 LONG = 60_000  # ms
+# A thread sanitizer hands signals on late, and its own code has no frames to go on by.
+RUNS_LATE = "thread" in os.environ.get("LASTCALL_SANITIZE", "")
 KINDS = ("Unary", "ServerStream", "ClientStream", "Bidi")
 
 
@@ -91,13 +93,14 @@ class StallsTest(unittest.TestCase):
                     self.end(daemon, call)
         # The first of five in a minute.
         daemon.wait_log(f"stalled: /{SYNC}/Unary of server sync has made no progress for 1")
-        self.assertIn("stalled:   StuckComputing(", daemon.log().replace("lastcall::test::", "")
-                      .replace("(anonymous namespace)::", ""))
+        if not RUNS_LATE:
+            self.assertRegex(daemon.log(), r"stalled:   .*StuckComputing\(")
 
     def expect_frame(self, daemon, call, frame):
         """In the stack of its handler."""
         found = daemon.admin().GetCall(GetCallRequest(id=call.id), timeout=PATIENCE)
-        self.assertTrue(any(frame in each for each in found.stack), found)
+        if not RUNS_LATE:
+            self.assertTrue(any(frame in each for each in found.stack), found)
 
     def end(self, daemon, call):
         call.cancel()
