@@ -87,7 +87,8 @@ std::vector<CallInspector::Living> CallInspector::Collect(
       // Each server counts for itself; so that no two calls of the host have one number, they take
       // turns: with two servers, the first has the even ones.
       const uint64_t number = call->number() * served_.size() + i;
-      living.push_back({served_[i].server, number, std::move(call)});
+      const CountedMethod& method = call->method();
+      living.push_back({served_[i].server, number, call, method.name, method.stall});
     }
   }
   return living;

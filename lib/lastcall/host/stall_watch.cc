@@ -118,7 +118,7 @@ bool StallWatch::IsSuspect(const LiveCall& call) const {
 
 void StallWatch::Judge(const Living& living) {
   const LiveCall& call = *living.call;
-  Stall stall{.server = living.server, .method = call.method().name, .idle = IdleOf(call)};
+  Stall stall{.server = living.server, .method = living.method, .idle = IdleOf(call)};
   const CallWaits waits = call.waits();
   if (waits == CallWaits::kClient || waits == CallWaits::kInput) {
     stall.cause = waits == CallWaits::kClient ? StallCause::kClient : StallCause::kInput;
@@ -126,11 +126,10 @@ void StallWatch::Judge(const Living& living) {
   } else if (call.thread() != 0) {
     JudgeThread(call.thread(), living.number, stall);
   } else {
-    JudgeReactor(call, stall);
+    JudgeReactor(living, stall);
   }
   // What it is at may have changed while it was looked at.
-  if (stall.why.empty() || IdleOf(call) < call.method().stall.after || call.waits() != waits)
-    return;
+  if (stall.why.empty() || IdleOf(call) < living.rule.after || call.waits() != waits) return;
   stalls_.emplace(living.number, std::move(stall));
 }
 
@@ -165,7 +164,8 @@ void StallWatch::TakeStackOf(pid_t thread, uint64_t number, Stall& stall) {
 // Where its reactor is being made, that thread is known. Of a reactor that is there gRPC does not tell
 // which thread runs it: one that is held since its last message came or went may be in it, and is
 // where no other call could be meant.
-void StallWatch::JudgeReactor(const LiveCall& call, Stall& stall) {
+void StallWatch::JudgeReactor(const Living& living, Stall& stall) {
+  const LiveCall& call = *living.call;
   const CallbackThreads::Held* by = callback_threads_.Find(call.runs_in());
   size_t others = 0;
   if (call.runs_in() == 0) {
@@ -185,7 +185,7 @@ void StallWatch::JudgeReactor(const LiveCall& call, Stall& stall) {
                   " others, holds a callback thread: " + stall.why;
     }
     stall.stack = by->stack;
-  } else if (call.runs_in() == 0 && (call.kind() == CallKind::kUnary || call.method().stall.own)) {
+  } else if (call.runs_in() == 0 && (call.kind() == CallKind::kUnary || living.rule.own)) {
     stall.cause = StallCause::kApplication;
     stall.why = "no thread runs it, and it waits for nothing of gRPC's: for something of its own";
   }
@@ -202,7 +202,7 @@ void StallWatch::CountPossible(const std::vector<Living>& suspects, const Find& 
   makes_reactor_.clear();
   if (callback_threads_.held().empty()) return;
   for (const Living& each : find([](const LiveCall& call) { return call.runs_in() != 0; })) {
-    makes_reactor_[each.call->runs_in()] = each.call->method().name;
+    makes_reactor_[each.call->runs_in()] = each.method;
   }
   for (const CallbackThreads::Held& held : callback_threads_.held()) {
     for (const Living& each : suspects) {

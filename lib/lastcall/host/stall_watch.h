@@ -34,10 +34,13 @@ class StallWatch {
   };
   explicit StallWatch(Parts parts);
 
+  // A call, with copies of what goes with its server; which may go once it is over.
   struct Living {
     std::string server;
     uint64_t number = 0;  // over all servers
     std::shared_ptr<LiveCall> call;
+    std::string method;
+    CountedMethod::Stall rule;
   };
   using Find = std::function<std::vector<Living>(const std::function<bool(const LiveCall&)>&)>;
 
@@ -60,13 +63,14 @@ class StallWatch {
 
  private:
   void LookAtItself(bool says);
+  // Runs while the call's server is there.
   bool IsSuspect(const LiveCall& call) const;
   Duration IdleOf(const LiveCall& call) const;
   // Adds the call to stalls_, if it is one.
   void Judge(const Living& living);
   void JudgeThread(pid_t thread, uint64_t number, Stall& stall);
   void TakeStackOf(pid_t thread, uint64_t number, Stall& stall);
-  void JudgeReactor(const LiveCall& call, Stall& stall);
+  void JudgeReactor(const Living& living, Stall& stall);
   bool MayBeIn(const LiveCall& call, const CallbackThreads::Held& held) const;
   void CountPossible(const std::vector<Living>& suspects, const Find& find);
   void JudgeCallbackThreads(bool says);
