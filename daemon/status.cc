@@ -34,7 +34,7 @@ void AddHealth(const ServerView& view, admin::v1::Server& server) {
   }
 }
 
-void AddCanary(const ServerView::Canary& view, Instant now, admin::v1::Server& server) {
+void AddCanary(const CanaryView& view, Instant now, admin::v1::Server& server) {
   admin::v1::Canary& canary = *server.mutable_canary();
   if (view.latency) {
     canary.set_latency_s(std::max(canary.latency_s(), ToSeconds(*view.latency)));

@@ -52,7 +52,7 @@ std::vector<ServerView> ServersIn(const host::v1::Report& report) {
           {SafeText(method.name(), kMaxSafeName), method.in_flight(), method.total()});
     }
     if (one.has_canary()) {
-      ServerView::Canary& canary = server.canary.emplace();
+      CanaryView& canary = server.canary.emplace();
       if (one.canary().has_latency_ns()) canary.latency = Duration(one.canary().latency_ns());
       canary.full = one.canary().full();
       if (one.canary().overdue_since_ns() != 0) {

@@ -36,6 +36,13 @@ class ProcessEvents {
   virtual void Exited(const ExitStatus& status) = 0;
 };
 
+// What the canary of a server has found (rpc/canary_report.h).
+struct CanaryView {
+  std::optional<Duration> latency;
+  bool full = false;
+  std::optional<Instant> overdue_since;
+};
+
 // What a process says of one of its servers. Names are made safe.
 struct ServerView {
   struct Method {
@@ -58,13 +65,7 @@ struct ServerView {
   uint32_t connections = 0;
   std::vector<Method> methods;
   std::vector<Call> oldest;  // in flight, oldest first; while stopping alone
-  // What its canary has found (rpc/canary_report.h); empty: it has none.
-  struct Canary {
-    std::optional<Duration> latency;
-    bool full = false;
-    std::optional<Instant> overdue_since;
-  };
-  std::optional<Canary> canary = {};
+  std::optional<CanaryView> canary;  // empty: it has none
 };
 
 inline uint32_t CountStalled(const std::vector<ServerView>& servers) {
