@@ -64,7 +64,7 @@ struct ServerView {
   uint32_t calls_stalled = 0;
   uint32_t connections = 0;
   std::vector<Method> methods;
-  std::vector<Call> oldest;  // in flight, oldest first; while stopping alone
+  std::vector<Call> oldest;          // in flight, oldest first; while stopping alone
   std::optional<CanaryView> canary;  // empty: it has none
 };
 
