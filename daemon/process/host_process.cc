@@ -32,7 +32,8 @@ constexpr Duration kYoung = std::chrono::milliseconds(400);
 constexpr int kMessagesAtATime = 100;
 constexpr size_t kBytesAtATime = 1 << 20;
 
-// How many questions about its calls a process may owe an answer to before it is asked no more.
+// How many questions about its calls a process that does not answer may owe an answer to before it is
+// asked no more.
 constexpr size_t kMaxQuestions = 32;
 
 Plan ForHost(Plan plan) {
@@ -334,8 +335,8 @@ void HostProcess::Exited(ExitStatus status) {
   context_.Ended(servers_);
   SetServers({});
   Answer();
-  for (const auto& [id, listener] : std::exchange(listeners_, {})) {
-    if (const auto one = listener.lock()) one->NoAnswer();
+  for (const auto& [id, open] : std::exchange(open_questions_, {})) {
+    if (const auto one = open.listener.lock()) one->NoAnswer();
   }
   if (!constructing_.empty() && !killed_) {
     events_->StartFailed(
@@ -349,13 +350,16 @@ void HostProcess::Exited(ExitStatus status) {
 // One that hangs is asked no more than so often; and what nobody waits for is not kept for its answer.
 void HostProcess::BeginAsk(host::v1::CallsQuestion question,
                            std::weak_ptr<CallsListener> listener) {
-  if (wire_ == nullptr || listeners_.size() >= kMaxQuestions) {
+  const Instant now = std::chrono::steady_clock::now();
+  const bool hangs = open_questions_.size() >= kMaxQuestions &&
+                     now - open_questions_.begin()->second.asked > kYoung;
+  if (wire_ == nullptr || hangs) {
     return boost::asio::post(loop_, [listener] {
       if (const auto one = listener.lock()) one->NoAnswer();
     });
   }
   question.set_id(++last_question_);
-  listeners_.emplace(last_question_, std::move(listener));
+  open_questions_[last_question_] = {now, std::move(listener)};
   ToHost message;
   *message.mutable_calls_question() = std::move(question);
   Send(std::move(message));
@@ -363,10 +367,10 @@ void HostProcess::BeginAsk(host::v1::CallsQuestion question,
 
 // Of a question that is not open, or of before this build, nobody hears.
 void HostProcess::Heard(host::v1::CallsAnswer& answer) {
-  const auto open = listeners_.find(answer.question_id());
-  if (open == listeners_.end()) return;
-  const auto listener = open->second.lock();
-  if (answer.complete()) listeners_.erase(open);
+  const auto open = open_questions_.find(answer.question_id());
+  if (open == open_questions_.end()) return;
+  const auto listener = open->second.listener.lock();
+  if (answer.complete()) open_questions_.erase(open);
   if (listener != nullptr) listener->Heard(std::move(answer));
 }
 

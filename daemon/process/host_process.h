@@ -118,8 +118,12 @@ class HostProcess final : public Process, private Drainable, private CallSource 
   uint32_t last_query_ = 0;
   Instant asked_{};  // when the query began that is open
   std::vector<std::function<void()>> asking_;
-  uint32_t last_question_ = 0;                                  // about its calls
-  std::map<uint32_t, std::weak_ptr<CallsListener>> listeners_;  // of those that are open
+  uint32_t last_question_ = 0;  // about its calls
+  struct OpenQuestion {
+    Instant asked;
+    std::weak_ptr<CallsListener> listener;
+  };
+  std::map<uint32_t, OpenQuestion> open_questions_;  // by number, so the oldest first
 };
 
 }  // namespace lastcall

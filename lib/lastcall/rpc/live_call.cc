@@ -77,9 +77,9 @@ void LiveCall::GaveStatus(const grpc::Status& status, Instant now) {
   if (const std::string identity = IdentityOf(*context_); !identity.empty()) {
     call.client += " " + identity;
   }
-  if (late && status.ok()) {
+  if (late && (status.ok() || status.error_code() == grpc::StatusCode::CANCELLED)) {
     call.status = grpc::StatusCode::DEADLINE_EXCEEDED;
-    call.message = "the handler returned OK after the client's deadline";
+    call.message = "the handler returned after the client's deadline";
   }
   method_.finished.Add(std::move(call));
 }
