@@ -9,6 +9,9 @@
 namespace lastcall {
 namespace {
 
+// It goes to clients in a header, three bytes for one where it is not ASCII; they take 8 KiB of them.
+constexpr size_t kMostOfReason = 1000;
+
 bool IsEmpty(const admin::v1::CallFilter& filter) {
   return filter.server().empty() && filter.method().empty() && filter.peer().empty() &&
          filter.older_s() == 0 && !filter.stalled();
@@ -133,7 +136,8 @@ grpc::Status AdminService::CancelCalls(grpc::ServerContext* context,
   CallsAnswers answers;
   const grpc::Status asked = AskCalls(
       [ids = *ids, filter = ToHostFilter(request->filter()), dry_run = request->dry_run(),
-       why = "cancelled by an operator" + (by.reason.empty() ? "" : ": " + by.reason)](
+       why = "cancelled by an operator" +
+             (by.reason.empty() ? "" : ": " + SafeText(by.reason, kMostOfReason))](
           const std::string& process,
           uint32_t incarnation) -> std::optional<host::v1::CallsQuestion> {
         host::v1::CallsQuestion question;

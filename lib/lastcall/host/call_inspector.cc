@@ -3,6 +3,7 @@
 #include <fnmatch.h>
 
 #include <algorithm>
+#include <exception>
 #include <utility>
 
 #include "lastcall/host/stack.h"
@@ -49,8 +50,13 @@ void CallInspector::Run() {
   for (;;) {
     const auto question = inbox_.TakeUntil(watch_.due());
     if (question && *question == nullptr) return;
-    if (question) (*question)();
-    if (clock_.Now() >= watch_.due()) Watch();
+    try {
+      if (question) (*question)();
+      if (clock_.Now() >= watch_.due()) Watch();
+    } catch (const std::exception& error) {
+      // It ends what it concerns: who asked hears nothing, and the next look is due in time.
+      parts_.log(LogLevel::kError, std::string("looking at calls: ") + error.what());
+    }
   }
 }
 

@@ -95,10 +95,4 @@ void CallbackThreads::LookAt(pid_t id, Thread& thread) {
   held_.push_back({id, thread.held_since, doing, thread.stack});
 }
 
-const CallbackThreads::Held* CallbackThreads::Find(pid_t thread) const {
-  const auto found = std::find_if(held_.begin(), held_.end(),
-                                  [thread](const Held& held) { return held.thread == thread; });
-  return found == held_.end() ? nullptr : &*found;
-}
-
 }  // namespace lastcall

@@ -31,8 +31,6 @@ class CallbackThreads {
 
   size_t count() const { return threads_.size(); }
   const std::vector<Held>& held() const { return held_; }
-  // Null: it is not.
-  const Held* Find(pid_t thread) const;
 
  private:
   struct Thread {

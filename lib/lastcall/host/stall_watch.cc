@@ -123,8 +123,8 @@ void StallWatch::Judge(const Living& living) {
   if (waits == CallWaits::kClient || waits == CallWaits::kInput) {
     stall.cause = waits == CallWaits::kClient ? StallCause::kClient : StallCause::kInput;
     stall.why = WaitText(waits);
-  } else if (call.thread() != 0) {
-    JudgeThread(call.thread(), living.number, stall);
+  } else if (const pid_t thread = call.thread() != 0 ? call.thread() : call.runs_in()) {
+    JudgeThread(thread, living.number, stall);
   } else {
     JudgeReactor(living, stall);
   }
@@ -161,20 +161,17 @@ void StallWatch::TakeStackOf(pid_t thread, uint64_t number, Stall& stall) {
   stall.stack_taken = stall.idle;
 }
 
-// Where its reactor is being made, that thread is known. Of a reactor that is there gRPC does not tell
-// which thread runs it: one that is held since its last message came or went may be in it, and is
-// where no other call could be meant.
+// gRPC does not tell which thread runs it: one that is held since its last message came or went may be in
+// it, and is where no other call could be meant.
 void StallWatch::JudgeReactor(const Living& living, Stall& stall) {
   const LiveCall& call = *living.call;
-  const CallbackThreads::Held* by = callback_threads_.Find(call.runs_in());
+  const CallbackThreads::Held* by = nullptr;
   size_t others = 0;
-  if (call.runs_in() == 0) {
-    for (const CallbackThreads::Held& held : callback_threads_.held()) {
-      if (!MayBeIn(call, held)) continue;
-      by = &held;
-      others = possible_[held.thread] - 1;
-      break;
-    }
+  for (const CallbackThreads::Held& held : callback_threads_.held()) {
+    if (!MayBeIn(call, held)) continue;
+    by = &held;
+    others = possible_[held.thread] - 1;
+    break;
   }
   if (by != nullptr) {
     stall.why = Describe(by->doing, NamedDescriptorsOf(by->doing.place), stall.idle);
@@ -185,15 +182,22 @@ void StallWatch::JudgeReactor(const Living& living, Stall& stall) {
                   " others, holds a callback thread: " + stall.why;
     }
     stall.stack = by->stack;
-  } else if (call.runs_in() == 0 && (call.kind() == CallKind::kUnary || living.rule.own)) {
+  } else if (call.kind() == CallKind::kUnary || living.rule.own) {
     stall.cause = StallCause::kApplication;
     stall.why = "no thread runs it, and it waits for nothing of gRPC's: for something of its own";
   }
 }
 
+// One that sleeps in one place is. One that never rests may as well run one short handler after another,
+// as long as any callback call makes progress.
+bool StallWatch::IsCertain(const CallbackThreads::Held& held) const {
+  return held.doing.what == Doing::What::kBlocked || !callbacks_progress_;
+}
+
 bool StallWatch::MayBeIn(const LiveCall& call, const CallbackThreads::Held& held) const {
-  return call.thread() == 0 && call.runs_in() == 0 && call.waits() == CallWaits::kHandler &&
-         call.progressed() >= held.since - 2 * kPeriod && !makes_reactor_.contains(held.thread);
+  return IsCertain(held) && call.thread() == 0 && call.runs_in() == 0 &&
+         call.waits() == CallWaits::kHandler && call.progressed() >= held.since - 2 * kPeriod &&
+         !makes_reactor_.contains(held.thread);
 }
 
 // Which calls could be in a reactor's own thread.
@@ -201,6 +205,9 @@ void StallWatch::CountPossible(const std::vector<Living>& suspects, const Find& 
   possible_.clear();
   makes_reactor_.clear();
   if (callback_threads_.held().empty()) return;
+  callbacks_progress_ = !find([this](const LiveCall& call) {
+                           return call.thread() == 0 && now_ - call.progressed() < 2 * kPeriod;
+                         }).empty();
   for (const Living& each : find([](const LiveCall& call) { return call.runs_in() != 0; })) {
     makes_reactor_[each.call->runs_in()] = each.method;
   }
@@ -214,13 +221,15 @@ void StallWatch::CountPossible(const std::vector<Living>& suspects, const Find& 
 void StallWatch::JudgeCallbackThreads(bool says) {
   const auto& held = callback_threads_.held();
   const bool frozen = !held.empty() && held.size() == callback_threads_.count() &&
-                      std::all_of(held.begin(), held.end(),
-                                  [this](const auto& one) { return now_ - one.since >= kFrozen; });
+                      std::all_of(held.begin(), held.end(), [this](const auto& one) {
+                        return IsCertain(one) && now_ - one.since >= kFrozen;
+                      });
   if (!frozen) {
     frozen_said_ = false;
     return;
   }
   if (!says || std::exchange(frozen_said_, true)) return;
+  if (now_ - std::exchange(frozen_said_at_, now_) < kSaidMore) return;
   std::string by;
   for (const CallbackThreads::Held& one : held) {
     const auto method = makes_reactor_.find(one.thread);

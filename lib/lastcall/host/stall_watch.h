@@ -71,6 +71,7 @@ class StallWatch {
   void JudgeThread(pid_t thread, uint64_t number, Stall& stall);
   void TakeStackOf(pid_t thread, uint64_t number, Stall& stall);
   void JudgeReactor(const Living& living, Stall& stall);
+  bool IsCertain(const CallbackThreads::Held& held) const;
   bool MayBeIn(const LiveCall& call, const CallbackThreads::Held& held) const;
   void CountPossible(const std::vector<Living>& suspects, const Find& find);
   void JudgeCallbackThreads(bool says);
@@ -92,7 +93,9 @@ class StallWatch {
   CallbackThreads callback_threads_;
   std::map<pid_t, std::string> makes_reactor_;  // the method of the call that a thread begins
   std::map<pid_t, size_t> possible_;            // how many calls a held thread could be in
+  bool callbacks_progress_ = false;             // any of their calls does, just now
   bool frozen_said_ = false;
+  Instant frozen_said_at_{};
   StallReports reports_;
   Instant suppressed_said_{};
   SymbolNames names_;
