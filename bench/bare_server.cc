@@ -1,94 +1,74 @@
-// The baseline of call.py and loss.py: some methods of the echo service in a gRPC server without
-// anything around it.
+// The baseline of the benches: the services of bare_echo.h in a gRPC server without anything around it.
 //
-//   bare_server [ADDRESS [CONNECTION_AGE_MS]]
-//   bare_server callback
+//   bare_server [--callback] [--interceptor] [ADDRESS [CONNECTION_AGE_MS]]
 //
 // Prints its port. SIGTERM ends it as gRPC's own documentation says: Shutdown with a deadline. With an
 // age, connections are sent away when they have it, give or take a tenth, and may finish their calls.
-// The other form, for canary.py, serves the smallest of the methods by the callback API.
+// With --interceptor each call has one that does nothing.
 #include <grpcpp/grpcpp.h>
-#include <unistd.h>
+#include <grpcpp/support/server_interceptor.h>
 
 #include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <memory>
 #include <string_view>
-#include <thread>
+#include <utility>
+#include <vector>
 
-#include "echo.grpc.pb.h"
+#include "bare_echo.h"
 
 namespace {
 
-using lastcall::example::Echo;
-using lastcall::example::EchoReply;
-using lastcall::example::EchoRequest;
-using lastcall::example::SlowRequest;
+using grpc::experimental::Interceptor;
+using grpc::experimental::ServerInterceptorFactoryInterface;
 
-class BareEcho final : public Echo::Service {
-  grpc::Status Unary(grpc::ServerContext*, const EchoRequest* request, EchoReply* reply) override {
-    reply->set_text(request->text());
-    reply->set_pid(getpid());
-    return grpc::Status::OK;
-  }
-
-  grpc::Status Slow(grpc::ServerContext*, const SlowRequest* request, EchoReply*) override {
-    std::this_thread::sleep_for(std::chrono::milliseconds(request->delay_ms()));
-    return grpc::Status::OK;
-  }
-
-  grpc::Status ServerStream(grpc::ServerContext*, const EchoRequest* request,
-                            grpc::ServerWriter<EchoReply>* out) override {
-    for (int number = 0; number < request->count(); ++number) {
-      if (number > 0)
-        std::this_thread::sleep_for(std::chrono::milliseconds(request->interval_ms()));
-      if (!out->Write(EchoReply())) break;
-    }
-    return grpc::Status::OK;
-  }
-
-  grpc::Status Bidi(grpc::ServerContext*,
-                    grpc::ServerReaderWriter<EchoReply, EchoRequest>* stream) override {
-    EchoRequest request;
-    while (stream->Read(&request)) {
-      if (!stream->Write(EchoReply())) break;
-    }
-    return grpc::Status::OK;
+class Passing final : public Interceptor {
+  void Intercept(grpc::experimental::InterceptorBatchMethods* methods) override {
+    methods->Proceed();
   }
 };
 
-class BareCallbackEcho final : public Echo::CallbackService {
-  grpc::ServerUnaryReactor* Unary(grpc::CallbackServerContext* context, const EchoRequest* request,
-                                  EchoReply* reply) override {
-    reply->set_text(request->text());
-    reply->set_pid(getpid());
-    grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
-    reactor->Finish(grpc::Status::OK);
-    return reactor;
+class PassingFactory final : public ServerInterceptorFactoryInterface {
+  Interceptor* CreateServerInterceptor(grpc::experimental::ServerRpcInfo*) override {
+    return new Passing;
   }
 };
 
 }  // namespace
 
-int main(int argc, char** argv) {
+int main(int, char** argv) {
   sigset_t term;
   sigemptyset(&term);
   sigaddset(&term, SIGTERM);
   pthread_sigmask(SIG_BLOCK, &term, nullptr);
-  BareEcho service;
-  BareCallbackEcho callback_service;
-  const bool callback = argc > 1 && argv[1] == std::string_view("callback");
+  bool callback = false;
+  bool interceptor = false;
+  char** next = argv + 1;
+  for (; *next != nullptr && std::string_view(*next).starts_with("--"); ++next) {
+    callback |= *next == std::string_view("--callback");
+    interceptor |= *next == std::string_view("--interceptor");
+  }
+  lastcall::example::BareEcho service;
+  lastcall::example::BareCallbackEcho callback_service;
   int port = 0;
   grpc::ServerBuilder builder;
-  builder.AddListeningPort(argc > 1 && !callback ? argv[1] : "127.0.0.1:0",
+  builder.AddListeningPort(*next != nullptr ? *next++ : "127.0.0.1:0",
                            grpc::InsecureServerCredentials(), &port);
   if (callback) {
     builder.RegisterService(&callback_service);
   } else {
     builder.RegisterService(&service);
   }
-  if (argc > 2) builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_MS, std::atoi(argv[2]));
+  if (interceptor) {
+    std::vector<std::unique_ptr<ServerInterceptorFactoryInterface>> factories;
+    factories.push_back(std::make_unique<PassingFactory>());
+    builder.experimental().SetInterceptorCreators(std::move(factories));
+  }
+  if (*next != nullptr) {
+    builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_MS, std::atoi(*next));
+  }
   const auto server = builder.BuildAndStart();
   if (server == nullptr) return 1;
   std::printf("%d\n", port);

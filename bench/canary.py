@@ -57,7 +57,7 @@ def quantile(figures, part):
 
 
 def late(calls=200):
-    with bare() as (_, sync), bare("callback") as (_, callback), \
+    with bare() as (_, sync), bare("--callback") as (_, callback), \
             Daemon({"callbacks": {"plugins": ["callback_echo"]}}, log={"level": "info"}) as daemon:
         servers = [("hosted callback", caller(daemon.address("callbacks"), echo=False)),
                    ("bare sync", caller(sync)),
@@ -106,7 +106,7 @@ def price(seconds=20, *servers):
     print(f"{'a second, idle':32} {'wake-ups':>10} {'ms of CPU':>12}   in {seconds} s")
     with bare() as (pid, _):
         measure("bare sync", pid, seconds)
-    with bare("callback") as (pid, _):
+    with bare("--callback") as (pid, _):
         measure("bare callback", pid, seconds)
     for count in servers or (1,):
         for kind, plugin in (("sync", "echo"), ("callback", "callback_echo")):

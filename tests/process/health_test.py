@@ -1,6 +1,8 @@
 """Clients that watch a server's health lose nothing when it is replaced: what they see first is that
 they are sent away."""
 
+import pathlib
+import re
 import signal
 import struct
 import unittest
@@ -8,6 +10,7 @@ import unittest
 from google.protobuf.wrappers_pb2 import StringValue
 
 from clients import Health, wait_until
+from echo_pb2 import EchoRequest
 from harness import Daemon
 from hostile_peers import (DATA, END_HEADERS, END_STREAM, HEADERS, INITIAL_WINDOW, PREFACE,
                            RST_STREAM, SETTINGS, WINDOW_UPDATE, Peer, frame, message, request)
@@ -67,7 +70,32 @@ def ends(kind, flags, stream, _):
     return stream == 1 and (kind == RST_STREAM or flags & END_STREAM)
 
 
+def sleeps_of_health(pid):
+    """How often the thread that answers in its process went to sleep, once it sleeps."""
+    thread, = (task for task in pathlib.Path(f"/proc/{pid}/task").iterdir()
+               if (task / "comm").read_text(encoding="utf-8") == "lc-health\n")
+    sleeps = []
+
+    def asleep():
+        status = (thread / "status").read_text(encoding="utf-8")
+        sleeps[:] = re.findall(r"^voluntary_ctxt_switches:\s*(\d+)$", status, re.M)
+        return "\nState:\tS" in status
+    wait_until(asleep, "it waits")
+    return int(sleeps[0])
+
+
 class HealthTest(unittest.TestCase):
+    def test_its_thread_is_not_woken_for_others_calls(self):
+        with Daemon({"public": {}}) as daemon:
+            echo, pid = daemon.echo(), daemon.process_pid()
+            echo.Unary(EchoRequest(text="connects"))
+            before = sleeps_of_health(pid)
+            for _ in range(200):
+                echo.Unary(EchoRequest(text="x"))
+            self.assertEqual(sleeps_of_health(pid), before)
+            Health(daemon.channel()).check()
+            self.assertGreater(sleeps_of_health(pid), before)
+
     def daemon(self):
         return Daemon(reload={"settle": "100ms"})
 

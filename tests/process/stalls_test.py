@@ -11,7 +11,7 @@ import unittest
 import grpc
 
 import stuck_pb2_grpc
-from clients import PATIENCE, wait_until, word
+from clients import PATIENCE, Health, wait_until, word
 from harness import BUILD, Daemon
 from lastcall.admin.v1.admin_pb2 import CallFilter, GetCallRequest, ListCallsRequest
 from stuck_pb2 import StuckRequest
@@ -208,6 +208,9 @@ class StallsTest(unittest.TestCase):
         self.assertIn(": every callback service in process reactors is frozen", log)
         self.assertEqual(log.count("2 of 2 callback threads"), 1)
         self.assertIn("StuckSleeping(", log)
+        # Nobody of gRPC's is left to read what it is asked.
+        self.assertEqual(Health(daemon.channel("callback")).check(), "SERVING")
+        self.assertEqual(len(self.calls(daemon)), 2, "they are held")
 
     def test_what_is_stalled_is_in_the_status_and_gone_when_it_is_over(self):
         daemon = self.daemon(sync={})

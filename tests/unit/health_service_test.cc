@@ -19,7 +19,7 @@ class HealthServiceTest : public testing::Test {
   void SetUp() override {
     board_.SetServing(true);
     grpc::ServerBuilder builder;
-    service_.Register(builder);
+    service_.Register(builder, false);
     server_ = builder.BuildAndStart();
     ASSERT_NE(server_, nullptr);
     service_.Start();

@@ -15,6 +15,8 @@
 #include <string>
 #include <utility>
 
+#include "lastcall/rpc/unpolled_queue.h"
+
 namespace lastcall {
 namespace {
 
@@ -80,15 +82,6 @@ struct Probe {
   std::unique_ptr<grpc::GenericClientAsyncResponseReader> reader;
 };
 
-// Our end has no thread: nobody waits in this queue, it is looked into. gRPC completes what is in
-// the process in the thread of whoever answers, so that nothing has to be polled for it.
-std::unique_ptr<grpc::CompletionQueue> MakeQueue() {
-  const grpc_completion_queue_attributes attributes{GRPC_CQ_CURRENT_VERSION, GRPC_CQ_NEXT,
-                                                    GRPC_CQ_NON_POLLING, nullptr};
-  return std::make_unique<grpc::CompletionQueue>(grpc_completion_queue_create(
-      grpc_completion_queue_factory_lookup(&attributes), &attributes, nullptr));
-}
-
 }  // namespace
 
 class Canary::Core {
@@ -109,7 +102,9 @@ class Canary::Core {
   bool Open(grpc::Server& server) {
     if (service_ == nullptr) return false;
     server_ = &server;
-    queue_ = MakeQueue();
+    // Our end has no thread: nobody waits in this queue, it is looked into. gRPC completes what is in the
+    // process in the thread of whoever answers, so that nothing has to be polled for it.
+    queue_ = MakeUnpolledQueue();
     Connect();
     std::lock_guard lock(mutex_);
     open_ = true;

@@ -12,13 +12,17 @@
 
 namespace lastcall {
 
+// What its thread is called.
+inline constexpr char kHealthThread[] = "lc-health";
+
 class HealthService {
  public:
   // `on_idle` runs in the thread of the service when in_flight() has become zero.
   HealthService(HealthBoard& board, std::function<void()> on_idle);
   ~HealthService();
 
-  void Register(grpc::ServerBuilder& builder);
+  // `others_poll`: the server has methods that gRPC itself polls for. Order: before the server is built.
+  void Register(grpc::ServerBuilder& builder, bool others_poll);
   void Start();  // after BuildAndStart
   // Connections have been sent away. A client that has heard it ends its Watch by itself, and takes
   // one that the server ends for a sick server, though the GOAWAY came first: grpc-go fails its calls.

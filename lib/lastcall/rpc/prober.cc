@@ -1,5 +1,8 @@
 #include "lastcall/rpc/prober.h"
 
+#include <grpcpp/completion_queue.h>
+
+#include <algorithm>
 #include <cmath>
 
 namespace lastcall {
@@ -8,7 +11,13 @@ namespace {
 // Turns that are due so soon are taken at once: of many servers, one wake-up does for several.
 constexpr Duration kTogether = std::chrono::milliseconds(10);
 
+// For so long nobody who adds or removes a canary is heard.
+const gpr_timespec kPolls = gpr_time_from_millis(50, GPR_TIMESPAN);
+
 }  // namespace
+
+Prober::Prober(const Clock& clock) : clock_(clock) {}
+Prober::~Prober() = default;
 
 Duration Prober::PhaseOf(size_t number) {
   // Multiples of the golden ratio: however many there are, no two are close.
@@ -29,6 +38,7 @@ void Prober::Add(Canary& canary) {
 void Prober::Remove(Canary& canary) {
   std::lock_guard lock(mutex_);
   std::erase_if(turns_, [&](const auto& turn) { return turn.second == &canary; });
+  overdue_.erase(&canary);
 }
 
 void Prober::Run(const std::stop_token& end) {
@@ -40,14 +50,36 @@ void Prober::Run(const std::stop_token& end) {
     }
     const auto [due, canary] = *turns_.begin();
     if (due > clock_.Now() + kTogether) {
-      changed_.wait_until(lock, end, due, [this, next = due] {
-        return turns_.empty() || turns_.begin()->first < next;
-      });
+      Wait(lock, end, due);
       continue;
     }
     turns_.erase(turns_.begin());
-    turns_.emplace(canary->TakeTurn(due), canary);
+    TakeTurn(due, *canary);
   }
+}
+
+void Prober::TakeTurn(Instant due, Canary& canary) {
+  turns_.emplace(canary.TakeTurn(due), &canary);
+  const auto report = canary.report();
+  if (report && report->state == CanaryReport::State::kOverdue) {
+    overdue_.insert(&canary);
+  } else {
+    overdue_.erase(&canary);
+  }
+}
+
+void Prober::Wait(std::unique_lock<std::mutex>& lock, const std::stop_token& end, Instant due) {
+  if (overdue_.empty()) {
+    changed_.wait_until(lock, end, due,
+                        [&] { return turns_.empty() || turns_.begin()->first < due; });
+    return;
+  }
+  if (polled_ == nullptr) polled_ = std::make_unique<grpc::CompletionQueue>();
+  lock.unlock();
+  void* tag = nullptr;
+  bool ok = false;
+  polled_->AsyncNext(&tag, &ok, gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), kPolls));
+  lock.lock();
 }
 
 }  // namespace lastcall

@@ -1,23 +1,33 @@
 // Prober: gives the canaries of a process their turns, each every Canary::kPeriod, in one thread.
+//
+// While a probe is overdue, gRPC may have no thread left that polls: those of its callback API are the
+// pollers of their process, and handlers may hold all of them. So the prober then polls for them: clients
+// can be told to leave, and whoever asks for the health is answered, however frozen the process is.
 #pragma once
 
 #include <condition_variable>
 #include <map>
+#include <memory>
 #include <mutex>
+#include <set>
 #include <stop_token>
 #include <thread>
 
 #include <lastcall/base/clock.h>
 #include <lastcall/rpc/canary.h>
 
+namespace grpc {
+class CompletionQueue;
+}
+
 namespace lastcall {
 
 // Threads: any.
 class Prober {
  public:
-  explicit Prober(const Clock& clock) : clock_(clock) {}
+  explicit Prober(const Clock& clock);
   // Order: after the last canary was removed.
-  ~Prober() = default;
+  ~Prober();
 
   // Fails: throws std::system_error where no thread can be made.
   void Add(Canary& canary);
@@ -30,11 +40,17 @@ class Prober {
 
  private:
   void Run(const std::stop_token& end);
+  // Sleeps until then, or until there is something to do before. Order: mutex_ is held, but for the while.
+  void Wait(std::unique_lock<std::mutex>& lock, const std::stop_token& end, Instant due);
+  void TakeTurn(Instant due, Canary& canary);
 
   const Clock& clock_;
   std::mutex mutex_;
   std::condition_variable_any changed_;
   std::multimap<Instant, Canary*> turns_;
+  std::set<Canary*> overdue_;
+  std::unique_ptr<grpc::CompletionQueue>
+      polled_;  // nothing ever happens in it; made when it is needed
   size_t added_ = 0;
   std::jthread thread_;  // last: it uses the others; made when there is somebody to probe
 };

@@ -153,6 +153,13 @@ void AddMethods(const std::string& service, CallRegistry& calls) {
 
 bool IsCallback(const grpc::Service* service) { return service->has_callback_methods(); }
 
+// Not so for the methods of gRPC's asynchronous API, whose queues are their service's own.
+bool GrpcPolls(const std::vector<grpc::Service*>& services) {
+  return std::any_of(services.begin(), services.end(), [](const grpc::Service* service) {
+    return service->has_synchronous_methods() || service->has_callback_methods();
+  });
+}
+
 }  // namespace
 
 // Members go in reverse order: nobody hands connections over once the server is gone.
@@ -265,7 +272,7 @@ Result<std::unique_ptr<Server>> Server::Build(ServerOptions options, const Clock
   builder.experimental().SetInterceptorCreators(std::move(guards));
   for (grpc::Service* service : options.services) builder.RegisterService(service);
   if (options.prober != nullptr) grpc.canary.Register(builder, options.services);
-  grpc.health_service.Register(builder);
+  grpc.health_service.Register(builder, GrpcPolls(options.services));
   const auto credentials = CredentialsOf(options.tls);
   for (const Listener& listener : options.listeners) {
     server->addresses_.push_back(listener.address());
