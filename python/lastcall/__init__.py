@@ -11,5 +11,9 @@ Durations are seconds. Nothing in here holds the interpreter lock while it waits
 from lastcall._event import Event
 from lastcall._lifecycle import Lifecycle
 from lastcall._native import LifecycleError, Work, __version__
+from lastcall._offload import Offload
+from lastcall._offload_threads import OffloadCounts, StopToken, stop_token
+from lastcall._status import StatusError
 
-__all__ = ["Event", "Lifecycle", "LifecycleError", "Work", "__version__"]
+__all__ = ["Event", "Lifecycle", "LifecycleError", "Offload", "OffloadCounts", "StatusError",
+           "StopToken", "Work", "__version__", "stop_token"]

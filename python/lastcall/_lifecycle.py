@@ -18,6 +18,7 @@ from lastcall._event import Event
 from lastcall._leave import Leaving
 from lastcall._lengths import length, seconds
 from lastcall._native import LifecycleError, Work
+from lastcall._offload import Offload
 from lastcall._signals import Handlers, look
 
 if TYPE_CHECKING:
@@ -99,6 +100,7 @@ class Lifecycle:
         self._leaving = Leaving()
         self._lock = threading.RLock()  # a signal handler may come while its own thread has it
         self._servers: list[Any] = []
+        self._offloads: list[Offload] = []
         self._ready = False
 
     def __enter__(self) -> Lifecycle:
@@ -235,6 +237,20 @@ class Lifecycle:
         """Something that must be closed before the program has stopped: cancel lasts until then."""
         return self._program().open(_text("name", name))
 
+    def offload(self, *, threads: int | None = None, processes: int | None = None, queue: int = 64,
+                deadline: float = 30) -> Offload:
+        """A place of its own for work that blocks or computes: see Offload.
+
+        So many `threads` (4), or, for pure Python that computes, `processes`; `queue` pieces of
+        work may wait for one, and what has not returned after `deadline` seconds is answered
+        nevertheless. Threads and processes are made when there is work for them, and end with the
+        lifecycle. May be called before the block is entered.
+        """
+        offload = Offload(self._program, threads, processes, queue, deadline)
+        with self._lock:
+            self._offloads.append(offload)
+        return offload
+
     def request_shutdown(self, reason: str = "", *, delay: float | None = None,
                          grace: float | None = None, cancel: float | None = None) -> None:
         """Requests a stop and returns immediately. Merged with every other request: it can bring an
@@ -346,6 +362,10 @@ class Lifecycle:
         self._each("begin_grace")
         self._tell_to_leave()
         self._events["cancel"].wait()
+        with self._lock:
+            offloads = list(self._offloads)
+        for offload in offloads:
+            offload._close()
         self._each("begin_cancel")
 
     def _tell_to_leave(self) -> None:
