@@ -61,6 +61,7 @@ class _Child:
         self._lock = threading.Lock()
         self._piece: Piece | None = None  # that it works on
         self._killed = False
+        self._ready = False  # it has imported the program's main module
         self._ours, theirs = _SPAWN.Pipe()
         self._process = _SPAWN.Process(target=_serve, args=(theirs, os.getpid()),
                                        name="lastcall-offload", daemon=True)
@@ -79,12 +80,18 @@ class _Child:
 
     def call(self, piece: Piece, request: bytes) -> Any:
         """Blocks: until it has answered, or was killed."""
-        with self._lock:
-            self._piece = piece
-        piece.kill = lambda: self._kill(piece)
+        begun = False
         try:
+            # Until then nobody kills it: a client may have less patience than a start takes.
+            if not self._ready:
+                self._ours.recv_bytes()
+                self._ready = True
+            with self._lock:
+                self._piece = piece
+            piece.kill = lambda: self._kill(piece)
             if piece.stop.is_set():
-                raise Killed  # before it could be told to be
+                raise Killed
+            begun = True
             self._ours.send_bytes(request)
             return self._await_answer(piece)
         except (StatusError, WorkFailed):
@@ -96,7 +103,8 @@ class _Child:
                 raise Killed from None
             raise WorkFailed(f"its process {how}") from None
         except BaseException:
-            self._kill(piece)  # it may have more to say of this
+            if begun:
+                self._kill(piece)  # it may have more to say of this
             raise
         finally:
             piece.kill = None
@@ -160,6 +168,7 @@ def _serve(connection: Connection, parent: int) -> None:
         signal.signal(number, lambda *_: None)  # its own children have the default
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _native.SIGNALS)
     with contextlib.suppress(EOFError, OSError, _Gone):
+        connection.send_bytes(b"ready")
         while True:
             _answer(connection, connection.recv_bytes())
 

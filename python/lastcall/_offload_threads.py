@@ -57,10 +57,12 @@ class OffloadCounts:
     """those of them whose answer nobody waits for any more"""
     queued: int = 0
     most_queued: int = 0
+    begun: int = 0
+    """pieces of work so far that were not refused;"""
     refused: int = 0
-    """pieces of work so far that were answered RESOURCE_EXHAUSTED, and"""
+    """with RESOURCE_EXHAUSTED, and"""
     late: int = 0
-    """DEADLINE_EXCEEDED"""
+    """that were answered DEADLINE_EXCEEDED"""
 
 
 class StopToken:
@@ -227,7 +229,7 @@ class OffloadThreads:
     def counts(self) -> OffloadCounts:
         with self._lock:
             return OffloadCounts(self._threads - self._resting, self._abandoned, self._waiting(),
-                                 self._most_queued, self._refused, self._late)
+                                 self._most_queued, self._last, self._refused, self._late)
 
     # Order: the lock is held, for these.
 

@@ -20,9 +20,10 @@ FULL, LATE, GONE = (grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.DEADLINE
 
 
 class Server(Program):
-    def __init__(self, kind, limits, lengths="delay=0"):
+    def __init__(self, kind, limits, lengths="delay=0", first=""):
         super().__init__(f"""
             import python_offloading
+            {first}
             if __name__ == "__main__":  # or each process of an offload would be one more server
                 with lastcall.Lifecycle({lengths}) as life:
                     python_offloading.run_{kind}(life, {limits})
@@ -96,7 +97,7 @@ class SyncTest(unittest.TestCase):
             server.hear("holds")
             server.go_on()
             self.assertEqual(queued.result(), b"held")
-            server.await_counts(busy=0, queued=0, most_queued=1, refused=1, late=0)
+            server.await_counts(busy=0, queued=0, most_queued=1, begun=2, refused=1, late=0)
 
     def test_what_is_late_is_answered_and_what_was_queued_never_begins(self):
         with self.server("threads=1, deadline=1") as server:
@@ -256,6 +257,19 @@ class InProcesses:
             server.await_counts(busy=1)
             stream.cancel()
             server.await_counts(busy=0)
+
+    def test_clients_with_less_patience_than_a_process_needs_to_start_are_served_then(self):
+        with Server(self.kind, "processes=1",
+                    first="time.sleep(0 if __name__ == '__main__' else 1)") as server:
+            self.expect(server.call("Pid", timeout=0.2), LATE)
+
+            def served():
+                try:
+                    return server.call("Pid", timeout=0.2).result()
+                except grpc.RpcError:
+                    return None
+            self.assertEqual(wait_until(served, "one is served").decode(),
+                             str(*server.children()))
 
     def test_signals_for_all_of_a_terminal_leave_the_work_to_the_lifecycle(self):
         with self.server(lengths="delay=0, grace=60, cancel=5") as server:
