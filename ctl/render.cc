@@ -194,6 +194,41 @@ std::string ServerNotes(const Status& status, const Look& look) {
   return notes.empty() ? "" : "\n" + notes;
 }
 
+// Of those that were ever used: most plugins offload nothing.
+void AddOffloads(const Server& server, TextTable& table) {
+  for (const admin::v1::Offload& one : server.offloads()) {
+    if (one.begun() == 0 && one.refused() == 0 && one.late() == 0) continue;
+    const auto alarm = [](bool bad) { return bad ? Colour::kYellow : Colour::kPlain; };
+    table.Add({{one.plugin(), Colour::kBold},
+               {server.name()},
+               {Grouped(one.busy()) + " of " + Grouped(one.threads()),
+                alarm(one.busy() >= one.threads())},
+               {Grouped(one.abandoned()), alarm(one.abandoned() > 0)},
+               {Grouped(one.queued()) + " of " + Grouped(one.queue()),
+                alarm(one.queued() >= one.queue())},
+               {Grouped(one.begun())},
+               {Grouped(one.refused()), alarm(one.refused() > 0)},
+               {Grouped(one.late()), alarm(one.late() > 0)}});
+  }
+}
+
+TextTable OffloadTable() {
+  return TextTable({{"OFFLOADED BY", Align::kName},
+                    {"SERVER", Align::kName},
+                    {"BUSY", Align::kRight},
+                    {"ABANDONED", Align::kRight},
+                    {"QUEUED", Align::kRight},
+                    {"BEGUN", Align::kRight},
+                    {"REFUSED", Align::kRight},
+                    {"LATE", Align::kRight}});
+}
+
+std::string Offloads(const Status& status, const Look& look) {
+  TextTable table = OffloadTable();
+  for (const Server& server : status.servers()) AddOffloads(server, table);
+  return table.empty() ? "" : "\n" + table.Render(look);
+}
+
 std::string StaleNotes(const Status& status) {
   std::string notes;
   for (const Process& process : status.processes()) {
@@ -313,7 +348,7 @@ std::string RenderStatus(Status status, const Look& look) {
                     "  ", look) +
           "\n";
   text += RenderProcesses(status, look) + "\n";
-  text += ServerTable(status, look) + ServerNotes(status, look);
+  text += ServerTable(status, look) + ServerNotes(status, look) + Offloads(status, look);
   const std::string oldest = OldestCalls(status, status.oldest_calls_size(), look);
   return text + (oldest.empty() ? "" : "\n" + oldest);
 }
@@ -344,6 +379,9 @@ std::string RenderServer(Server server, const Look& look) {
   if (server.has_certificate()) line("TLS", DescribeTls(server.certificate()));
   if (server.has_canary()) line("canary", DescribeCanary(server.canary()));
   if (server.plugins_size() > 0) line("plugins", Join(server.plugins(), ", "));
+  TextTable offloads = OffloadTable();
+  AddOffloads(server, offloads);
+  if (!offloads.empty()) text += "\n" + offloads.Render(look);
   return text + MethodTable(server, look);
 }
 

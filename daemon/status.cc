@@ -58,6 +58,24 @@ void AddFigures(const ServerView& view, admin::v1::Server& server, Methods& meth
   }
 }
 
+using Offloads = std::map<std::string, admin::v1::Offload>;
+
+void AddOffloads(const ServerView& view, Offloads& offloads) {
+  for (const OffloadView& one : view.offloads) {
+    admin::v1::Offload& sum = offloads[one.plugin];
+    sum.set_plugin(one.plugin);
+    sum.set_threads(sum.threads() + one.threads);
+    sum.set_busy(sum.busy() + one.busy);
+    sum.set_abandoned(sum.abandoned() + one.abandoned);
+    sum.set_queue(sum.queue() + one.queue);
+    sum.set_queued(sum.queued() + one.queued);
+    sum.set_most_queued(std::max(sum.most_queued(), one.most_queued));
+    sum.set_begun(sum.begun() + static_cast<double>(one.begun));
+    sum.set_refused(sum.refused() + static_cast<double>(one.refused));
+    sum.set_late(sum.late() + static_cast<double>(one.late));
+  }
+}
+
 void AddEnded(const EndedCalls::OfServer& ended, admin::v1::Server& server, Methods& methods) {
   server.set_calls_total(server.calls_total() + static_cast<double>(ended.total));
   for (const auto& [name, total] : ended.methods) {
@@ -184,6 +202,7 @@ void AddServer(const StatusView& view, const ServerConfig& config, const ByServe
     draining.set_reason(drained->second.by.reason);
   }
   Methods methods;
+  Offloads offloads;
   AddEnded(view.ended_calls.of(config.name), server, methods);
   const auto found = said.find(config.name);
   if (found != said.end()) {
@@ -191,8 +210,10 @@ void AddServer(const StatusView& view, const ServerConfig& config, const ByServe
       if (!one.retired) AddHealth(*one.view, server);
       if (!one.retired && one.view->canary) AddCanary(*one.view->canary, view.now, server);
       AddFigures(*one.view, server, methods);
+      AddOffloads(*one.view, offloads);
     }
   }
+  for (auto& [plugin, offload] : offloads) *server.add_offloads() = std::move(offload);
   for (auto& [name, method] : methods) *server.add_methods() = std::move(method);
 }
 

@@ -23,6 +23,20 @@ using host::v1::ToHost;
 // they never are.
 constexpr auto kRetry = std::chrono::milliseconds(1);
 
+void Add(const OffloadReport& report, host::v1::ServerReport& server) {
+  host::v1::OffloadReport& one = *server.add_offloads();
+  one.set_plugin(report.plugin);
+  one.set_threads(report.limits.threads);
+  one.set_queue(report.limits.queue);
+  one.set_busy(static_cast<uint32_t>(report.counts.busy));
+  one.set_abandoned(static_cast<uint32_t>(report.counts.abandoned));
+  one.set_queued(static_cast<uint32_t>(report.counts.queued));
+  one.set_most_queued(static_cast<uint32_t>(report.counts.most_queued));
+  one.set_begun(report.counts.begun);
+  one.set_refused(report.counts.refused);
+  one.set_late(report.counts.late);
+}
+
 FromHost ToProto(uint32_t query, const HostReport& report) {
   FromHost message;
   host::v1::Report& out = *message.mutable_report();
@@ -51,6 +65,7 @@ FromHost ToProto(uint32_t query, const HostReport& report) {
         canary.set_overdue_since_ns(lastcall::ToProto(*server.canary->since));
       }
     }
+    for (const OffloadReport& offload : server.offloads) Add(offload, one);
     for (const CallInfo& call : server.oldest) {
       host::v1::CallReport& old = *one.add_oldest();
       old.set_method(call.method);

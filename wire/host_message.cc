@@ -79,7 +79,7 @@ bool IsPlausible(const host::v1::Report& report) {
   if (report.servers_size() > static_cast<int>(Channel::kMaxFds)) return false;
   int methods = 0;
   for (const ServerReport& server : report.servers()) {
-    methods += server.methods_size() + server.oldest_size();
+    methods += server.methods_size() + server.oldest_size() + server.offloads_size();
   }
   return methods <= kMaxMethods;
 }

@@ -59,6 +59,12 @@ std::vector<ServerView> ServersIn(const host::v1::Report& report) {
         canary.overdue_since = FromProto(one.canary().overdue_since_ns());
       }
     }
+    for (const host::v1::OffloadReport& offload : one.offloads()) {
+      server.offloads.push_back({SafeText(offload.plugin(), kMaxSafeName), offload.threads(),
+                                 offload.queue(), offload.busy(), offload.abandoned(),
+                                 offload.queued(), offload.most_queued(), offload.begun(),
+                                 offload.refused(), offload.late()});
+    }
     for (const host::v1::CallReport& call : one.oldest()) {
       server.oldest.push_back({SafeText(call.method(), kMaxSafeName),
                                SafeText(call.peer(), kMaxSafeName), FromProto(call.began_ns()),

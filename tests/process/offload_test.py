@@ -1,6 +1,7 @@
 """What a plugin offloads: bounded and in time, beside the threads that serve its calls; and where it does
 not return, named."""
 
+import json
 import time
 import unittest
 from concurrent.futures import ThreadPoolExecutor
@@ -45,6 +46,20 @@ class OffloadTest(unittest.TestCase):
                              grpc.StatusCode.DEADLINE_EXCEEDED)
             echo.Unary(CallbackRequest(text="hi"), timeout=PATIENCE)
             self.assertEqual(daemon.server().calls_in_flight, 0)
+
+    def test_status_tells_what_is_offloaded(self):
+        with serving(threads=1, queue=1, deadline="1s") as daemon, daemon.channel() as channel:
+            self.assertNotIn("OFFLOADED", daemon.ctl("status").stdout)
+            for call in [stub(channel).Block.future(CallbackRequest(interval_ms=FOR_EVER_MS))
+                         for _ in range(3)]:
+                self.fails(call)
+            self.assertRegex(
+                daemon.ctl("status").stdout,
+                r"\n *callback_echo  public  1 of 1          1  0 of 1      2        1     2\n")
+            (server,) = json.loads(daemon.ctl("--json", "status").stdout)["servers"]
+            self.assertEqual(server["offloads"], [{
+                "plugin": "callback_echo", "threads": 1, "busy": 1, "abandoned": 1, "queue": 1,
+                "queued": 0, "most_queued": 1, "begun": 2, "refused": 1, "late": 2}])
 
     def test_more_than_grpc_has_threads_block_and_everybody_is_served(self):
         with serving(threads=40) as daemon, daemon.channel() as channel:

@@ -54,16 +54,17 @@ class JobsTest(unittest.TestCase):
     def test_a_future_that_is_cancelled_tells_the_work(self):
         said = run("""
             def job():
-                say("begun")
                 begun.set()
                 say("told", told=lastcall.stop_token().wait(60))
-            begun = threading.Event()
+                counted.wait()
+            begun, counted = threading.Event(), threading.Event()
             with lastcall.Lifecycle() as life:
                 heavy = life.offload()
                 answer = heavy.begin(None, job)
                 begun.wait()
                 say("first", cancelled=answer.cancel())
                 say("again", cancelled=answer.cancelled(), counts=heavy.counts().abandoned)
+                counted.set()
                 say("elsewhere", told=lastcall.stop_token().is_set())
         """)
         self.assertEqual(said["code"], 0, said["errors"])

@@ -249,6 +249,36 @@ TEST(RenderServersTest, ACanaryIsNotedWhereItIsNotWell) {
                         "800ms\n"));
 }
 
+admin::v1::Offload& AddOffload(Server& server, const std::string& plugin) {
+  admin::v1::Offload& offload = *server.add_offloads();
+  offload.set_plugin(plugin);
+  offload.set_threads(4);
+  offload.set_queue(64);
+  return offload;
+}
+
+TEST(RenderServersTest, WhatPluginsOffloadIsTold) {
+  Status status = ServingStatus();
+  AddOffload(*status.mutable_servers(0), "echo");
+  admin::v1::Offload& prices = AddOffload(*status.mutable_servers(0), "prices");
+  EXPECT_EQ(RenderStatus(status, kPlainLook), RenderStatus(ServingStatus(), kPlainLook))
+      << "nothing was";
+  prices.set_begun(81'204);
+  prices.set_busy(4);
+  prices.set_abandoned(1);
+  prices.set_queued(64);
+  prices.set_refused(1'017);
+  prices.set_late(3);
+  const std::string told =
+      R"(
+OFFLOADED BY  SERVER    BUSY  ABANDONED    QUEUED   BEGUN  REFUSED  LATE
+prices        public  4 of 4          1  64 of 64  81,204    1,017     3
+)";
+  EXPECT_THAT(RenderStatus(status, kPlainLook), HasSubstr(told));
+  EXPECT_THAT(RenderStatus(status, {.width = 80, .folds = true}), HasSubstr(told));
+  EXPECT_THAT(RenderServer(status.servers(0), kPlainLook), HasSubstr(told));
+}
+
 TEST(RenderServersTest, FitsIntoNarrowScreensWithWholeNames) {
   const Look narrow{.width = 80, .folds = true};
   const std::string server = "public-interface-of-the-whole-corporation";

@@ -217,7 +217,7 @@ TEST(JsonTest, AStatusIsWhatScriptsRead) {
             R"("ends_in_s":0,"by":""},"last_exit_incarnation":0}],"servers":[{"name":"",)"
             R"("process":"","listen":["[::1]:1, \"}\\"],"health":"NOT_SERVING",)"
             R"("accepting":false,"calls_in_flight":0,"calls_total":0,"connections":0,)"
-            R"("plugins":[],"methods":[],"calls_stalled":0}],"oldest_calls":[],)"
+            R"("plugins":[],"methods":[],"calls_stalled":0,"offloads":[]}],"oldest_calls":[],)"
             R"("last_reload":{"at":"","by":"",)"
             R"("changes":[{"sign":"+","what":"","detail":"","values":[]},{"sign":"-","what":"",)"
             R"("detail":"","values":[]},{"sign":"~","what":"","detail":"","values":[]},{)"

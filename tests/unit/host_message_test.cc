@@ -87,6 +87,10 @@ TEST(HostMessageTest, AReportOfMoreThanAHostCanHaveIsNotPlausible) {
   EXPECT_TRUE(IsPlausible(ReportOf(250, 1001, 0).report()));
   EXPECT_FALSE(IsPlausible(ReportOf(251, 0, 0).report()));
   EXPECT_FALSE(IsPlausible(ReportOf(1, 262145, 0).report()));
+  FromHost of_plugins = ReportOf(1, 262144, 0);
+  EXPECT_TRUE(IsPlausible(of_plugins.report()));
+  of_plugins.mutable_report()->mutable_servers(0)->add_offloads();
+  EXPECT_FALSE(IsPlausible(of_plugins.report()));
 }
 
 TEST(HostAllowanceTest, AHostThatIsAskedAnswersAsOftenAsThat) {

@@ -292,11 +292,16 @@ void HostLoop::ListStuck(Receipt& receipt) {
 }
 
 template <class F>
-void HostLoop::ForEachServer(F action) const {
+void HostLoop::ForEachHosted(F action) const {
   if (!started_ || stopping_plugins_) return;
   for (const auto& hosted : hosted_) {
-    if (hosted->server() != nullptr) action(*hosted->server());
+    if (hosted->server() != nullptr) action(*hosted, *hosted->server());
   }
+}
+
+template <class F>
+void HostLoop::ForEachServer(F action) const {
+  ForEachHosted([&](const HostedServer&, Server& server) { action(server); });
 }
 
 int64_t HostLoop::InFlight() const {
@@ -325,17 +330,13 @@ HostReport HostLoop::Report() {
   HostReport report{loop_.stage(), {}};
   // Whom a stop waits for; else it would be a copy of everybody's name for nobody.
   const size_t oldest = IsStopping(report.stage) ? kOldest : 0;
-  ForEachServer([&](Server& server) {
-    report.servers.push_back(
-        {server.name(), server.serving(), server.accepting(), server.calls().in_flight(),
-         server.calls().total(), server.CountConnections(), server.calls().methods(),
-         server.calls().Calls(oldest), inspector_.CountStalled(server.name()), server.canary()});
+  ForEachHosted([&](const HostedServer& hosted, Server& server) {
+    report.servers.push_back({server.name(), server.serving(), server.accepting(),
+                              server.calls().in_flight(), server.calls().total(),
+                              server.CountConnections(), server.calls().methods(),
+                              server.calls().Calls(oldest), inspector_.CountStalled(server.name()),
+                              server.canary(), hosted.offloads()});
   });
-  for (ServerReport& server : report.servers) {
-    for (const auto& hosted : hosted_) {
-      if (hosted->name() == server.name) server.offloads = hosted->offloads();
-    }
-  }
   return report;
 }
 

@@ -68,7 +68,9 @@ class HostLoop final : private StagePart {
   void ListCancelled();
   void ListStuck(Receipt& receipt);
   template <class F>
-  void ForEachServer(F action) const;
+  void ForEachHosted(F action) const;  // void(const HostedServer&, Server&)
+  template <class F>
+  void ForEachServer(F action) const;  // void(Server&)
   int64_t InFlight() const;
   uint64_t Ended() const;
   void Say(LogLevel level, const std::string& message) const { loop_.Say(level, message); }

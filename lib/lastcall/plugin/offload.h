@@ -42,7 +42,9 @@ struct OffloadCounts {
   size_t abandoned = 0;  // those of them whose answer nobody waits for any more
   size_t queued = 0;
   size_t most_queued = 0;
-  uint64_t refused = 0;  // with RESOURCE_EXHAUSTED
+  uint64_t begun = 0;    // pieces of work so far that were not refused;
+  uint64_t refused = 0;  // with RESOURCE_EXHAUSTED, and
+  uint64_t late = 0;     // that were answered DEADLINE_EXCEEDED
 };
 
 class PluginOffload;

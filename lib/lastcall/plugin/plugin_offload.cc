@@ -77,7 +77,10 @@ void PluginOffload::Begin(const grpc::ServerContextBase& context, std::optional<
 std::optional<Error> PluginOffload::TryBegin(const std::shared_ptr<Piece>& piece, Work work) {
   std::lock_guard lock(mutex_);
   if (closed_) return closed_;
-  if (piece->by <= clock_.Now()) return Late();
+  if (piece->by <= clock_.Now()) {
+    ++late_;
+    return Late();
+  }
   const uint64_t id = piece->id = ++last_;
   const auto self = shared_from_this();
   try {
@@ -94,6 +97,7 @@ std::optional<Error> PluginOffload::TryBegin(const std::shared_ptr<Piece>& piece
     ++refused_;
     return Busy();
   }
+  ++begun_;
   piece->item = std::move(*begun);
   pieces_.emplace(id, piece);
   const auto place = instants_.emplace(piece->by, id).first;
@@ -133,6 +137,7 @@ void PluginOffload::Answer(uint64_t id, const Error* error) {
   {
     std::lock_guard lock(mutex_);
     piece = Take(id);
+    if (piece != nullptr && error != nullptr && error->code == Code::kDeadlineExceeded) ++late_;
   }
   if (piece != nullptr) Tell(*piece, error);
 }
@@ -179,6 +184,7 @@ PluginOffload::Due PluginOffload::TakeDue() {
   const Instant now = clock_.Now();
   while (!instants_.empty() && (closed_ || instants_.begin()->first <= now)) {
     const auto [by, id] = *instants_.begin();
+    if (by <= now) ++late_;
     due.emplace_back(Take(id), by <= now ? Late() : *closed_);
   }
   return due;
@@ -241,7 +247,9 @@ OffloadCounts PluginOffload::counts() const {
           .abandoned = counts.abandoned,
           .queued = counts.queued,
           .most_queued = counts.most_queued,
-          .refused = refused_};
+          .begun = begun_,
+          .refused = refused_,
+          .late = late_};
 }
 
 std::vector<PluginOffload::Running> PluginOffload::running() const {

@@ -86,7 +86,9 @@ class PluginOffload : public std::enable_shared_from_this<PluginOffload> {
   bool keeping_time_ = false;
   std::optional<Error> closed_;
   uint64_t last_ = 0;
+  uint64_t begun_ = 0;
   uint64_t refused_ = 0;
+  uint64_t late_ = 0;
   std::map<uint64_t, std::shared_ptr<Piece>> pieces_;  // that are not answered
   std::set<std::pair<Instant, uint64_t>> instants_;    // of those, by when
   std::vector<uint64_t> unwanted_;                     // whose clients are gone

@@ -43,6 +43,20 @@ struct CanaryView {
   std::optional<Instant> overdue_since;
 };
 
+// What a plugin of a server offloads (plugin/offload.h).
+struct OffloadView {
+  std::string plugin;
+  uint32_t threads = 0;
+  uint32_t queue = 0;
+  uint32_t busy = 0;
+  uint32_t abandoned = 0;
+  uint32_t queued = 0;
+  uint32_t most_queued = 0;
+  uint64_t begun = 0;
+  uint64_t refused = 0;
+  uint64_t late = 0;
+};
+
 // What a process says of one of its servers. Names are made safe.
 struct ServerView {
   struct Method {
@@ -66,6 +80,7 @@ struct ServerView {
   std::vector<Method> methods;
   std::vector<Call> oldest;          // in flight, oldest first; while stopping alone
   std::optional<CanaryView> canary;  // empty: it has none
+  std::vector<OffloadView> offloads;
 };
 
 inline uint32_t CountStalled(const std::vector<ServerView>& servers) {
