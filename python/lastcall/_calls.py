@@ -23,6 +23,7 @@ import grpc
 from lastcall import _log, _native
 from lastcall._context import is_async, on_end
 from lastcall._signals import look
+from lastcall._stalls import Call, Requests, Stalls
 
 _KINDS = ("unary_unary", "unary_stream", "stream_unary", "stream_stream")
 
@@ -55,14 +56,15 @@ class InFlight:
     Threads: any, for every method.
     """
 
-    def __init__(self, program: _native.Program) -> None:
+    def __init__(self, program: _native.Program, stalls: Stalls) -> None:
         self._program = program
+        self._stalls = stalls
         self.so_far = 0  # changes whenever a handler begins
         # The coroutine that grpc.aio runs a call in: as of 1.51, then as the calls here show it.
         self.task_kind = "_handle_exceptions"
 
     @contextlib.contextmanager
-    def entered(self, method: str, context: Any) -> Iterator[None]:
+    def entered(self, method: str, context: Any) -> Iterator[Call]:
         self.so_far += 1
         if is_async(context) and (task := asyncio.current_task()):
             self.task_kind = _kind(task)
@@ -77,9 +79,11 @@ class InFlight:
         needed = 2
         if not on_end(context, ended):
             needed = 1
+        call = self._stalls.enter(method, context)
         try:
-            yield
+            yield call
         finally:
+            self._stalls.leave(call)
             ended()
 
 
@@ -128,12 +132,13 @@ class Counted(grpc.GenericRpcHandler):  # type: ignore[misc]
     def _wrap(self, handler: Any, method: str) -> Any:
         kind = _KINDS[2 * handler.request_streaming + handler.response_streaming]
         make = getattr(grpc, f"{kind}_rpc_method_handler")
-        behavior = _around(getattr(handler, kind), handler.response_streaming,
-                           functools.partial(self._in_flight.entered, method))
+        behavior = _around(getattr(handler, kind), handler.request_streaming,
+                           handler.response_streaming, functools.partial(self._in_flight.entered, method))
         return make(behavior, handler.request_deserializer, handler.response_serializer)
 
 
-def _around(behavior: Callable[..., Any], streams: bool, entered: Callable[..., Any]) -> Any:
+def _around(behavior: Callable[..., Any], reads: bool, streams: bool,
+            entered: Callable[..., Any]) -> Any:
     if getattr(behavior, "experimental_non_blocking", False):
         return behavior  # it returns before its call ends
 
@@ -145,14 +150,33 @@ def _around(behavior: Callable[..., Any], streams: bool, entered: Callable[..., 
                         yield response
     elif inspect.iscoroutinefunction(behavior):
         async def counted(request: Any, context: Any) -> Any:  # type: ignore[misc]
-            with entered(context):
-                return await behavior(request, context)
+            with entered(context) as call:
+                coroutine = behavior(request, context)
+                if not reads and not streams:
+                    call.coroutine = coroutine
+                return await coroutine
     elif streams:
         def counted(request: Any, context: Any) -> Any:
-            with entered(context):
-                yield from behavior(request, context)
+            with entered(context) as call:
+                yield from _told(behavior(_requests(request, reads, call), context), call)
     else:
         def counted(request: Any, context: Any) -> Any:
-            with entered(context):
-                return behavior(request, context)
+            with entered(context) as call:
+                return behavior(_requests(request, reads, call), context)
     return functools.wraps(behavior, assigned=())(counted)  # grpcio's own attributes, in __dict__
+
+
+def _requests(request: Any, reads: bool, call: Call) -> Any:
+    return Requests(request, call) if reads else request
+
+
+def _told(responses: Iterable[Any], call: Call) -> Iterator[Any]:
+    """The responses of a synchronous handler, whose call gets on with each."""
+    try:
+        for response in responses:
+            call.leaves()
+            yield response
+            call.returns()
+    finally:
+        if close := getattr(responses, "close", None):
+            close()

@@ -9,7 +9,7 @@ import os
 import sys
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -20,6 +20,7 @@ from lastcall._lengths import length, seconds
 from lastcall._native import LifecycleError, Work
 from lastcall._offload import Offload
 from lastcall._signals import Handlers, look
+from lastcall._stalls import Stalls
 
 if TYPE_CHECKING:
     import grpc
@@ -84,12 +85,19 @@ class Lifecycle:
     has not returned by then is named on stderr, and the process ends with code 4. A stage that has
     nothing to do ends immediately. Durations are seconds; float("inf") means no limit.
 
+    A call of an attached server whose handler makes no progress for `stall_after` seconds is named
+    in the log (logger "lastcall"), with its stack; but for the methods in `long_polling`
+    ("/shop.Prices/Watch"), for which waiting is what they are for. So is an event loop that does not
+    turn. None: nobody looks.
+
     Threads: any, for every method, also in callbacks and handlers. One at a time in a process. A
     forked child has no lifecycle: there everything raises LifecycleError, and it may make its own.
     """
 
     def __init__(self, delay: float = 0, grace: float = 20, cancel: float = 5, *,
-                 name: str | None = None) -> None:
+                 name: str | None = None, stall_after: float | None = 10,
+                 long_polling: Iterable[str] = ()) -> None:
+        self._stalls = Stalls(stall_after, long_polling)
         self._lengths = length("delay", delay), length("grace", grace), length("cancel", cancel)
         self._name = _name_of_program() if name is None else _text("name", name)
         self._supervised = os.environ.get(_SUPERVISOR) == str(os.getppid())
@@ -157,18 +165,21 @@ class Lifecycle:
         with self._lock:
             program = self._program()
             self._refuse_when_late()
-            unit = _servers.prepare(server, address, credentials, program, self._events)
+            unit = _servers.prepare(server, address, credentials, program, self._events,
+                                    self._stalls)
             try:
                 self._refuse_when_late()  # from here on nothing stops without it
             except LifecycleError:
                 unit.abandon()
                 raise
             if isinstance(unit, _servers.AioServer):
+                self._stalls.watch(program, asyncio.get_running_loop())
                 starting = asyncio.get_running_loop().create_task(self._start(unit))
                 starting.add_done_callback(unit.start_ended)
                 self._servers.append(unit)
                 return starting
             unit.start()
+            self._stalls.watch(program, None)
             self._servers.append(unit)
         self.ready()
         return unit.port

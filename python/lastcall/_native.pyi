@@ -58,6 +58,8 @@ class Program:
     def reached(self, stage: int) -> bool: ...
     def wait(self, stage: int, timeout: float | None) -> bool:
         """Blocks: without the interpreter lock; signal handlers do not run meanwhile."""
+    def wait_and_tell(self, stage: int, timeout: float) -> tuple[bool, float]:
+        """As wait(), and for how many seconds it waited for the interpreter lock afterwards."""
     def leave_turns(self) -> LeaveTurns:
         """At the beginning of grace."""
     def fileno(self, stage: int) -> int:

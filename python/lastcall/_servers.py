@@ -18,6 +18,7 @@ from lastcall import _health, _log, _native
 from lastcall._calls import (Counted, InFlight, aio_under_way, handlers_of, services_of,
                              sync_under_way)
 from lastcall._event import Event
+from lastcall._stalls import Stalls
 
 # grpcio's stop() waits for clients to close their connections, and one that has no call to make may
 # take seconds to look. When no call was in progress for this long, in seconds, they are closed.
@@ -28,7 +29,8 @@ _A_LONG_TIME = min(threading.TIMEOUT_MAX, 1e9)
 
 
 def prepare(server: Any, address: str | None, credentials: grpc.ServerCredentials | None,
-            program: _native.Program, events: dict[str, Event]) -> SyncServer | AioServer:
+            program: _native.Program, events: dict[str, Event],
+            stalls: Stalls) -> SyncServer | AioServer:
     """The server bound and ready to start. From here on it holds up the stages, until it has
     stopped or was abandoned."""
     if isinstance(server, grpc.aio.Server):
@@ -45,7 +47,8 @@ def prepare(server: Any, address: str | None, credentials: grpc.ServerCredential
                         f"{credentials!r}")
     handlers = Handlers(server)
     port = 0 if address is None else _bind(server, address, credentials)
-    return kind(server, port, handlers, program, f"server {_name(address, port)}".strip(), events)
+    return kind(server, port, handlers, program, f"server {_name(address, port)}".strip(), events,
+                stalls)
 
 
 def _name(address: str | None, port: int) -> str:
@@ -115,11 +118,12 @@ class SyncServer:
     """A grpc.server."""
 
     def __init__(self, server: grpc.Server, port: int, handlers: Handlers,
-                 program: _native.Program, name: str, events: dict[str, Event]) -> None:
+                 program: _native.Program, name: str, events: dict[str, Event],
+                 stalls: Stalls) -> None:
         self.port = port
         self.board = _health.Board(handlers.services(), events["delay"])
         self._health = _health.SyncService(self.board)
-        self._in_flight = InFlight(program)
+        self._in_flight = InFlight(program, stalls)
         self._handlers = handlers
         handlers.adopt(self._health.handler(), self._in_flight)
         self._server = server
@@ -180,11 +184,12 @@ class AioServer:
     """A grpc.aio.server. Order: made and started in its loop, which then does the rest."""
 
     def __init__(self, server: grpc.aio.Server, port: int, handlers: Handlers,
-                 program: _native.Program, name: str, events: dict[str, Event]) -> None:
+                 program: _native.Program, name: str, events: dict[str, Event],
+                 stalls: Stalls) -> None:
         self.port = port
         self.board = _health.Board(handlers.services(), events["delay"])
         self._health = _health.AioService(self.board)
-        self._in_flight = InFlight(program)
+        self._in_flight = InFlight(program, stalls)
         self._handlers = handlers
         handlers.adopt(self._health.handler(), self._in_flight)
         self._loop = asyncio.get_running_loop()

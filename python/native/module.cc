@@ -179,6 +179,18 @@ class PyProgram {
     return WithoutLock([&] { return termination_.WaitFor(static_cast<Stage>(stage), length); });
   }
 
+  // And for how many seconds nobody gave the interpreter lock back after that.
+  std::pair<bool, double> WaitAndTell(int stage, double timeout) const {
+    const SteadyClock clock;
+    Instant waited{};
+    const bool reached = WithoutLock([&] {
+      const bool found = termination_.WaitFor(static_cast<Stage>(stage), FromSeconds(timeout));
+      waited = clock.Now();
+      return found;
+    });
+    return {reached, ToSeconds(clock.Now() - waited)};
+  }
+
   std::unique_ptr<PyLeaveTurns> Turns() const {
     CheckNotForked();
     return std::make_unique<PyLeaveTurns>(termination_);
@@ -234,6 +246,7 @@ void DefineProgram(py::module_& module) {
       .def("hold", &PyProgram::Hold, py::arg("name"))
       .def("reached", &PyProgram::Reached, py::arg("stage"))
       .def("wait", &PyProgram::Wait, py::arg("stage"), py::arg("timeout"))
+      .def("wait_and_tell", &PyProgram::WaitAndTell, py::arg("stage"), py::arg("timeout"))
       .def("leave_turns", &PyProgram::Turns)
       .def("fileno", &PyProgram::Fileno, py::arg("stage"))
       .def("until", &PyProgram::Until, py::arg("stage"))

@@ -121,6 +121,7 @@ class AttachTest(unittest.TestCase):
     def test_a_call_is_in_flight_until_its_handler_and_its_answer_are_done(self):
         said = run("""
             from lastcall._calls import InFlight
+            from lastcall._stalls import Stalls
             class Context:
                 def __init__(self, told):
                     self.told, self.callbacks = told, []
@@ -136,7 +137,7 @@ class AttachTest(unittest.TestCase):
                 def end(self):
                     self.ended += 1
             calls = Ended()
-            in_flight = InFlight(calls)
+            in_flight = InFlight(calls, Stalls(None, ()))
             answered, gone, never = Context(True), Context(False), Context(None)
             with in_flight.entered("/a.B/C", answered):
                 inside = calls.ended
