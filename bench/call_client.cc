@@ -72,7 +72,8 @@ int main(int argc, char** argv) {
     own.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
     const auto channel =
         grpc::CreateCustomChannel(argv[i], grpc::InsecureChannelCredentials(), own);
-    if (!channel->WaitForConnected(std::chrono::system_clock::now() + std::chrono::seconds(30))) return 1;
+    if (!channel->WaitForConnected(std::chrono::system_clock::now() + std::chrono::seconds(30)))
+      return 1;
     stubs.push_back(Echo::NewStub(channel));
   }
   std::printf("connected\n");

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import struct
 import tempfile
 import threading
 import unittest
@@ -13,6 +14,7 @@ import callback_echo_pb2_grpc
 from clients import PATIENCE, wait_until, word
 from echo_pb2 import EchoRequest, SlowRequest
 from harness import Daemon
+from hostile_peers import INITIAL_WINDOW, WINDOW_UPDATE, CallPeer, ends, frame
 from lastcall.admin.v1.admin_pb2 import (CallFilter, CancelCallsRequest, GetCallRequest,
                                          ListCallsRequest)
 from tls_test import Authority
@@ -93,6 +95,17 @@ class CallsTest(unittest.TestCase):
         self.assertEqual(word(call, "kind"), "server stream")
         self.assertGreater(call.sent, 0)
         self.assertLess(call.sent, 1000)
+
+    def test_a_unary_call_whose_client_does_not_take_the_answer_waits_for_it(self):
+        no_window = struct.pack(">HI", INITIAL_WINDOW, 0)
+        for name, service in (("public", ECHO), ("callback", "/lastcall.example.CallbackEcho/")):
+            with self.subTest(name), CallPeer(self.daemon.address(name), "Unary", no_window,
+                                              service.strip("/"), EchoRequest(text="x")) as peer:
+                call = self.await_call("Unary", "client")
+                self.assertEqual((call.received, word(call, "kind")), (1, "unary"))
+                peer.send(frame(WINDOW_UPDATE, 0, 1, struct.pack(">I", 100)))
+                peer.until(ends)
+                wait_until(lambda: not self.calls(), "it is over")
 
     def test_a_reactor_whose_client_does_not_read_waits_for_it(self):
         request = callback_echo_pb2.CallbackRequest(text="x" * BIG, count=1000)

@@ -7,67 +7,14 @@ import signal
 import struct
 import unittest
 
-from google.protobuf.wrappers_pb2 import StringValue
-
 from clients import Health, wait_until
 from echo_pb2 import EchoRequest
 from harness import Daemon
-from hostile_peers import (DATA, END_HEADERS, END_STREAM, HEADERS, INITIAL_WINDOW, PREFACE,
-                           RST_STREAM, SETTINGS, WINDOW_UPDATE, Peer, frame, message, request)
+from hostile_peers import (DATA, GOAWAY, HEADERS, INITIAL_WINDOW, WINDOW_UPDATE, CallPeer, ends,
+                           frame)
 from reflection_pb2 import ServerReflectionRequest
 
-GOAWAY = 7
 SERVING = b"\0\0\0\0\2\x08\x01"
-
-
-class HealthPeer(Peer):
-    """A connection with one call of the health service, or of another, on stream 1."""
-
-    def __init__(self, address, method, settings=b"", service="grpc.health.v1.Health",
-                 asked=StringValue(), flags=END_STREAM):  # an empty message
-        super().__init__(address, hello=False)
-        self.send(PREFACE + frame(SETTINGS, payload=settings) +
-                  frame(HEADERS, END_HEADERS, 1, request(f"/{service}/{method}")) +
-                  frame(DATA, flags, 1, message(asked)))
-        self._heard = b""
-
-    def frame(self):
-        """The next that comes: (kind, flags, stream, payload)."""
-        while len(self._heard) < 9 or len(self._heard) < 9 + self._length():
-            more = self.socket.recv(65536)
-            assert more, "the connection was closed"
-            self._heard += more
-        length = self._length()
-        kind, flags, stream = struct.unpack(">BBI", self._heard[3:9])
-        payload, self._heard = self._heard[9:9 + length], self._heard[9 + length:]
-        return kind, flags, stream, payload
-
-    def _length(self):
-        return int.from_bytes(self._heard[:3], "big")
-
-    def until(self, wanted):
-        """The kinds of all frames up to the first that is wanted, and that one."""
-        kinds = []
-        while True:
-            found = self.frame()
-            kinds.append(found[0])
-            if wanted(*found):
-                return kinds, found
-
-    def is_quiet(self, seconds):
-        """Whether its call does not end in that time."""
-        self.socket.settimeout(seconds)
-        try:
-            self.until(ends)
-        except TimeoutError:
-            return True
-        finally:
-            self.socket.settimeout(60)
-        return False
-
-
-def ends(kind, flags, stream, _):
-    return stream == 1 and (kind == RST_STREAM or flags & END_STREAM)
 
 
 def sleeps_of_health(pid):
@@ -118,7 +65,7 @@ class HealthTest(unittest.TestCase):
     def test_a_watch_ends_after_the_goaway(self):
         for way in (("restart", "main"), ("shutdown", "--no-wait", "--grace", "10s")):
             with self.subTest(way[0]), self.daemon() as daemon, \
-                    HealthPeer(daemon.address(), "Watch") as peer:
+                    CallPeer(daemon.address(), "Watch") as peer:
                 peer.until(lambda kind, flags, stream, payload: payload == SERVING)
                 daemon.ctl(*way, check=True)
                 kinds, _ = peer.until(ends)
@@ -127,7 +74,7 @@ class HealthTest(unittest.TestCase):
     def test_a_check_that_waits_for_its_client_is_not_cancelled(self):
         no_window = struct.pack(">HI", INITIAL_WINDOW, 0)
         with self.daemon() as daemon, \
-                HealthPeer(daemon.address(), "Check", settings=no_window) as peer:
+                CallPeer(daemon.address(), "Check", settings=no_window) as peer:
             peer.until(lambda kind, flags, stream, _: kind == HEADERS)  # its answer is begun
             daemon.ctl("restart", "main", check=True)
             peer.until(lambda kind, flags, stream, _: kind == GOAWAY)
@@ -141,7 +88,7 @@ class HealthTest(unittest.TestCase):
     def test_a_question_of_reflection_that_was_read_is_answered(self):
         no_window = struct.pack(">HI", INITIAL_WINDOW, 0)
         with self.daemon() as daemon, \
-                HealthPeer(daemon.address(), "ServerReflectionInfo", settings=no_window,
+                CallPeer(daemon.address(), "ServerReflectionInfo", settings=no_window,
                            service="grpc.reflection.v1alpha.ServerReflection", flags=0,
                            asked=ServerReflectionRequest(list_services="*")) as peer:
             peer.until(lambda kind, flags, stream, _: kind == HEADERS)  # its answer is begun

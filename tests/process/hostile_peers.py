@@ -6,6 +6,8 @@ import socket
 import struct
 import threading
 
+from google.protobuf.wrappers_pb2 import StringValue
+
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = \
     0, 1, 3, 4, 6, 7, 8, 9
@@ -218,3 +220,53 @@ class Attack:
         self.ending.set()
         for thread in self._threads:
             thread.join()
+
+
+class CallPeer(Peer):
+    """A connection with one call of the health service, or of another, on stream 1."""
+
+    def __init__(self, address, method, settings=b"", service="grpc.health.v1.Health",
+                 asked=None, flags=END_STREAM):  # None: a message of no bytes
+        super().__init__(address, hello=False)
+        self.send(PREFACE + frame(SETTINGS, payload=settings) +
+                  frame(HEADERS, END_HEADERS, 1, request(f"/{service}/{method}")) +
+                  frame(DATA, flags, 1, message(asked or StringValue())))
+        self._heard = b""
+
+    def frame(self):
+        """The next that comes: (kind, flags, stream, payload)."""
+        while len(self._heard) < 9 or len(self._heard) < 9 + self._length():
+            more = self.socket.recv(65536)
+            assert more, "the connection was closed"
+            self._heard += more
+        length = self._length()
+        kind, flags, stream = struct.unpack(">BBI", self._heard[3:9])
+        payload, self._heard = self._heard[9:9 + length], self._heard[9 + length:]
+        return kind, flags, stream, payload
+
+    def _length(self):
+        return int.from_bytes(self._heard[:3], "big")
+
+    def until(self, wanted):
+        """The kinds of all frames up to the first that is wanted, and that one."""
+        kinds = []
+        while True:
+            found = self.frame()
+            kinds.append(found[0])
+            if wanted(*found):
+                return kinds, found
+
+    def is_quiet(self, seconds):
+        """Whether its call does not end in that time."""
+        self.socket.settimeout(seconds)
+        try:
+            self.until(ends)
+        except TimeoutError:
+            return True
+        finally:
+            self.socket.settimeout(60)
+        return False
+
+
+def ends(kind, flags, stream, _):
+    return stream == 1 and (kind == RST_STREAM or flags & END_STREAM)

@@ -28,7 +28,8 @@ class CallInspectorTest : public testing::Test {
   }
   std::shared_ptr<LiveCall> Begin(CallRegistry& calls, const char* method) {
     clock_.Advance(1s);
-    auto call = calls.Begin(contexts_.emplace_back().get(), method, CallKind::kServerStream);
+    auto call =
+        calls.Begin(contexts_.emplace_back().get(), calls.Method(method), CallKind::kServerStream);
     begun_.emplace_back(&calls, call);
     return call;
   }
@@ -146,7 +147,8 @@ TEST_F(CallInspectorTest, ManyComeInPartsUntilThereIsNoRoom) {
 TEST_F(CallInspectorTest, OnceTheyAreNoLongerItsNobodyLooksAtThem) {
   auto gone = std::make_unique<CallRegistry>(clock_, Termination(), [] {});
   inspector_.Inspect({{"gone", gone.get()}});
-  const auto call = gone->Begin(contexts_.emplace_back().get(), "/s/M", CallKind::kUnary);
+  const auto call =
+      gone->Begin(contexts_.emplace_back().get(), gone->Method("/s/M"), CallKind::kUnary);
   EXPECT_THAT(Methods(), ElementsAre("/s/M"));
   gone->End(*call);
   inspector_.Inspect({});

@@ -28,7 +28,7 @@ class CallRegistryTest : public testing::Test {
  protected:
   // Its handler never starts: so nobody looks into the context.
   std::shared_ptr<LiveCall> Begin(const FakeContext& context, const char* method = kMethod) {
-    return calls_.Begin(context.get(), method, CallKind::kUnary);
+    return calls_.Begin(context.get(), calls_.Method(method), CallKind::kUnary);
   }
   void End(LiveCall& call) {
     call.Returned();
@@ -118,7 +118,7 @@ TEST_F(CallRegistryTest, RegistriesDoNotSeeEachOthersCalls) {
   CallRegistry other(clock_, Termination(), nullptr);
   const FakeContext here, there;
   const auto mine = Begin(here);
-  const auto theirs = other.Begin(there.get(), kMethod, CallKind::kUnary);
+  const auto theirs = other.Begin(there.get(), other.Method(kMethod), CallKind::kUnary);
   EXPECT_THAT(calls_.living().Snapshot(), ElementsAre(mine));
   EXPECT_THAT(other.living().Snapshot(), ElementsAre(theirs));
   EXPECT_EQ(calls_.Calls(10).size(), 1u);
@@ -194,12 +194,12 @@ TEST(CallRegistryRaceTest, WhoIsJustBeginningAndNotInTheSnapshotIsToldAtOnce) {
   const InterruptingClock clock;
   CallRegistry calls(clock, Termination(), nullptr);
   const FakeContext one, two;
-  const auto before = calls.Begin(one.get(), kMethod, CallKind::kUnary);
+  const auto before = calls.Begin(one.get(), calls.Method(kMethod), CallKind::kUnary);
   clock.interruption = [&] {
     calls.TellNewcomers();
     EXPECT_THAT(calls.living().Snapshot(), ElementsAre(before));
   };
-  const auto beginning = calls.Begin(two.get(), kMethod, CallKind::kUnary);
+  const auto beginning = calls.Begin(two.get(), calls.Method(kMethod), CallKind::kUnary);
   EXPECT_FALSE(before->leaving());
   EXPECT_TRUE(beginning->leaving());
   calls.End(*before);

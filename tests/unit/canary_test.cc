@@ -19,6 +19,7 @@
 #include <lastcall/rpc/guard.h>
 #include <lastcall/rpc/prober.h>
 #include <lastcall/rpc/server.h>
+#include <lastcall/rpc/unary_guard.h>
 #include <lastcall/testing/fake_clock.h>
 
 namespace lastcall {
@@ -110,15 +111,16 @@ class CanaryTest : public testing::Test {
       builder.SetResourceQuota(quota);
     }
     std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> creators;
-    creators.push_back(MakeGuard(calls_, canary_, [this] { ++refused_; }));
+    creators.push_back(MakeGuard(calls_, unary_, canary_));
     creators.push_back(std::make_unique<ProbesOver>(over_));
     builder.experimental().SetInterceptorCreators(std::move(creators));
     int port = 0;
     builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
-    for (grpc::Service* service : services) builder.RegisterService(service);
+    for (grpc::Service* service : services) builder.RegisterService(&unary_.Wrap(*service));
     canary_.Register(builder, services);
     server_ = builder.BuildAndStart();
     ASSERT_NE(server_, nullptr);
+    unary_.WatchRefusals(*server_);
     channel_ = grpc::CreateChannel("127.0.0.1:" + std::to_string(port),
                                    grpc::InsecureChannelCredentials());
     opened_ = canary_.Open(*server_);
@@ -183,6 +185,7 @@ class CanaryTest : public testing::Test {
   HeldCallbackEcho callback_;
   std::atomic<int> over_{0};
   std::atomic<int> refused_{0};
+  UnaryGuard unary_{calls_, [this](const char* method) { refused_ += !canary_.Sent(method); }};
   std::unique_ptr<grpc::Server> server_;
   std::shared_ptr<grpc::Channel> channel_;
   bool opened_ = false;

@@ -27,7 +27,7 @@ class LeaveTellerTest : public testing::Test {
  protected:
   // Its handler never starts: so nobody looks into the context.
   std::shared_ptr<LiveCall> Begin(const FakeContext& context, const char* method = kAnyMethod) {
-    return calls_.Begin(context.get(), method, CallKind::kUnary);
+    return calls_.Begin(context.get(), calls_.Method(method), CallKind::kUnary);
   }
   void End(LiveCall& call) {
     call.Returned();
@@ -108,7 +108,7 @@ TEST_F(LeaveTellerTest, CallsOfAnotherServerAreNotTold) {
   CallRegistry other(clock_, Termination(), nullptr);
   const FakeContext here, there;
   const auto mine = Begin(here);
-  const auto theirs = other.Begin(there.get(), kAnyMethod, CallKind::kUnary);
+  const auto theirs = other.Begin(there.get(), other.Method(kAnyMethod), CallKind::kUnary);
   Leave();
   EXPECT_TRUE(mine->leaving());
   EXPECT_FALSE(theirs->leaving());
@@ -126,7 +126,7 @@ TEST_F(LeaveTellerTest, EndsInTheMiddleOfTelling) {
   std::vector<std::shared_ptr<LiveCall>> living;
   Latch told;
   for (const FakeContext& context : contexts) {
-    living.push_back(calls.Begin(context.get(), kAnyMethod, CallKind::kUnary));
+    living.push_back(calls.Begin(context.get(), calls.Method(kAnyMethod), CallKind::kUnary));
     living.back()->OnLeave([&] { told.Set(); });
   }
   teller->Begin(LeaveSpread::Within(steady.Now(), steady.Now() + 1h));
@@ -148,7 +148,7 @@ TEST_F(LeaveTellerTest, TurnsFollowThePlan) {
   std::vector<std::shared_ptr<LiveCall>> living;
   Latch told[3];
   for (int i = 0; i < 3; ++i) {
-    living.push_back(calls.Begin(contexts[i].get(), kAnyMethod, CallKind::kUnary));
+    living.push_back(calls.Begin(contexts[i].get(), calls.Method(kAnyMethod), CallKind::kUnary));
     living.back()->OnLeave([&, i] { told[i].Set(); });
   }
   LeaveTeller teller(steady, termination.view(), calls);

@@ -35,12 +35,12 @@ class OffloadedCall {
  public:
   OffloadedCall()
       : live_(std::make_shared<LiveCall>(&context_, methods_.Of("/test.Service/Name"),
-                                         LiveCall::Identity{1, CallKind::kUnary, Instant{}},
+                                         LiveCall::Identity{1, CallKind::kUnary, Instant{}, {}},
                                          termination_, watch_)) {
-    CallDirectory::Enter(&context_, live_);
+    CallDirectory::Enter(*live_);
   }
   ~OffloadedCall() {
-    CallDirectory::Leave(&context_, *live_);
+    CallDirectory::Leave(*live_);
     live_->Returned();
     live_->Ended();
   }

@@ -18,19 +18,21 @@ class Gate {
   Gate& operator=(const Gate&) = delete;
 
   // How many have entered, with this one.
-  uint64_t Enter() {
-    in_flight_.fetch_add(1, std::memory_order_relaxed);
-    return entered_.fetch_add(1, std::memory_order_relaxed) + 1;
-  }
+  uint64_t Enter() { return entered_.fetch_add(1, std::memory_order_seq_cst) + 1; }
   void Leave() {
-    // Sequentially consistent with Watch and the read after it: one of the two sees the zero.
-    if (in_flight_.fetch_sub(1, std::memory_order_seq_cst) == 1 &&
-        watched_.load(std::memory_order_seq_cst)) {
+    // Sequentially consistent with Watch and the read after it: one of the two sees the zero. Of several who
+    // leave, the last one does.
+    const uint64_t left = left_.fetch_add(1, std::memory_order_seq_cst) + 1;
+    if (watched_.load(std::memory_order_seq_cst) &&
+        entered_.load(std::memory_order_seq_cst) == left)
       on_empty_();
-    }
   }
 
-  int64_t in_flight() const { return in_flight_.load(std::memory_order_seq_cst); }
+  // In this order: there was a moment at which it was so, or less; and none where it is zero.
+  int64_t in_flight() const {
+    const uint64_t left = left_.load(std::memory_order_seq_cst);
+    return static_cast<int64_t>(entered_.load(std::memory_order_seq_cst) - left);
+  }
   uint64_t entered() const { return entered_.load(std::memory_order_relaxed); }
 
   // From now on `on_empty` is called; before, a Leave costs nothing more than the count.
@@ -38,8 +40,8 @@ class Gate {
   void Watch() { watched_.store(on_empty_ != nullptr, std::memory_order_seq_cst); }
 
  private:
-  std::atomic<int64_t> in_flight_{0};
   std::atomic<uint64_t> entered_{0};
+  std::atomic<uint64_t> left_{0};
   std::atomic<bool> watched_{false};
   std::function<void()> on_empty_;
 };

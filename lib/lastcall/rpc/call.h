@@ -27,8 +27,8 @@ class Call {
   // `context` is a ServerContext or a CallbackServerContext. Outside a host the call never leaves.
   static Call Of(const grpc::ServerContextBase& context);
 
-  // Stop is requested when it is time to leave, or when the client is gone (a sync handler's client
-  // is noticed within a tenth of a second). May be kept as long as one likes.
+  // Stop is requested when it is time to leave, or when the client is gone (of a sync handler or a
+  // unary reactor that is noticed within a tenth of a second). May be kept as long as one likes.
   std::stop_token leave_token() const;
 
   // Runs `callback` once, when the call is told to leave or its client is gone, in a thread of the

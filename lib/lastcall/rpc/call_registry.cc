@@ -16,17 +16,17 @@ CallRegistry::CallRegistry(const Clock& clock, Termination termination,
 
 CallRegistry::~CallRegistry() = default;
 
-std::shared_ptr<LiveCall> CallRegistry::Begin(grpc::ServerContextBase* context, const char* name,
-                                              CallKind kind) {
-  CountedMethod& method = methods_.Of(name);
+std::shared_ptr<LiveCall> CallRegistry::Begin(grpc::ServerContextBase* context,
+                                              CountedMethod& method, CallKind kind,
+                                              std::optional<pid_t> thread) {
   const Instant now = clock_.Now();
   const uint64_t number = gate_.Enter();
   method.calls.Enter();
   last_began_.store(now, std::memory_order_relaxed);
-  auto call = std::make_shared<LiveCall>(context, method, LiveCall::Identity{number, kind, now},
-                                         termination_, client_watch_);
+  auto call = std::make_shared<LiveCall>(
+      context, method, LiveCall::Identity{number, kind, now, thread}, termination_, client_watch_);
   // The memory is this call's now, and must not be looked at for another.
-  if (const auto last = CallDirectory::Enter(context, call)) last->Returned();
+  if (const auto last = CallDirectory::Enter(*call)) last->Returned();
   // First this, then the question: see TellNewcomers.
   living_.Enter(call);
   if (leaving_.load(std::memory_order_seq_cst)) call->TellToLeave();
@@ -34,7 +34,7 @@ std::shared_ptr<LiveCall> CallRegistry::Begin(grpc::ServerContextBase* context, 
 }
 
 void CallRegistry::End(LiveCall& call) {
-  CallDirectory::Leave(call.context(), call);
+  CallDirectory::Leave(call);
   // Kept alive here: the list may hold the last reference.
   const std::shared_ptr<LiveCall> self = living_.Leave(call);
   // What its callbacks hold goes before the count: it may be of a plugin that is stopped when nothing

@@ -2,11 +2,14 @@
 // them.
 #pragma once
 
+#include <sys/types.h>
+
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -43,8 +46,10 @@ class CallRegistry {
   void BoundFinished(size_t calls) { methods_.BoundFinished(calls); }
 
   // Of names that nobody has added, a bounded number are told apart. See MethodTable.
-  std::shared_ptr<LiveCall> Begin(grpc::ServerContextBase* context, const char* method,
-                                  CallKind kind);
+  CountedMethod& Method(const char* name) { return methods_.Of(name); }
+  // `thread` is as LiveCall::Started has it, for one whose handler is about to run; empty: that is said later.
+  std::shared_ptr<LiveCall> Begin(grpc::ServerContextBase* context, CountedMethod& method,
+                                  CallKind kind, std::optional<pid_t> thread = {});
   // The last thing of the call. Nothing of the registry is touched once this has returned. Order: once.
   void End(LiveCall& call);
 

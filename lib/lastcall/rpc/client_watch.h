@@ -1,4 +1,4 @@
-// ClientWatch: notices that the clients of sync handlers are gone. gRPC tells these handlers only when
+// ClientWatch: notices that the clients of sync handlers and unary reactors are gone. gRPC tells those only when
 // they ask (ServerContext::IsCancelled), so somebody asks for them from time to time.
 #pragma once
 

@@ -26,14 +26,6 @@ pid_t HandlerThread(const grpc::ServerContextBase* context) {
 
 constexpr std::string_view kReflection = "/grpc.reflection.";
 
-// What gRPC answers to a synchronous call when its quota has no thread for the handler.
-constexpr std::string_view kNoThread = "Server Threadpool Exhausted";
-
-bool IsRefusal(const grpc::Status& status) {
-  return status.error_code() == grpc::StatusCode::RESOURCE_EXHAUSTED &&
-         status.error_message() == kNoThread;
-}
-
 CallKind KindOf(grpc::experimental::ServerRpcInfo::Type type) {
   using Type = grpc::experimental::ServerRpcInfo::Type;
   switch (type) {
@@ -51,11 +43,10 @@ CallKind KindOf(grpc::experimental::ServerRpcInfo::Type type) {
 class Guarded final : public grpc::experimental::Interceptor {
  public:
   Guarded(CallRegistry& calls, const grpc::experimental::ServerRpcInfo& info,
-          grpc::ServerContextBase* context, const std::function<void()>& refused)
+          grpc::ServerContextBase* context)
       : calls_(calls),
         context_(context),
-        refused_(refused),
-        call_(calls.Begin(context, info.method(), KindOf(info.type()))) {
+        call_(calls.Begin(context, calls.Method(info.method()), KindOf(info.type()))) {
     handed_on_.store(true, std::memory_order_release);
   }
   ~Guarded() override {
@@ -68,9 +59,7 @@ class Guarded final : public grpc::experimental::Interceptor {
     NoteProgress(*methods);
     // Returned before anything else: the context must be alive while the registry looks at it.
     if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::PRE_SEND_STATUS)) {
-      const grpc::Status status = methods->GetSendStatus();
-      if (IsRefusal(status)) refused_();
-      call_->GaveStatus(status, calls_.clock().Now());
+      call_->GaveStatus(methods->GetSendStatus(), calls_.clock().Now());
       call_->Returned();
     } else if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::POST_RECV_CLOSE)) {
       // A sync handler's comes from within its own IsCancelled, and is ClientWatch's to ask for.
@@ -113,7 +102,6 @@ class Guarded final : public grpc::experimental::Interceptor {
 
   CallRegistry& calls_;
   const grpc::ServerContextBase* const context_;
-  const std::function<void()>& refused_;
   const std::shared_ptr<LiveCall> call_;
   bool started_ = false;
   pid_t thread_ = 0;
@@ -161,22 +149,23 @@ class Counted final : public grpc::experimental::Interceptor {
 
 class Guard final : public grpc::experimental::ServerInterceptorFactoryInterface {
  public:
-  Guard(CallRegistry& calls, Canary& canary, std::function<void()> refused)
-      : calls_(calls), canary_(canary), refused_(std::move(refused)) {}
+  Guard(CallRegistry& calls, const UnaryGuard& unary, Canary& canary)
+      : calls_(calls), unary_(unary), canary_(canary) {}
 
   grpc::experimental::Interceptor* CreateServerInterceptor(
       grpc::experimental::ServerRpcInfo* info) override {
+    if (unary_.Guards(info->method())) return nullptr;
     if (canary_.Sent(info->method())) return canary_.NewInterceptor();
     if (IsHousekeeping(info->method())) {
       return new Counted(calls_, std::string_view(info->method()).starts_with(kReflection));
     }
-    return new Guarded(calls_, *info, info->server_context(), refused_);
+    return new Guarded(calls_, *info, info->server_context());
   }
 
  private:
   CallRegistry& calls_;
+  const UnaryGuard& unary_;
   Canary& canary_;
-  const std::function<void()> refused_;
 };
 
 }  // namespace
@@ -186,8 +175,8 @@ bool IsHousekeeping(std::string_view method) {
 }
 
 std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface> MakeGuard(
-    CallRegistry& calls, Canary& canary, std::function<void()> refused) {
-  return std::make_unique<Guard>(calls, canary, std::move(refused));
+    CallRegistry& calls, const UnaryGuard& unary, Canary& canary) {
+  return std::make_unique<Guard>(calls, unary, canary);
 }
 
 }  // namespace lastcall

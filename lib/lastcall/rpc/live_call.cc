@@ -139,7 +139,9 @@ bool LiveCall::ClientMatters() const {
 }
 
 void LiveCall::NeedClientWatch() {
-  if (client_watched_ || !ClientMatters() || thread_ == 0) return;
+  // Of a reactor's stream gRPC tells the guard.
+  const bool told = thread_ == 0 && identity_.kind != CallKind::kUnary;
+  if (client_watched_ || !started_ || told || !ClientMatters()) return;
   client_watched_ = true;
   // Under the lock, without which the call may end, and the watch go.
   client_watch_.Add([weak = weak_from_this()] {

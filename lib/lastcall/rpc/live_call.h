@@ -14,6 +14,7 @@
 
 #include <lastcall/base/clock.h>
 #include <lastcall/lifecycle/termination.h>
+#include <lastcall/rpc/call_directory.h>
 #include <lastcall/rpc/call_info.h>
 #include <lastcall/rpc/call_progress.h>
 #include <lastcall/rpc/client_watch.h>
@@ -37,6 +38,7 @@ class LiveCall : public std::enable_shared_from_this<LiveCall> {
     uint64_t number;  // which call of its server it is
     CallKind kind;
     Instant began;
+    std::optional<pid_t> thread;  // as Started has it, where that is known
   };
   LiveCall(grpc::ServerContextBase* context, CountedMethod& method, const Identity& identity,
            const Termination& termination, ClientWatch& client_watch)
@@ -45,7 +47,9 @@ class LiveCall : public std::enable_shared_from_this<LiveCall> {
         termination_(termination),
         client_watch_(client_watch),
         identity_(identity),
-        progress_(identity.began) {}
+        progress_(identity.began),
+        thread_(identity.thread.value_or(0)),
+        started_(identity.thread.has_value()) {}
 
   // What happens to it. The handler is about to run; `thread` is 0 when it has none of its own.
   void Started(pid_t thread);
@@ -92,13 +96,15 @@ class LiveCall : public std::enable_shared_from_this<LiveCall> {
   // has ended, or not begun yet as far as gRPC goes.
   bool Cancel(const std::string& why);
   LiveCalls::Place& place() { return place_; }
+  CallDirectory::Place& directory_place() { return directory_place_; }
 
  private:
-  // Notices a sync handler's client that is gone; nothing else tells. False: no need to ask again.
+  // Notices that the client of a sync handler or a unary reactor is gone; nothing else tells. False: no need to
+  // ask again.
   bool PollClient();
   // One reference more, for whoever asks; null: there is none any more. Order: mutex_ is held.
   grpc_call* Held() const;
-  // Order: mutex_ is held. Sync handlers only: the others are told by gRPC.
+  // Order: mutex_ is held. Where gRPC tells nobody: for sync handlers and unary reactors.
   void NeedClientWatch();
   // Order: mutex_ is held. Whether somebody is to be told yet that the client is gone.
   bool ClientMatters() const;
@@ -111,6 +117,7 @@ class LiveCall : public std::enable_shared_from_this<LiveCall> {
   const Identity identity_;
   CallProgress progress_;
   LiveCalls::Place place_;
+  CallDirectory::Place directory_place_;
   std::atomic<bool> leaving_{false};
   std::atomic<pid_t> thread_{0};
   std::atomic<pid_t> runs_in_{0};

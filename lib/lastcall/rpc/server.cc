@@ -25,6 +25,7 @@
 #include "lastcall/rpc/peer_name.h"
 #include "lastcall/rpc/prober.h"
 #include "lastcall/rpc/retirement.h"
+#include "lastcall/rpc/unary_guard.h"
 
 namespace lastcall {
 namespace {
@@ -171,7 +172,8 @@ class Server::Grpc {
   HealthService health_service{health, [this] { retirement->Nudge(); }};
   Connections connections;
   Canary canary;
-  Prober* prober = nullptr;  // null: the canary has no turns
+  std::optional<UnaryGuard> unary_guard;  // from when the server is built
+  Prober* prober = nullptr;               // null: the canary has no turns
   std::vector<std::unique_ptr<ExternalConnectionAcceptor>> entrances;  // one for each listener
   std::unique_ptr<grpc::Server> server;
   std::unique_ptr<Retirement> retirement;
@@ -264,13 +266,17 @@ Result<std::unique_ptr<Server>> Server::Build(ServerOptions options, const Clock
                  "own; a few calls may be lost when the server stops");
   }
   std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> guards;
-  guards.push_back(MakeGuard(
-      server->calls_, grpc.canary,
-      [refusals = std::make_shared<Refusals>(options.name, options.limits.threads, options.warn)] {
-        refusals->Count();
-      }));
+  grpc.unary_guard.emplace(
+      server->calls_, [&canary = grpc.canary,
+                       refusals = std::make_shared<Refusals>(options.name, options.limits.threads,
+                                                             options.warn)](const char* method) {
+        if (!canary.Sent(method)) refusals->Count();
+      });
+  guards.push_back(MakeGuard(server->calls_, *grpc.unary_guard, grpc.canary));
   builder.experimental().SetInterceptorCreators(std::move(guards));
-  for (grpc::Service* service : options.services) builder.RegisterService(service);
+  for (grpc::Service* service : options.services) {
+    builder.RegisterService(&grpc.unary_guard->Wrap(*service));
+  }
   if (options.prober != nullptr) grpc.canary.Register(builder, options.services);
   grpc.health_service.Register(builder, GrpcPolls(options.services));
   const auto credentials = CredentialsOf(options.tls);
@@ -295,6 +301,7 @@ Result<std::unique_ptr<Server>> Server::Build(ServerOptions options, const Clock
                  "\" mixes synchronous and callback services: gRPC then serves the synchronous "
                  "ones from the callback threads too; give each kind a server of its own");
   }
+  grpc.unary_guard->WatchRefusals(*grpc.server);
   std::erase_if(server->services_,
                 [](const std::string& service) { return IsHousekeeping("/" + service + "/"); });
   for (const std::string& service : server->services_) {

@@ -5,24 +5,17 @@
 
 #include <utility>
 
+#include "lastcall/rpc/grpc_privates.h"
+
 namespace lastcall {
 namespace {
 
 grpc_completion_queue* NewUnpolled() {
   const grpc_completion_queue_attributes attributes{GRPC_CQ_CURRENT_VERSION, GRPC_CQ_NEXT,
                                                     GRPC_CQ_NON_POLLING, nullptr};
-  return grpc_completion_queue_create(grpc_completion_queue_factory_lookup(&attributes), &attributes,
-                                      nullptr);
+  return grpc_completion_queue_create(grpc_completion_queue_factory_lookup(&attributes),
+                                      &attributes, nullptr);
 }
-
-// What a queue of the C++ library is of the C library, which keeps it to itself. An explicit instantiation may
-// name what is private.
-auto InnerQueue();
-template <auto kMember>
-struct Opened {
-  friend auto InnerQueue() { return kMember; }
-};
-template struct Opened<&grpc::CompletionQueue::cq_>;
 
 }  // namespace
 
@@ -31,7 +24,7 @@ std::unique_ptr<grpc::CompletionQueue> MakeUnpolledQueue() {
 }
 
 void Unpoll(grpc::ServerCompletionQueue& queue) {
-  grpc_completion_queue* const polled = std::exchange(queue.*InnerQueue(), NewUnpolled());
+  grpc_completion_queue* const polled = std::exchange(InnerQueue(queue), NewUnpolled());
   grpc_completion_queue_shutdown(polled);
   grpc_completion_queue_destroy(polled);
 }
