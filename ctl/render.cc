@@ -52,6 +52,7 @@ std::string ProcessNote(const Process& process) {
   if (!process.answering() && process.pid() != 0) {
     note = "does not answer: figures are the last known";
   }
+  if (!process.frozen().empty()) note = Append(note, "; ", "frozen: " + process.frozen());
   if (!process.last_exit().empty()) {
     // Of whom it is told, for it is so after replacements too.
     const uint32_t whose = process.last_exit_incarnation();
@@ -99,7 +100,7 @@ std::string RenderProcesses(const Status& status, const Look& look) {
                    {"NOTE"}});
   for (const Process& process : status.processes()) {
     const bool lives = process.pid() != 0;
-    const bool well = process.answering() || !lives;
+    const bool well = (process.answering() && process.frozen().empty()) || !lives;
     table.Add(
         {{process.name(), Colour::kBold},
          {Word(process.stage()), well ? ColourOf(process.stage()) : Colour::kRed},

@@ -12,10 +12,15 @@ std::string Daemon::Served() const {
     return std::to_string(count) + " " + (count == 1 ? one : many);
   };
   size_t stalled = 0;
+  std::string frozen;
+  for (const Member& member : supervisor_->members()) {
+    if (!member.current().frozen.empty())
+      frozen += "; process " + member.spec().name + " is frozen";
+  }
   ForEachProcess(*supervisor_,
                  [&](const Process& process) { stalled += CountStalled(process.servers()); });
   return "serving " + counted(setup_.config.servers.size(), "server", "servers") + " in " +
-         counted(setup_.config.processes.size(), "process", "processes") +
+         counted(setup_.config.processes.size(), "process", "processes") + frozen +
          (stalled == 0 ? ""
                        : "; " + counted(stalled, "call is", "calls are") +
                              " stalled, see lastcallctl calls --stalled");

@@ -124,6 +124,7 @@ void AddProcess(const StatusView& view, const Member& member, admin::v1::Status&
   process.set_restarts(member.history().restarts);
   process.set_last_exit(member.history().last_failure);
   process.set_last_exit_incarnation(member.history().last_failed);
+  process.set_frozen(member.current().frozen);
   const admin::v1::Ended* const ended = view.last_retired.of(member.spec().name);
   if (ended != nullptr) *process.mutable_last_retired() = *ended;
   if (member.current().phase == Phase::kWaiting) {

@@ -42,6 +42,7 @@ FromHost ToProto(uint32_t query, const HostReport& report) {
   host::v1::Report& out = *message.mutable_report();
   out.set_query_id(query);
   out.set_stage(lastcall::ToProto(report.stage));
+  out.set_frozen(report.frozen);
   for (const ServerReport& server : report.servers) {
     host::v1::ServerReport& one = *out.add_servers();
     one.set_name(server.name);

@@ -92,6 +92,7 @@ int Main() {
                       FromSeconds(message.cancel_s())};
   if (message.has_quiet_s()) options.quiet = FromSeconds(message.quiet_s());
   options.accept_when_ready = false;
+  options.frozen_after = FromSeconds(message.frozen_after_s());
   if (message.ready_by_ns() > 0) options.ready_by = Instant(Duration(message.ready_by_ns()));
   options.log = logger.log();
   options.observer = &control;

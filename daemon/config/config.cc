@@ -213,6 +213,10 @@ ProcessConfig ConfigLoader::ReadProcess(Section section, const std::string& name
   process.name = name;
   process.location = section.location();
   section.Choice("restart", kPolicies, process.restart);
+  static const std::vector<std::pair<std::string, FrozenPolicy>> kFrozen = {
+      {"report", FrozenPolicy::kReport}, {"replace", FrozenPolicy::kReplace}};
+  section.Choice("frozen", kFrozen, process.frozen);
+  section.Length("frozen_after", {.least = std::chrono::seconds(1)}, process.frozen_after);
   uint32_t replicas = 1;
   section.Integer("replicas", 1, kMostReplicas, replicas);
   if (replicas != 1) {

@@ -17,6 +17,7 @@
 #include <lastcall/plugin/config.h>
 #include <lastcall/plugin/offload.h>
 #include <lastcall/rpc/stall_limits.h>
+#include <lastcall/supervisor/frozen_policy.h>
 #include <lastcall/supervisor/restart_policy.h>
 
 namespace lastcall {
@@ -54,6 +55,8 @@ struct ServerConfig {
 struct ProcessConfig {
   std::string name;
   RestartPolicy restart = RestartPolicy::kAlways;
+  FrozenPolicy frozen = FrozenPolicy::kReport;
+  Duration frozen_after = std::chrono::seconds(10);
   SourceLocation location;
 };
 
@@ -132,6 +135,8 @@ std::string ToAnnotatedToml(const Config& config);
 std::map<std::string, std::string> ValuesOf(const Config& config);
 // How such a name begins for everything of this server: "server.public.".
 std::string ServerPrefix(const std::string& server);
+// "process.main.".
+std::string ProcessPrefix(const std::string& process);
 
 struct Origin {
   std::string key;  // "server.public.listen"

@@ -153,7 +153,12 @@ Node Describe(const Config& config) {
     DescribeServer(server, config.plugin_dir, root.Sub("server").Sub(server.name));
   }
   for (const ProcessConfig& process : config.processes) {
-    root.Sub("process").Sub(process.name).Set("restart", std::string(RestartName(process.restart)));
+    root.Sub("process")
+        .Sub(process.name)
+        .Set("restart", std::string(RestartName(process.restart)))
+        .Set("frozen", process.frozen == FrozenPolicy::kReplace ? std::string("replace")
+                                                                : std::string("report"))
+        .Set("frozen_after", process.frozen_after);
   }
   return root;
 }
@@ -289,6 +294,10 @@ std::map<std::string, std::string> ValuesOf(const Config& config) {
 }
 
 std::string ServerPrefix(const std::string& server) { return "server." + KeyText(server) + "."; }
+
+std::string ProcessPrefix(const std::string& process) {
+  return "process." + KeyText(process) + ".";
+}
 
 std::string ToJson(const Config& config) {
   JsonWriter json;

@@ -94,6 +94,9 @@ state::v1::Member ToProto(const Member& member) {
   saved.set_last_failure(member.history().last_failure);
   saved.set_last_failed(member.history().last_failed);
   saved.set_back_off_ns(member.history().back_off.next().count());
+  for (const Instant at : member.history().frozen.replaced()) {
+    saved.add_replaced_frozen_ns(ToProto(at));
+  }
   return saved;
 }
 
@@ -108,6 +111,9 @@ Member::Resumed FromProto(const state::v1::Member& saved) {
   member.history.last_failure = saved.last_failure();
   member.history.last_failed = saved.last_failed();
   member.history.back_off = BackOff(Duration(saved.back_off_ns()));
+  for (const int64_t at : saved.replaced_frozen_ns()) {
+    member.history.frozen.Add(FromProto(at));
+  }
   return member;
 }
 

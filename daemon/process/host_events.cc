@@ -25,7 +25,8 @@ void Tell(const FromHost& message, Instant now, ProcessEvents& events) {
           Error{message.start_failed().configuration() ? Code::kInvalidArgument : Code::kInternal,
                 SafeLines(message.start_failed().message(), kMaxStartError)});
     case FromHost::kReport:
-      return events.StageReached(FromProto(message.report().stage()).value_or(Stage::kStarting));
+      events.StageReached(FromProto(message.report().stage()).value_or(Stage::kStarting));
+      return events.Frozen(SafeText(message.report().frozen()));
     case FromHost::kShutdownRequested: {
       Request request = FromProto(message.shutdown_requested().request()).request;
       request.at = now;

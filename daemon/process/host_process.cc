@@ -100,6 +100,10 @@ HostProcess::HostProcess(boost::asio::io_context& loop, std::string name,
 void HostProcess::Resume(std::shared_ptr<ProcessEvents> events) {
   events_ = std::move(events);
   if (!wire_->outbox.empty()) Flush();
+  if (!report_.frozen().empty()) {
+    boost::asio::post(
+        loop_, [events = events_, why = SafeText(report_.frozen())] { events->Frozen(why); });
+  }
   Await();
 }
 
@@ -141,6 +145,7 @@ ToHost HostProcess::Configuration() const {
   configure.set_delay_s(ToSeconds(spec_->shutdown.delay));
   configure.set_grace_s(ToSeconds(spec_->shutdown.grace));
   configure.set_cancel_s(ToSeconds(spec_->shutdown.cancel));
+  configure.set_frozen_after_s(ToSeconds(spec_->frozen_after));
   if (spec_->quiet) configure.set_quiet_s(ToSeconds(*spec_->quiet));
   const Instant ready_by = After(std::chrono::steady_clock::now(), spec_->ready);
   if (ready_by != kNever) {
@@ -308,6 +313,9 @@ void HostProcess::Handle(FromHost& message) {
     default: break;
   }
   Tell(message, std::chrono::steady_clock::now(), *events_);
+  if (message.has_report() && std::exchange(frozen_, !report_.frozen().empty()) != frozen_) {
+    context_.StallsChanged();
+  }
 }
 
 // A host that ends closes its servers, and has nothing to say of them any more.

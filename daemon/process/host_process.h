@@ -33,7 +33,7 @@ class HostContext {
   virtual bool IsDraining(const std::string& server) const = 0;
   // There is a report that no one requested.
   virtual void Reported() = 0;
-  // Another number of its calls is stalled.
+  // Another number of its calls is stalled, or it is frozen now, or no longer.
   virtual void StallsChanged() = 0;
   // See who_serves.h; `address` is as bound.
   virtual bool WillBeServed(const std::string& address, const Process& leaving) const = 0;
@@ -115,6 +115,7 @@ class HostProcess final : public Process, private Drainable, private CallSource 
   HostAllowance allowance_;
   host::v1::Report report_;          // the last one that came, to hand on
   std::vector<ServerView> servers_;  // the same, made safe
+  bool frozen_ = false;              // the same, as it was told of last
   uint32_t last_query_ = 0;
   Instant asked_{};  // when the query began that is open
   std::vector<std::function<void()>> asking_;

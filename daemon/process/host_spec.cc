@@ -11,6 +11,9 @@ HostSpec HostSpecOf(const Setup& setup, const std::string& process,
                 .shutdown = config.shutdown,
                 .quiet = config.quiet,
                 .ready = config.ready};
+  for (const ProcessConfig& one : config.processes) {
+    if (one.name == process) spec.frozen_after = one.frozen_after;
+  }
   for (const ServerConfig& server : config.servers) {
     if (server.process != process) continue;
     HostSpec::Served& served = spec.servers.emplace_back();
@@ -25,7 +28,9 @@ HostSpec HostSpecOf(const Setup& setup, const std::string& process,
 ProcessSpec SpecOf(const Config& config, const std::string& process) {
   ProcessSpec spec{.name = process};
   for (const ProcessConfig& one : config.processes) {
-    if (one.name == process) spec.restart = one.restart;
+    if (one.name != process) continue;
+    spec.restart = one.restart;
+    spec.frozen = one.frozen;
   }
   for (const ServerConfig& server : config.servers) {
     if (server.process == process) spec.servers.push_back(server.name);

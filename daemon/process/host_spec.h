@@ -26,6 +26,7 @@ struct HostSpec {
   Budget shutdown;
   std::optional<Duration> quiet;
   Duration ready = kForever;  // how long a start may take
+  Duration frozen_after = std::chrono::seconds(10);
 };
 
 HostSpec HostSpecOf(const Setup& setup, const std::string& process,

@@ -232,12 +232,13 @@ class SettingChanges {
 };
 
 // Of the processes that are in both.
-bool SameRestart(const Config& before, const Config& after) {
-  std::map<std::string, RestartPolicy> was;
-  for (const ProcessConfig& process : before.processes) was[process.name] = process.restart;
+template <class Policy>
+bool SamePolicies(const Config& before, const Config& after, Policy ProcessConfig::*policy) {
+  std::map<std::string, Policy> was;
+  for (const ProcessConfig& process : before.processes) was[process.name] = process.*policy;
   return std::all_of(after.processes.begin(), after.processes.end(), [&](const auto& process) {
     const auto found = was.find(process.name);
-    return found == was.end() || found->second == process.restart;
+    return found == was.end() || found->second == process.*policy;
   });
 }
 
@@ -248,6 +249,9 @@ Fingerprints FingerprintsOf(const Config& config, const std::string& host_progra
   std::map<std::string, std::string> digests;
   for (const ServerConfig& server : config.servers) {
     AddParts(server, digests, fingerprints[server.process]);
+  }
+  for (const ProcessConfig& process : config.processes) {
+    fingerprints[process.name]["frozen_after"] = FormatDuration(process.frozen_after);
   }
   for (auto& [process, parts] : fingerprints) {
     const auto [digest, unknown] = digests.try_emplace(host_program);
@@ -276,7 +280,10 @@ Changes Compare(const Config& before, const Fingerprints& fingerprints_before, c
     auto& values = changes.list.back().values;
     values = settings.OfServersOf(process);
     // Hosts are told it at their start.
-    for (ValueChange& quiet : settings.Under("shutdown.quiet")) values.push_back(std::move(quiet));
+    for (const std::string& setting :
+         {std::string("shutdown.quiet"), ProcessPrefix(process) + "frozen_after"}) {
+      for (ValueChange& value : settings.Under(setting)) values.push_back(std::move(value));
+    }
   }
   for (const auto& [process, parts] : fingerprints_before) {
     if (fingerprints_after.contains(process)) continue;
@@ -294,7 +301,9 @@ Changes Compare(const Config& before, const Fingerprints& fingerprints_before, c
   daemon(before.operators == after.operators && before.observers == after.observers, "admin",
          "admin.");
   daemon(before.state_dir == after.state_dir, "state_dir", "state_dir");
-  daemon(SameRestart(before, after), "restart policies", "process.");
+  daemon(SamePolicies(before, after, &ProcessConfig::restart) &&
+             SamePolicies(before, after, &ProcessConfig::frozen),
+         "policies of processes", "process.");
   return changes;
 }
 

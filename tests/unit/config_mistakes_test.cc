@@ -340,6 +340,15 @@ const Mistake kProcesses[] = {
      "m.toml:5: process.main.restart: \"allways\" is unknown; write always, on-failure or never; "
      "did "
      "you mean \"always\"?"},
+    {"Frozen", "", "[process.main]\nfrozen = \"replac\"\n",
+     "m.toml:5: process.main.frozen: \"replac\" is unknown; write report or replace; did you mean "
+     "\"replace\"?"},
+    {"FrozenTooSoon", "", "[process.main]\nfrozen_after = \"500ms\"\n",
+     "m.toml:5: process.main.frozen_after: \"500ms\" is out of range; write a duration from 1s to "
+     "365d"},
+    {"FrozenNever", "", "[process.main]\nfrozen_after = \"infinity\"\n",
+     "m.toml:5: process.main.frozen_after: \"infinity\" is out of range; write a duration from 1s "
+     "to 365d"},
     {"Replicas", "", "[process.main]\nreplicas = 3\n",
      "m.toml:5: process.main.replicas: 3 replicas are not supported by this version; write 1"},
     {"ReplicasZero", "", "[process.main]\nreplicas = 0\n",

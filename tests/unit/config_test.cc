@@ -98,6 +98,8 @@ TEST_F(ConfigTest, ServerDefaultsAreSane) {
   ASSERT_EQ(config.processes.size(), 1u);
   EXPECT_EQ(config.processes[0].name, "main");
   EXPECT_EQ(config.processes[0].restart, RestartPolicy::kAlways);
+  EXPECT_EQ(config.processes[0].frozen, FrozenPolicy::kReport);
+  EXPECT_EQ(config.processes[0].frozen_after, seconds(10));
 }
 
 TEST_F(ConfigTest, EveryKeyIsRead) {
@@ -131,6 +133,8 @@ queue = 0
 deadline = "9s"
 [process.own]
 restart = "on-failure"
+frozen = "replace"
+frozen_after = "3s"
 replicas = 1
 )");
   EXPECT_EQ(config.plugin_dir, "/p");
@@ -167,6 +171,8 @@ replicas = 1
   EXPECT_EQ(server.plugins.at(0).offload, (OffloadLimits{8, 0, seconds(9)}));
   ASSERT_EQ(config.processes.size(), 1u);
   EXPECT_EQ(config.processes[0].restart, RestartPolicy::kOnFailure);
+  EXPECT_EQ(config.processes[0].frozen, FrozenPolicy::kReplace);
+  EXPECT_EQ(config.processes[0].frozen_after, seconds(3));
   EXPECT_EQ(config.processes[0].location.line, 29u);
 }
 

@@ -64,6 +64,8 @@ void ExpectSame(const Config& a, const Config& b) {
   for (size_t i = 0; i < a.processes.size(); ++i) {
     EXPECT_EQ(a.processes[i].name, b.processes[i].name);
     EXPECT_EQ(a.processes[i].restart, b.processes[i].restart);
+    EXPECT_EQ(a.processes[i].frozen, b.processes[i].frozen);
+    EXPECT_EQ(a.processes[i].frozen_after, b.processes[i].frozen_after);
   }
 }
 
@@ -157,6 +159,8 @@ process = "own.process"
 restart = "never"
 [process.main]
 restart = "on-failure"
+frozen = "replace"
+frozen_after = "1s"
 )";
 
 TEST_F(ConfigTextTest, SmallConfigurationReadsTheSameAgain) { ExpectRoundTrip(Load(kSmall)); }
@@ -222,6 +226,8 @@ host = "h"
 
 [process.main]
 restart = "always"
+frozen = "report"
+frozen_after = "10s"
 )");
 }
 
@@ -243,7 +249,7 @@ TEST_F(ConfigTextTest, JsonHasTheSameTables) {
       R"("threads":1000,"keepalive":"1m","keepalive_timeout":"10s","handshake":"10s"},)"
       R"("offload":{"echo":{"threads":4,"queue":64,"deadline":"30s"}},)"
       R"("config":{"echo":{"l":["a"],"upstream":{"host":"h"},"x":0.5,"y":null}}}},)"
-      R"("process":{"main":{"restart":"always"}}})");
+      R"("process":{"main":{"restart":"always","frozen":"report","frozen_after":"10s"}}})");
 }
 
 TEST_F(ConfigTextTest, PluginByPathKeepsItsPath) {

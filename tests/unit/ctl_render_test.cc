@@ -143,6 +143,13 @@ reports    serving   820  3h12m            1         0
 )"));
 }
 
+TEST(RenderStatusTest, AFrozenProcessIsNamedWithWhy) {
+  Status status = ServingStatus();
+  status.mutable_processes(0)->set_frozen("2 of 2 callback threads are held");
+  EXPECT_THAT(RenderStatus(status, kPlainLook),
+              HasSubstr("  1         0  frozen: 2 of 2 callback threads are held\n"));
+}
+
 // Two calls, the older one told to leave.
 void AddOldest(Status& status) {
   for (const bool told : {true, false}) {

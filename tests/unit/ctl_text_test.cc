@@ -206,23 +206,24 @@ TEST(JsonTest, AStatusIsWhatScriptsRead) {
     status.mutable_last_reload()->add_changes()->set_sign(sign);
   }
   status.mutable_plan()->add_requests()->mutable_cause()->set_kind(v1::Cause::KIND_SIGNAL);
-  EXPECT_EQ(ToJson(status),
-            R"({"stage":"delay","pid":0,"version":"","uptime_s":0,"config_file":"",)"
-            R"("log_level":"","plan":{"requests":[{"cause":{"kind":"signal","signal":0,"pid":0,)"
-            R"("uid":0,"who":"","reason":""},"at":"","moved":false,"skip":false}],)"
-            R"("requests_left_out":"0"},"processes":[{"name":"","stage":"waiting","pid":0,)"
-            R"("incarnation":0,"uptime_s":0,"restarts":0,"last_exit":"","answering":false,)"
-            R"("retired":[{"incarnation":0,"pid":0,"stage":"grace","calls_in_flight":0,)"
-            R"("replaced_by":""}],"successor":{"incarnation":0,"pid":0,"step":"settling",)"
-            R"("ends_in_s":0,"by":""},"last_exit_incarnation":0}],"servers":[{"name":"",)"
-            R"("process":"","listen":["[::1]:1, \"}\\"],"health":"NOT_SERVING",)"
-            R"("accepting":false,"calls_in_flight":0,"calls_total":0,"connections":0,)"
-            R"("plugins":[],"methods":[],"calls_stalled":0,"offloads":[]}],"oldest_calls":[],)"
-            R"("last_reload":{"at":"","by":"",)"
-            R"("changes":[{"sign":"+","what":"","detail":"","values":[]},{"sign":"-","what":"",)"
-            R"("detail":"","values":[]},{"sign":"~","what":"","detail":"","values":[]},{)"
-            R"("sign":"=","what":"","detail":"","values":[]},{"sign":"","what":"","detail":"",)"
-            R"("values":[]}],"processes":[],"refusal":""}})");
+  EXPECT_EQ(
+      ToJson(status),
+      R"({"stage":"delay","pid":0,"version":"","uptime_s":0,"config_file":"",)"
+      R"("log_level":"","plan":{"requests":[{"cause":{"kind":"signal","signal":0,"pid":0,)"
+      R"("uid":0,"who":"","reason":""},"at":"","moved":false,"skip":false}],)"
+      R"("requests_left_out":"0"},"processes":[{"name":"","stage":"waiting","pid":0,)"
+      R"("incarnation":0,"uptime_s":0,"restarts":0,"last_exit":"","answering":false,)"
+      R"("retired":[{"incarnation":0,"pid":0,"stage":"grace","calls_in_flight":0,)"
+      R"("replaced_by":""}],"successor":{"incarnation":0,"pid":0,"step":"settling",)"
+      R"("ends_in_s":0,"by":""},"last_exit_incarnation":0,"frozen":""}],"servers":[{"name":"",)"
+      R"("process":"","listen":["[::1]:1, \"}\\"],"health":"NOT_SERVING",)"
+      R"("accepting":false,"calls_in_flight":0,"calls_total":0,"connections":0,)"
+      R"("plugins":[],"methods":[],"calls_stalled":0,"offloads":[]}],"oldest_calls":[],)"
+      R"("last_reload":{"at":"","by":"",)"
+      R"("changes":[{"sign":"+","what":"","detail":"","values":[]},{"sign":"-","what":"",)"
+      R"("detail":"","values":[]},{"sign":"~","what":"","detail":"","values":[]},{)"
+      R"("sign":"=","what":"","detail":"","values":[]},{"sign":"","what":"","detail":"",)"
+      R"("values":[]}],"processes":[],"refusal":""}})");
 }
 
 TEST(JsonTest, AReceiptIsWhatScriptsRead) {

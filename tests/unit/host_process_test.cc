@@ -35,6 +35,7 @@ class Silent final : public ProcessEvents {
   void Ready() override {}
   void StartFailed(const Error&) override {}
   void StageReached(Stage) override {}
+  void Frozen(const std::string&) override {}
   void Requested(Request) override {}
   void Reported(Receipt) override {}
   void Exited(const ExitStatus&) override {}
@@ -95,6 +96,7 @@ class LastWords final : public ProcessEvents {
   void Ready() override {}
   void StartFailed(const Error&) override {}
   void StageReached(Stage) override {}
+  void Frozen(const std::string&) override {}
   void Requested(Request) override {}
   void Reported(Receipt receipt) override { heard.push_back("receipt of " + receipt.subject); }
   void Exited(const ExitStatus& status) override {

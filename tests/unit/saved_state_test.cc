@@ -139,6 +139,14 @@ TEST(SavedStateTest, AnIncarnationComesBackAsItWas) {
   EXPECT_EQ(again.receipt->ToJson(), incarnation.receipt->ToJson());
 }
 
+TEST(SavedStateTest, ThatAProcessWasReplacedForBeingFrozenIsNotForgotten) {
+  const Instant at{std::chrono::hours(5)};
+  state::v1::Member saved;
+  for (size_t i = 0; i < FrozenLimit::kMost; ++i)
+    saved.add_replaced_frozen_ns(at.time_since_epoch().count());
+  EXPECT_EQ(FromProto(saved).history.frozen.Next(at + 1s), at + FrozenLimit::kWithin);
+}
+
 TEST(SavedStateTest, WhatIsNeverStaysNever) {
   const Incarnation again = FromProto(ToProto(Incarnation()));
   EXPECT_EQ(again.accepting_since, Incarnation().accepting_since);

@@ -95,7 +95,7 @@ class Chaos {
     const bool current = number == now && witness.alive;
     if (!witness.process.has_begun(number)) return;
     ProcessEvents& events = witness.process.events(number);
-    switch (Below(12)) {
+    switch (Below(13)) {
       case 0:
       case 1:
         if (current) witness.ready = true;
@@ -126,7 +126,8 @@ class Chaos {
                                .code = Below(4) == 0 ? SI_KERNEL : SI_USER,
                                .at = clock_.Now()});
         break;
-      case 10:
+      case 10: events.Frozen(Below(2) == 0 ? "" : "chaos"); break;
+      case 11:
         clock_.Advance(1ms * Below(2'000));
         Tick();
         break;

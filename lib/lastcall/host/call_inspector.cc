@@ -38,7 +38,8 @@ CallInspector::CallInspector(Parts parts)
       watch_({.clock = parts_.clock,
               .log = parts_.log,
               .prefix = parts_.process + "/" + std::to_string(parts_.incarnation) + "/",
-              .process = parts_.process}),
+              .process = parts_.process,
+              .frozen_after = parts_.frozen_after}),
       thread_([this] { Run(); }) {}
 
 CallInspector::~CallInspector() {
@@ -61,15 +62,47 @@ void CallInspector::Run() {
 }
 
 void CallInspector::Watch() {
-  watch_.Look([this](const auto& wanted) { return Collect({}, wanted); }, reports_stalls_);
+  watch_.Look(View(), serving_);
   std::map<std::string, size_t> stalled;
   for (const auto& [number, stall] : watch_.stalls()) ++stalled[stall.server];
+  bool frozen_changed = false, stalled_changed = false;
   {
     std::lock_guard lock(mutex_);
-    if (stalled == stalled_) return;
+    frozen_changed = std::exchange(frozen_, watch_.frozen()) != watch_.frozen();
+    stalled_changed = stalled != stalled_;
     stalled_ = std::move(stalled);
   }
-  parts_.stalls_changed();
+  if (frozen_changed) parts_.frozen_changed();
+  if (stalled_changed) parts_.stalls_changed();
+}
+
+StallWatch::View CallInspector::View() const {
+  return {.find = [this](const auto& wanted) { return Collect({}, wanted); },
+          .canaries =
+              [this] {
+                std::vector<CanaryReport> canaries;
+                std::lock_guard lock(mutex_);
+                for (const Served& server : served_) {
+                  if (const auto canary = server.canary()) canaries.push_back(*canary);
+                }
+                return canaries;
+              },
+          .turns =
+              [this] {
+                uint64_t turns = 0;
+                std::lock_guard lock(mutex_);
+                // Each call has begun, and all but those in flight have ended.
+                for (const Served& server : served_) {
+                  turns +=
+                      2 * server.calls->total() - static_cast<uint64_t>(server.calls->in_flight());
+                }
+                return turns;
+              }};
+}
+
+std::string CallInspector::frozen() const {
+  std::lock_guard lock(mutex_);
+  return frozen_;
 }
 
 size_t CallInspector::CountStalled(const std::string& server) const {

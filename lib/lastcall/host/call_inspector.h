@@ -20,6 +20,7 @@
 #include <lastcall/host/call_listing.h>
 #include <lastcall/host/stall_watch.h>
 #include <lastcall/rpc/call_registry.h>
+#include <lastcall/rpc/canary_report.h>
 
 namespace lastcall {
 
@@ -34,8 +35,11 @@ class CallInspector {
     Log log;
     std::string process;
     uint32_t incarnation = 0;
+    Duration frozen_after = std::chrono::seconds(10);
     // How many calls of a server are stalled has changed. In its own thread.
     std::function<void()> stalls_changed = [] {};
+    // It is frozen now, or no longer. The same.
+    std::function<void()> frozen_changed = [] {};
   };
   // Fails: throws std::system_error where no thread can be made.
   explicit CallInspector(Parts parts);
@@ -45,15 +49,19 @@ class CallInspector {
   struct Served {
     std::string server;
     const CallRegistry* calls;
+    std::function<std::optional<CanaryReport>()> canary = [] { return std::nullopt; };
   };
   // Whose calls they are from now on. Those of before are not looked at once this has returned.
   // Blocks: for a moment.
   void Inspect(std::vector<Served> servers);
 
-  // Whether the log hears of stalls; not while the process starts or stops.
-  void Report(bool stalls) { reports_stalls_ = stalls; }
+  // Whether it serves: while the process starts or stops the log hears of no stalls, and it is not
+  // frozen.
+  void SetServing(bool serving) { serving_ = serving; }
   // How many calls of the server are stalled.
   size_t CountStalled(const std::string& server) const;
+  // See StallWatch.
+  std::string frozen() const;
 
   // See Host.
   void List(CallFilter filter, size_t limit, TakeCalls take);
@@ -66,6 +74,7 @@ class CallInspector {
   using Living = StallWatch::Living;
   void Run();
   void Watch();
+  StallWatch::View View() const;
   void Ask(std::function<void()> question) { inbox_.Post(std::move(question)); }
   std::vector<Living> Collect(const std::string& server,
                               const std::function<bool(const LiveCall&)>& wanted) const;
@@ -75,10 +84,11 @@ class CallInspector {
 
   const Parts parts_;
   const Clock& clock_;
-  std::atomic<bool> reports_stalls_{false};
+  std::atomic<bool> serving_{false};
   mutable std::mutex mutex_;
   std::vector<Served> served_;             // guarded by mutex_
   std::map<std::string, size_t> stalled_;  // the same: how many, of each server that has any
+  std::string frozen_;                     // the same
   StallWatch watch_;                       // the thread's
   Inbox<std::function<void()>> inbox_;     // an empty one ends the thread
   std::thread thread_;

@@ -71,7 +71,7 @@ class HostObserver {
   virtual void StageEntered(Stage) {}
   // A plugin requested a shutdown. True: the observer takes it; false: it is the host's own.
   virtual bool TakesRequest(const Request&) { return false; }
-  // How many calls of a server are stalled has changed. In any thread.
+  // How many calls of a server are stalled has changed, or whether the host is frozen. In any thread.
   virtual void StallsChanged() {}
   // Connections that their clients have yet to close, of a host that was replaced: who keeps them for
   // some seconds lets the clients find out that they should go elsewhere. In any thread.
@@ -87,6 +87,9 @@ struct HostOptions {
   std::optional<Duration> quiet = {};  // ends delay early when no new call came for that long
   bool accept_when_ready = true;       // false: SetAccepting(true) does it
   Instant ready_by = kNever;           // a start that takes longer is refused, by the plugin's name
+  // How long nothing may get through, every thread that could serve it being held, until the host says
+  // that it is frozen.
+  Duration frozen_after = std::chrono::seconds(10);
   std::optional<SignalReader::Form> signals = SignalReader::Form::kWait;  // empty: reads none
   // void(LogLevel, std::string_view); empty: warnings and errors to stderr. Called in a thread of
   // its own, one line after another, so that nothing waits for it: what it does not take in time is
@@ -118,6 +121,7 @@ struct ServerReport {
 struct HostReport {
   Stage stage = Stage::kStarting;
   std::vector<ServerReport> servers;
+  std::string frozen;  // why it is, as the log has it with stacks; empty: it is not
 };
 
 class HostLoop;

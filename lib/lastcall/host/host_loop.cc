@@ -43,7 +43,14 @@ HostLoop::HostLoop(HostOptions options)
                   .log = loop_.log(),
                   .process = options_.name,
                   .incarnation = options_.incarnation,
-                  .stalls_changed = [this] { observer_.StallsChanged(); }}) {}
+                  .frozen_after = options_.frozen_after,
+                  .stalls_changed = [this] { observer_.StallsChanged(); },
+                  .frozen_changed =
+                      [this] {
+                        // Its end may follow: then the stacks are in the log before.
+                        loop_.log().Flush();
+                        observer_.StallsChanged();
+                      }}) {}
 
 int HostLoop::Run() {
   may_accept_ = options_.accept_when_ready;
@@ -102,7 +109,9 @@ void HostLoop::OnStarted(const Result<>& started) {
 
 void HostLoop::InspectCalls() {
   std::vector<CallInspector::Served> served;
-  ForEachServer([&](Server& server) { served.push_back({server.name(), &server.calls()}); });
+  ForEachServer([&](Server& server) {
+    served.push_back({server.name(), &server.calls(), [&server] { return server.canary(); }});
+  });
   inspector_.Inspect(std::move(served));
 }
 
@@ -170,7 +179,7 @@ void HostLoop::UpdateHealth() {
 
 void HostLoop::Entering(const Lifecycle::Change& change) {
   UpdateHealth();
-  inspector_.Report(change.entered == Stage::kServing);
+  inspector_.SetServing(change.entered == Stage::kServing);
   if (change.entered == Stage::kServing) {
     ForEachServer([&](Server& server) { server.Accept(may_accept_); });
   }
@@ -277,8 +286,8 @@ void HostLoop::ListStuck(Receipt& receipt) {
   }
   ForEachServer([&](Server& server) {
     for (const CallInfo& call : server.calls().Calls(kMaxStuck)) {
-      receipt.stuck.push_back(
-          {Stuck::What::kCall, call.method, now - call.began, stack_of(call.thread)});
+      receipt.stuck.push_back({Stuck::What::kCall, call.method, now - call.began,
+                               stack_of(call.thread != 0 ? call.thread : call.runs_in)});
     }
   });
   if (!receipt.stuck.empty()) return;
@@ -327,7 +336,7 @@ Instant HostLoop::last_began() const {
 
 HostReport HostLoop::Report() {
   constexpr size_t kOldest = 10;
-  HostReport report{loop_.stage(), {}};
+  HostReport report{loop_.stage(), {}, inspector_.frozen()};
   // Whom a stop waits for; else it would be a copy of everybody's name for nobody.
   const size_t oldest = IsStopping(report.stage) ? kOldest : 0;
   ForEachHosted([&](const HostedServer& hosted, Server& server) {

@@ -60,10 +60,14 @@ std::string Signature(const StallWatch::Stall& stall) {
 }  // namespace
 
 StallWatch::StallWatch(Parts parts)
-    : parts_(std::move(parts)), wake_{.planned = parts_.clock.Now() + kPeriod} {}
+    : parts_(std::move(parts)),
+      wake_{.planned = parts_.clock.Now() + kPeriod},
+      frozen_judge_(parts_.frozen_after) {}
 
-void StallWatch::Look(const Find& find, bool says) {
-  now_ = parts_.clock.Now();
+void StallWatch::Look(const View& view, bool serving) {
+  const Find& find = view.find;
+  const bool says = serving;
+  before_ = std::exchange(now_, parts_.clock.Now());
   LookAtItself(says);
   last_samples_ = std::exchange(samples_, {});
   last_stalls_ = std::exchange(stalls_, {});
@@ -73,6 +77,7 @@ void StallWatch::Look(const Find& find, bool says) {
   CountPossible(suspects, find);
   for (const Living& living : suspects) Judge(living);
   JudgeCallbackThreads(says);
+  JudgeProcess(view, serving);
   if (!says) return;
   for (const Living& living : suspects) {
     const auto stall = stalls_.find(living.number);
@@ -88,6 +93,7 @@ void StallWatch::LookAtItself(bool says) {
   wake_.queued = queued - std::exchange(queued_, queued);
   wake_.process_ran = process_ran - std::exchange(process_ran_, process_ran);
   const Lateness lateness = JudgeLateness(wake_);
+  lateness_ = lateness.cause;
   if (lateness.cause == Lateness::Cause::kPaused) {
     forgiven_ = now_;
     if (says && lateness.length >= kLongPause) {
@@ -230,6 +236,14 @@ void StallWatch::JudgeCallbackThreads(bool says) {
   }
   if (!says || std::exchange(frozen_said_, true)) return;
   if (now_ - std::exchange(frozen_said_at_, now_) < kSaidMore) return;
+  Say("frozen: " + HeldBy() + ": every callback service in process " + parts_.process +
+          " is frozen",
+      {});
+  SayStacks();
+}
+
+std::string StallWatch::HeldBy() const {
+  const auto& held = callback_threads_.held();
   std::string by;
   for (const CallbackThreads::Held& one : held) {
     const auto method = makes_reactor_.find(one.thread);
@@ -239,12 +253,42 @@ void StallWatch::JudgeCallbackThreads(bool says) {
         " (" + Describe(one.doing, NamedDescriptorsOf(one.doing.place), now_ - one.since) + ")";
   }
   const std::string all = std::to_string(held.size());
-  Say("frozen: " + all + " of " + all + " callback threads are held by " + by +
-          ": every callback service in process " + parts_.process + " is frozen",
-      {});
-  for (const CallbackThreads::Held& one : held) {
+  return all + " of " + all + " callback threads are held by " + by;
+}
+
+void StallWatch::SayStacks() const {
+  for (const CallbackThreads::Held& one : callback_threads_.held()) {
     Say("frozen: thread " + std::to_string(one.thread), one.stack);
   }
+}
+
+// Held threads freeze who has nothing else to do either; that nobody gets through is the canary's to say.
+void StallWatch::JudgeProcess(const View& view, bool serving) {
+  const auto& held = callback_threads_.held();
+  FrozenJudge::Evidence evidence{
+      .serving = serving, .lateness = lateness_, .threads = callback_threads_.count()};
+  for (const CallbackThreads::Held& one : held) evidence.held.push_back(one.doing.what);
+  // What costs more is asked where it matters.
+  if (!held.empty() && held.size() == callback_threads_.count()) {
+    evidence.progress = MadeProgress(view);
+    evidence.canaries = view.canaries();
+  }
+  const bool frozen = frozen_judge_.Look(evidence, now_);
+  if (!frozen) return frozen_.clear();
+  if (!frozen_.empty()) return;
+  frozen_ = HeldBy() + ", and its canary is not answered";
+  Say("frozen: process " + parts_.process + ", for " + FormatDuration(parts_.frozen_after) + ": " +
+          frozen_,
+      {});
+  SayStacks();
+}
+
+// Since the look before, on any server: a process that serves somebody is not ended for others.
+bool StallWatch::MadeProgress(const View& view) {
+  const uint64_t turns = view.turns();
+  const bool moved = std::exchange(turns_, turns) != turns;
+  return moved ||
+         !view.find([this](const LiveCall& call) { return call.progressed() >= before_; }).empty();
 }
 
 void StallWatch::Report(const Living& living, const Stall& stall) {

@@ -12,6 +12,7 @@
 #include <lastcall/base/clock.h>
 #include <lastcall/base/log.h>
 #include <lastcall/host/callback_threads.h>
+#include <lastcall/host/frozen_judge.h>
 #include <lastcall/host/stall_reports.h>
 #include <lastcall/rpc/live_call.h>
 #include <lastcall/threads/doing.h>
@@ -31,6 +32,7 @@ class StallWatch {
     Log log;
     std::string prefix;  // of the ids of its calls: "main/3/"
     std::string process;
+    Duration frozen_after = std::chrono::seconds(10);  // see FrozenJudge
   };
   explicit StallWatch(Parts parts);
 
@@ -44,9 +46,17 @@ class StallWatch {
   };
   using Find = std::function<std::vector<Living>(const std::function<bool(const LiveCall&)>&)>;
 
+  // What it looks at.
+  struct View {
+    Find find;
+    std::function<std::vector<CanaryReport>()> canaries;  // of all servers
+    std::function<uint64_t()> turns;  // grows with each call that begins, and each that ends
+  };
+
   Instant due() const { return wake_.planned; }
-  // Order: when it is due. `says`: whether the log is to hear of it.
-  void Look(const Find& find, bool says);
+  // Order: when it is due. `serving`: whether the process neither starts nor stops; else the log hears of
+  // nothing.
+  void Look(const View& view, bool serving);
 
   struct Stall {
     std::string server;
@@ -60,6 +70,9 @@ class StallWatch {
   };
   // As of the last look, by number.
   const std::map<uint64_t, Stall>& stalls() const { return stalls_; }
+  // Why the process is frozen: "2 of 2 callback threads are held by …"; empty: it is not. The log has it
+  // already, with the stacks.
+  const std::string& frozen() const { return frozen_; }
 
  private:
   void LookAtItself(bool says);
@@ -75,6 +88,10 @@ class StallWatch {
   bool MayBeIn(const LiveCall& call, const CallbackThreads::Held& held) const;
   void CountPossible(const std::vector<Living>& suspects, const Find& find);
   void JudgeCallbackThreads(bool says);
+  void JudgeProcess(const View& view, bool serving);
+  bool MadeProgress(const View& view);
+  std::string HeldBy() const;
+  void SayStacks() const;
   void Report(const Living& living, const Stall& stall);
   void ReportSuppressed();
   void Say(const std::string& line, const std::vector<std::string>& stack) const;
@@ -84,6 +101,8 @@ class StallWatch {
   Duration queued_{};       // of this thread, so far
   Duration process_ran_{};  // so far
   Instant now_{};
+  Instant before_{};  // the look before
+  Lateness::Cause lateness_ = Lateness::Cause::kNone;
   Instant forgiven_ = Instant::min();  // nobody is blamed for what was before
   std::map<uint64_t, ThreadSample> last_samples_;
   std::map<uint64_t, ThreadSample> samples_;
@@ -96,6 +115,9 @@ class StallWatch {
   bool callbacks_progress_ = false;             // any of their calls does, just now
   bool frozen_said_ = false;
   Instant frozen_said_at_{};
+  FrozenJudge frozen_judge_;
+  std::string frozen_;
+  uint64_t turns_ = 0;  // as of the last look at which every callback thread was held
   StallReports reports_;
   Instant suppressed_said_{};
   SymbolNames names_;

@@ -95,6 +95,7 @@ class Canary::Core {
       synchronous = synchronous || service->has_synchronous_methods();
     }
     if (!callback && !synchronous) return;
+    callback_ = callback;
     service_ = std::make_unique<ProbeService>(callback);
     builder.RegisterService(host_, service_.get());
   }
@@ -152,7 +153,7 @@ class Canary::Core {
     std::lock_guard lock(mutex_);
     if (!open_) return std::nullopt;
     CanaryReport report{
-        full_ ? CanaryReport::State::kFull : CanaryReport::State::kOk, latency_, {}};
+        full_ ? CanaryReport::State::kFull : CanaryReport::State::kOk, callback_, latency_, {}};
     if (overdue_) {
       report.state = CanaryReport::State::kOverdue;
       report.since = sent_ + LateBy(due_);
@@ -244,6 +245,7 @@ class Canary::Core {
   const Clock& clock_;
   const std::string host_ = SecretHost();
   std::unique_ptr<ProbeService> service_;
+  bool callback_ = false;  // its method's kind
   // Of who takes the turns. gRPC 1.51 calls a function that is not there, and the process with it is gone,
   // where a call begins on a connection inside the process that the server has closed: none does.
   std::mutex turn_;

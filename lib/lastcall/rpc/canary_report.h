@@ -14,6 +14,8 @@ struct CanaryReport {
     kOverdue,  // it is not answered, though this process has had time for it
   };
   State state = State::kOk;
+  // Whether it goes through the queue of callback methods, which all servers of a process share.
+  bool callback = false;
   // From when a probe was sent until its handler had answered: of the last one that was. Empty: none was,
   // or nothing can be said of it.
   std::optional<Duration> latency;

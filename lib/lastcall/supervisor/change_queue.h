@@ -22,6 +22,7 @@ class ChangeQueue {
     enum class Kind { kAdd, kReplace, kRemove };
     Kind kind = Kind::kReplace;
     ProcessSpec spec;  // kRemove: its name alone; kReplace: that is enough where it stays as it is
+    uint32_t frozen = 0;  // kReplace: only while this incarnation is current and frozen
   };
   struct Outcome {
     std::string process;

@@ -11,6 +11,7 @@
 #include <lastcall/lifecycle/receipt.h>
 #include <lastcall/lifecycle/stage.h>
 #include <lastcall/supervisor/back_off.h>
+#include <lastcall/supervisor/frozen_limit.h>
 #include <lastcall/supervisor/process.h>
 #include <lastcall/supervisor/process_spec.h>
 
@@ -33,6 +34,7 @@ struct Incarnation {
   bool bad_configuration = false;
   bool killed = false;
   std::string replaced_by;  // who requested it, where it retires
+  std::string frozen;       // why it is, as it says; empty: it is not
   std::optional<Receipt> receipt;
   std::unique_ptr<Process> process;  // null before the first start
 };
@@ -57,6 +59,7 @@ struct History {
   std::string last_failure;   // how the last one did
   uint32_t last_failed = 0;   // which that was
   BackOff back_off{};
+  FrozenLimit frozen{};
 };
 
 }  // namespace lastcall

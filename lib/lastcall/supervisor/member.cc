@@ -25,6 +25,7 @@ class Member::Events final : public ProcessEvents {
   void Ready() override { member_.OnReady(number_); }
   void StartFailed(const Error& error) override { member_.OnStartFailed(number_, error); }
   void StageReached(Stage stage) override { member_.OnStage(number_, stage); }
+  void Frozen(const std::string& why) override { member_.OnFrozen(number_, why); }
   void Requested(Request request) override { member_.context_.owner.Requested(std::move(request)); }
   void Reported(Receipt receipt) override { member_.OnReceipt(number_, std::move(receipt)); }
   void Exited(const ExitStatus& status) override { member_.OnExited(number_, status); }
@@ -95,7 +96,9 @@ void Member::SetDraining(const std::string& server, bool draining) {
 }
 
 void Member::SetSpec(ProcessSpec spec) {
-  if (!successor_) spec_ = std::move(spec);
+  if (successor_) return;
+  const FrozenPolicy before = std::exchange(spec_, std::move(spec)).frozen;
+  if (spec_.frozen != before && !current_.frozen.empty()) JudgeFrozen(current_);
 }
 
 Incarnation* Member::Find(uint32_t number) {
@@ -223,6 +226,7 @@ void Member::BeginRestart(const ExitStatus& status, Duration lived, const std::s
 }
 
 void Member::BeginStop(const Ledger& ledger) {
+  replace_frozen_ = kNever;
   // Where a successor settles, the old one may have addresses that it has not: both serve the delay.
   const bool paused = successor_ && successor_->took_over;
   if (paused && current_.phase == Phase::kRunning) current_.process->Accept(true);
@@ -256,10 +260,11 @@ void Member::OnTick(Instant now) {
     KillProcess(incarnation);
   });
   if (successor_ && successor_->took_over && successor_->until <= now) Promote();
+  if (replace_frozen_ <= now) ReplaceFrozen();
 }
 
 Instant Member::next_instant() const {
-  Instant next = kNever;
+  Instant next = replace_frozen_;
   ForEachIncarnation(
       *this, [&](const Incarnation& incarnation) { next = std::min(next, incarnation.until); });
   return next;

@@ -85,6 +85,8 @@ class Member {
   const History& history() const { return history_; }
   bool stays_down() const { return stays_down_; }  // by its restart policy
   bool removed() const { return removed_; }        // by a change; its incarnations end
+  // Whether this incarnation is the current one, and frozen, and to be replaced for it.
+  bool IsFrozen(uint32_t number) const;
   // Those of its incarnations, moved out.
   std::vector<Receipt> TakeReceipts();
 
@@ -95,6 +97,7 @@ class Member {
   void OnReady(uint32_t number);
   void OnStartFailed(uint32_t number, const Error& error);
   void OnStage(uint32_t number, Stage stage);
+  void OnFrozen(uint32_t number, const std::string& why);
   void OnReceipt(uint32_t number, Receipt receipt);
   void OnExited(uint32_t number, const ExitStatus& status);
 
@@ -106,6 +109,10 @@ class Member {
   void TakeOver();
   void Promote();
   void SuccessorFailed(const std::string& why);
+  std::string FrozenText(const Incarnation& incarnation) const;
+  void JudgeFrozen(const Incarnation& incarnation);
+  bool MayReplaceFrozen() const;
+  void ReplaceFrozen();
   void Retire(const Cause& by, bool replaced);
   bool IsSuccessor(const Incarnation& incarnation) const;
   Incarnation* Find(uint32_t number);
@@ -118,6 +125,7 @@ class Member {
   Incarnation current_;
   std::optional<Successor> successor_;
   std::vector<Incarnation> retired_;
+  Instant replace_frozen_ = kNever;  // when the current one is, being frozen
   bool stays_down_ = false;
   bool added_ = false;  // by a change that is still in progress
   bool removed_ = false;

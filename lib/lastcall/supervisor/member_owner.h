@@ -27,6 +27,8 @@ class MemberOwner {
   virtual void CannotStart(const Member& member, Error why) = 0;
   // The change of it that was begun. `failure`: empty, it is done.
   virtual void ChangeIsOver(const Member& member, const std::string& failure) = 0;
+  // It is frozen, and to be replaced for it when its turn comes, if it is so still.
+  virtual void ReplaceFrozen(const Member& member) = 0;
   // A retired incarnation has ended.
   virtual void Retired(const Receipt& receipt) = 0;
   // Anything. After everything else of the same event.

@@ -29,6 +29,9 @@ class ProcessEvents {
   // The reason; Exited follows.
   virtual void StartFailed(const Error& error) = 0;
   virtual void StageReached(Stage stage) = 0;
+  // Whether no call gets through, for everybody who could serve it is held, and by what; empty: it is not
+  // so, or no longer. May be told again and again.
+  virtual void Frozen(const std::string& why) = 0;
   // It asks for a shutdown of the daemon.
   virtual void Requested(Request request) = 0;
   virtual void Reported(Receipt receipt) = 0;

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include <lastcall/supervisor/frozen_policy.h>
 #include <lastcall/supervisor/process.h>
 #include <lastcall/supervisor/restart_policy.h>
 
@@ -17,6 +18,7 @@ struct ProcessSpec {
   RestartPolicy restart = RestartPolicy::kAlways;
   std::vector<std::string> servers;
   std::function<std::unique_ptr<Process>(uint32_t number)> make;
+  FrozenPolicy frozen = FrozenPolicy::kReport;
 };
 
 }  // namespace lastcall

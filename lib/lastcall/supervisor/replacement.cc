@@ -53,6 +53,8 @@ void Member::Promote() {
   current_.until = kNever;
   stays_down_ = false;
   successor_.reset();
+  replace_frozen_ = kNever;
+  if (!current_.frozen.empty()) JudgeFrozen(current_);  // while it settled
   context_.owner.ChangeIsOver(*this, "");
 }
 
@@ -72,6 +74,7 @@ void Member::SuccessorFailed(const std::string& why) {
     ++history_.restarts;
     BeginStart();
   }
+  if (IsFrozen(current_.number)) JudgeFrozen(current_);  // still
   // One that starts or stops goes on from its own event.
   if (took_over && current_.phase == Phase::kRunning) current_.process->Accept(true);
   context_.owner.ChangeIsOver(*this, why);
@@ -89,8 +92,10 @@ void Member::Retire(const Cause& by, bool replaced) {
     Incarnation& each = retired_[i];
     const bool hurried = i < surplus;
     if (!hurried && &each != &last) continue;
+    const bool frozen = !each.frozen.empty() && spec_.frozen == FrozenPolicy::kReplace;
+    const Duration grace = frozen ? std::min(options.retire, FrozenLimit::kGrace) : options.retire;
     Ledger ledger({.delay = Duration::zero(),
-                   .grace = hurried ? Duration::zero() : options.retire,
+                   .grace = hurried ? Duration::zero() : grace,
                    .cancel = options.shutdown.cancel});
     Request request = RequestNow(by, context_.clock);
     if (hurried) request.cause.reason = "more retired incarnations than [reload] keep";

@@ -224,9 +224,21 @@ void Supervisor::BeginChange(const Change& change, const Cause& by) {
   if (member == nullptr) {
     return ChangeIsOver({change.spec.name, "it was removed meanwhile", 0});
   }
+  if (change.frozen != 0 && !member->IsFrozen(change.frozen)) {
+    return ChangeIsOver({change.spec.name, "it is frozen no more", member->current().number});
+  }
   if (change.kind == Change::Kind::kReplace) return member->BeginReplace(change.spec, by);
   for (const std::string& server : member->spec().servers) draining_.erase(server);
   member->Remove(by);
+}
+
+// What comes of it is in the log already.
+void Supervisor::ReplaceFrozen(const Member& member) {
+  const Cause by{.kind = Cause::Kind::kSupervisor, .who = "lastcalld", .reason = "it was frozen"};
+  changes_.Add({{.kind = Change::Kind::kReplace,
+                 .spec = {.name = member.spec().name},
+                 .frozen = member.current().number}},
+               by, nullptr);
 }
 
 void Supervisor::ChangeIsOver(const Member& member, const std::string& failure) {

@@ -110,6 +110,7 @@ class Supervisor : private MemberOwner {
   void Requested(Request request) override { OnRequest(std::move(request)); }
   void CannotStart(const Member& member, Error why) override;
   void ChangeIsOver(const Member& member, const std::string& failure) override;
+  void ReplaceFrozen(const Member& member) override;
   void Retired(const Receipt& receipt) override { observer_.Retired(receipt); }
   void Moved() override { FollowProcesses(); }
 
