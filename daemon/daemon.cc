@@ -24,6 +24,13 @@ Daemon::Daemon(Setup setup, ProgramImage image, std::string host_program, Logger
       clock_watch_(loop_.context(), clock_,
                    [this](Duration jump) { log_(LogLevel::kWarning, DescribeJump(jump)); }),
       door_(loop_.context(), clock_, log_),
+      watchdog_({.loop = loop_.context(),
+                 .patience = systemd_.patience(),
+                 .ask =
+                     [this](std::function<void()> answered) {
+                       return door_.BeginProbe(std::move(answered));
+                     },
+                 .beat = [this] { systemd_.Watchdog(); }}),
       feed_(door_.hub(), loop_.executor(), [this] { return Status(); }),
       socket_keeper_(
           loop_.context(), clock_, log_, setup_,
@@ -178,6 +185,7 @@ int Daemon::Run() {
   if (!resumed) Assemble(nullptr);
   if (!BeginHearing()) return kExitInternal;
   clock_watch_.Begin();
+  watchdog_.Begin();
   if (resumed) supervisor_->Resume();  // before anybody reaps who has no owner
   orphans_.emplace(loop_.context(), log_);
   resumed ? GoOn() : Start();

@@ -24,6 +24,7 @@
 #include "daemon/status_feed.h"
 #include "daemon/stop_progress.h"
 #include "daemon/wall_clock_watch.h"
+#include "daemon/watchdog.h"
 #include "wire/logging.h"
 
 #include <lastcall/event/end_in_time.h>
@@ -88,6 +89,7 @@ class Daemon final : private SupervisorObserver, private ReloadOwner {
   WallClockWatch clock_watch_;
 
   AdminDoor door_;
+  Watchdog watchdog_;
   StatusFeed feed_;
   SocketKeeper socket_keeper_;
   EndOfListening ending_;

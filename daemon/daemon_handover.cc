@@ -68,7 +68,7 @@ Error DaemonHandover::Execute(int binary) {
   saved.state.set_log_lines_dropped(log.Suspend());
   const auto state = Pack(saved.state);
   const Error error = state ? lastcall::Execute(binary, parts_.image, state->get(),
-                                                saved.descriptors, parts_.systemd.address())
+                                                saved.descriptors, parts_.systemd.Environment())
                             : state.error();
   log.Resume();
   return error;

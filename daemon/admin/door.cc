@@ -50,6 +50,10 @@ void AdminDoor::SetRoles(Roles roles) {
   if (server_) server_->SetRoles(std::move(roles));
 }
 
+bool AdminDoor::BeginProbe(std::function<void()> answered) {
+  return service_ == Service::kOpen && server_->BeginProbe(std::move(answered));
+}
+
 // Retiring is first of all, so that whoever comes again waits for who opens next.
 void AdminDoor::BeginLeave(std::function<void()> left) {
   BeginRetire(Service::kLeaving, [this, left = std::move(left)] {

@@ -57,6 +57,9 @@ class AdminDoor {
   Result<> Open(AdminBackend& backend, Roles roles);
   // Of connections from now on.
   void SetRoles(Roles roles);
+  // Whether callers have their answers: `answered` comes in any thread, or never. False: none are taken in
+  // now.
+  bool BeginProbe(std::function<void()> answered);
   // Sends the callers away, watchers included, to come again: they wait for who opens next, here or
   // in another build. `left`: all have their answers, or had the patience for it. Blocks: while a
   // connection is taken in. Order: while it is open.

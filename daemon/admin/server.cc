@@ -61,6 +61,7 @@ Result<std::unique_ptr<AdminServer>> AdminServer::Start(Listener listener, Roles
     options.name = measure.name;
     options.services = {entrance.service.get()};
     options.limits.connections = 0;  // counted by whose they are
+    options.probed = role == Role::kOperator;
     options.limits.streams = measure.streams;
     options.limits.threads = static_cast<uint32_t>(measure.threads);
     options.limits.message = 64 << 10;
@@ -97,6 +98,10 @@ void AdminServer::Listen(Listener listener) {
               [log = log_](const std::string& what) { log(LogLevel::kWarning, "admin: " + what); }},
       clock_));
   acceptors_.back()->Resume();
+}
+
+bool AdminServer::BeginProbe(std::function<void()> answered) {
+  return entrances_[static_cast<size_t>(Role::kOperator)].server->BeginProbe(std::move(answered));
 }
 
 void AdminServer::BeginRetire(bool last_call, std::function<void()> retired) {

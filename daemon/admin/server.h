@@ -39,6 +39,9 @@ class AdminServer {
   // From this one instead, where the path leads to it now; connections stay.
   void Listen(Listener listener);
 
+  // See Canary: of the operators' server.
+  bool BeginProbe(std::function<void()> answered);
+
   // Lets the callers that are there get their answers; with `last_call` also those that wait in the
   // socket's queue, as far as a moment goes, who are otherwise left to whoever listens next.
   // `retired` runs in a thread of its own. Blocks: without `last_call`, while a connection is taken

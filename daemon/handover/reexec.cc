@@ -130,11 +130,11 @@ Result<std::optional<Taken>> TakeState() {
 }
 
 Error Execute(int binary, const ProgramImage& image, int state, const std::vector<int>& descriptors,
-              const std::string& notify_socket) {
+              const std::vector<std::string>& variables) {
   std::vector<std::string> environment;
   for (char** entry = environ; *entry != nullptr; ++entry) environment.emplace_back(*entry);
   environment.push_back(ResumeEntry(state));
-  if (!notify_socket.empty()) environment.push_back("NOTIFY_SOCKET=" + notify_socket);
+  environment.insert(environment.end(), variables.begin(), variables.end());
   const auto close_on_exec = [&](bool closes) {
     const int flags = closes ? FD_CLOEXEC : 0;
     fcntl(state, F_SETFD, flags);

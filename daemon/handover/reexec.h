@@ -53,8 +53,8 @@ Stamp StampOf(int file);
 
 // Becomes the program that was opened as `binary`; the descriptors stay open. Returns only when that
 // failed, and then nothing has changed.
-// `notify_socket`: where systemd listens, empty where it does not.
+// `variables`: what else its environment has (SystemdNotifier::Environment).
 Error Execute(int binary, const ProgramImage& image, int state, const std::vector<int>& descriptors,
-              const std::string& notify_socket);
+              const std::vector<std::string>& variables);
 
 }  // namespace lastcall

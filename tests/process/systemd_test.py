@@ -14,6 +14,7 @@ import echo_pb2
 import echo_pb2_grpc
 from clients import PATIENCE, Call
 from harness import BIN, Daemon, environment_of
+from reexec_test import Installed
 from shutdown_test import await_rest
 
 LONG = {"delay": "10s", "grace": "20s", "cancel": "5s"}
@@ -134,6 +135,90 @@ class NotifyTest(unittest.TestCase):
             daemon.ctl("--timeout", "30s", "wait", "serving", check=True)
             daemon.signal(signal.SIGTERM)
             self.assertEqual(daemon.wait(), 0)
+
+
+class WatchdogTest(unittest.TestCase):
+    """WATCHDOG=1, from the loop and the admin's server together."""
+
+    PATIENCE_US = 2_000_000
+
+    def setUp(self):
+        folder = self.enterContext(tempfile.TemporaryDirectory(prefix="lastcall-watchdog-"))
+        self.path = str(pathlib.Path(folder) / "notify")
+        self.systemd = self.enterContext(Notifications(self.path))
+
+    def daemon(self, patience=PATIENCE_US, pid=None, **kwargs):
+        env = {"NOTIFY_SOCKET": self.path, "WATCHDOG_USEC": str(patience), "WATCHDOG_PID": pid}
+        return self.enterContext(Daemon(env=env, **kwargs))
+
+    def expect_beats(self, count):
+        """So many more, none later than systemd would wait."""
+        for _ in range(count):
+            before = time.monotonic()
+            self.systemd.wait("WATCHDOG")
+            self.assertLess(time.monotonic() - before, self.PATIENCE_US / 1e6)
+
+    def expect_none(self, seconds):
+        self.systemd.rest()
+        before = len(self.systemd.items)
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            time.sleep(0.1)
+            self.systemd.rest()
+            said = [variable for variable, _ in self.systemd.items[before:]]
+            self.assertNotIn("WATCHDOG", said)
+        self.systemd.socket.settimeout(PATIENCE)
+
+    def test_it_beats_while_the_daemon_lives(self):
+        self.daemon()
+        self.expect_beats(6)
+
+    def test_a_host_that_hangs_is_no_part_of_it(self):
+        daemon = self.daemon()
+        host = daemon.process_pid()
+        os.kill(host, signal.SIGSTOP)
+        self.addCleanup(os.kill, host, signal.SIGCONT)
+        self.expect_beats(8)
+        self.assertFalse(daemon.process_status().answering)
+        self.expect_beats(2)
+
+    def test_a_daemon_that_stands_still_does_not_beat(self):
+        daemon = self.daemon()
+        self.expect_beats(2)
+        daemon.signal(signal.SIGSTOP)
+        self.addCleanup(daemon.signal, signal.SIGCONT)
+        self.expect_none(1.5 * self.PATIENCE_US / 1e6)
+        daemon.signal(signal.SIGCONT)
+        self.expect_beats(2)
+
+    def test_another_build_of_the_daemon_goes_on_with_it(self):
+        env = {"NOTIFY_SOCKET": self.path, "WATCHDOG_USEC": str(self.PATIENCE_US)}
+        daemon = self.enterContext(Installed(env=env))
+        self.expect_beats(2)
+        daemon.upgrade()
+        self.assertEqual(daemon.reload()[0], 0)
+        self.assertEqual(daemon.builds_taken(), 1)
+        self.systemd.rest()
+        self.systemd.socket.settimeout(PATIENCE)
+        self.expect_beats(6)
+
+    def test_a_watchdog_of_another_process_is_not_the_daemons(self):
+        daemon = self.daemon(pid="1")
+        self.assertEqual(daemon.current_stage(), "serving")
+        self.expect_none(self.PATIENCE_US / 1e6)
+
+    def test_without_one_nobody_is_told(self):
+        self.daemon(patience=0)
+        self.expect_none(1)
+
+    def test_it_beats_while_the_daemon_stops(self):
+        daemon = self.daemon(shutdown={"delay": "0s", "grace": "20s", "cancel": "5s"})
+        call = daemon.held()
+        daemon.signal(signal.SIGTERM)
+        self.systemd.wait("STOPPING")
+        self.expect_beats(6)
+        call.finish()
+        self.assertEqual(daemon.wait(), 0)
 
 
 def signals_of(pid, field):

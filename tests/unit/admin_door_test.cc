@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <functional>
+#include <future>
 #include <memory>
 #include <optional>
 #include <thread>
@@ -192,6 +193,17 @@ class AdminDoorTest : public testing::Test {
   void ExpectServed(const Stub& client) {
     const grpc::Status status = AskVersion(client);
     EXPECT_TRUE(status.ok()) << status.error_message();
+  }
+
+  // Without a turn of the loop. One that is hard upon another finds it not quite over.
+  bool AwaitProbe() {
+    for (int attempt = 0; attempt < 1000; ++attempt) {
+      const auto answered = std::make_shared<std::promise<void>>();
+      auto future = answered->get_future();
+      if (!door_->BeginProbe([answered] { answered->set_value(); })) return false;
+      if (future.wait_for(milliseconds(30)) == std::future_status::ready) return true;
+    }
+    return false;
   }
 
   size_t Count(LogLevel level, const std::string& words) const {
@@ -426,6 +438,37 @@ TEST_F(AdminDoorTest, AnotherBuildTakesOverSocketAndLock) {
   EXPECT_FALSE(log_.Said(LogLevel::kWarning, "")) << "nothing is missing";
   ExpectServed(NewClient());
   EXPECT_FALSE(AdminSocket::Claim(path_)) << "the lock is held";
+}
+
+// What the watchdog asks.
+TEST_F(AdminDoorTest, AProbeIsAnsweredByTheServerWhateverTheLoopIsAt) {
+  MakeAndOpen();
+  for (int i = 0; i < 3; ++i) EXPECT_TRUE(AwaitProbe());
+}
+
+TEST_F(AdminDoorTest, WhereNoCallersAreTakenInNobodyIsProbed) {
+  Make({});
+  EXPECT_FALSE(door_->BeginProbe([] {}));
+  ASSERT_TRUE(door_->Claim(path_));
+  EXPECT_FALSE(door_->BeginProbe([] {}));
+  Open();
+  EXPECT_TRUE(door_->BeginProbe([] {}));
+  bool closed = false;
+  door_->BeginClose([&] { closed = true; });
+  EXPECT_FALSE(door_->BeginProbe([] {}));
+  EXPECT_TRUE(RunUntil([&] { return closed; }));
+  EXPECT_FALSE(door_->BeginProbe([] {}));
+}
+
+TEST_F(AdminDoorTest, OneThatWasLeftIsProbedAgainOnceItIsOpened) {
+  MakeAndOpen();
+  EXPECT_TRUE(door_->BeginProbe([] {}));
+  bool left = false;
+  door_->BeginLeave([&] { left = true; });
+  EXPECT_FALSE(door_->BeginProbe([] {}));
+  EXPECT_TRUE(RunUntil([&] { return left; }));
+  Open();
+  EXPECT_TRUE(AwaitProbe());
 }
 
 }  // namespace

@@ -113,19 +113,21 @@ class Canary::Core {
     return true;
   }
 
+  bool BeginProbe(std::function<void()> answered) {
+    std::lock_guard lock(turn_);
+    if (turns_ended_ || !OnAnswer(std::move(answered))) return false;
+    Turn(clock_.Now());
+    return true;
+  }
+
+  void EndTurns() {
+    std::lock_guard lock(turn_);
+    turns_ended_ = true;
+  }
+
   Instant TakeTurn(Instant due) {
     std::lock_guard lock(turn_);
-    Reclaim();
-    // On a connection that was sent away none would ever be answered, nor would one that has ended already.
-    const bool lost = std::exchange(sent_away_, false) || (probe_ == nullptr && outstanding());
-    if (lost) {
-      Abandon();
-      Connect();
-    }
-    const Instant next = DueAfter(due, clock_.Now());
-    Judge(due, next, lost);
-    if (probe_ == nullptr) Send();
-    return next;
+    return Turn(due);
   }
 
   void SendAway(const std::function<void()>& send) {
@@ -163,8 +165,35 @@ class Canary::Core {
 
   // Threads: the server's.
   void Heard(bool full) {
+    if (const auto answered = NoteAnswer(full)) answered();
+  }
+
+ private:
+  Instant Turn(Instant due) {
+    Reclaim();
+    // On a connection that was sent away none would ever be answered, nor would one that has ended already.
+    const bool lost = std::exchange(sent_away_, false) || (probe_ == nullptr && outstanding());
+    if (lost) {
+      Abandon();
+      Connect();
+    }
+    const Instant next = DueAfter(due, clock_.Now());
+    Judge(due, next, lost);
+    if (probe_ == nullptr) Send();
+    return next;
+  }
+
+  // Whom the next answer is told; false: there will be none.
+  bool OnAnswer(std::function<void()> answered) {
     std::lock_guard lock(mutex_);
-    if (!std::exchange(outstanding_, false)) return;
+    if (open_) answered_ = std::move(answered);
+    return open_;
+  }
+
+  // Returns who is to be told.
+  std::function<void()> NoteAnswer(bool full) {
+    std::lock_guard lock(mutex_);
+    if (!std::exchange(outstanding_, false)) return nullptr;
     full_ = full;
     const Duration late = LateBy(due_);
     // Of a probe that was under way while the process did not run nothing can be said.
@@ -172,9 +201,9 @@ class Canary::Core {
       latency_ = clock_.Now() - sent_ - late;
     }
     overdue_ = false;
+    return std::exchange(answered_, nullptr);
   }
 
- private:
   // By how much that is in the past, if it is by too much.
   Duration LateBy(Instant due) const {
     const Duration late = clock_.Now() - due;
@@ -254,6 +283,7 @@ class Canary::Core {
   std::shared_ptr<grpc::Channel> channel_;
   Probe* probe_ = nullptr;  // the queue's, until it is over; null: none is under way
   bool sent_away_ = false;
+  bool turns_ended_ = false;
 
   mutable std::mutex mutex_;
   bool open_ = false;
@@ -264,6 +294,7 @@ class Canary::Core {
   bool overdue_ = false;
   bool full_ = false;
   std::optional<Duration> latency_;
+  std::function<void()> answered_;  // whom to tell of the next answer
 };
 
 namespace {
@@ -296,6 +327,10 @@ bool Canary::Sent(const char* method) const { return method == Canary::kMethod; 
 grpc::experimental::Interceptor* Canary::NewInterceptor() { return new Ear<Core>(*core_); }
 bool Canary::Open(grpc::Server& server) { return core_->Open(server); }
 Instant Canary::TakeTurn(Instant due) { return core_->TakeTurn(due); }
+bool Canary::BeginProbe(std::function<void()> answered) {
+  return core_->BeginProbe(std::move(answered));
+}
+void Canary::EndTurns() { core_->EndTurns(); }
 void Canary::SendAway(const std::function<void()>& send) { core_->SendAway(send); }
 Instant Canary::DueAfter(Instant due, Instant now) {
   const Duration behind = std::max(now - due, Duration::zero());

@@ -55,6 +55,12 @@ class Canary {
   // A turn that was due then: looks what became of the last probe, and sends the next if it is over.
   // Never two at a time, for those that are not answered would pile up. Returns when the next turn is due.
   Instant TakeTurn(Instant due);
+  // A turn now, for who has no Prober: `answered` comes in the server's thread with the next answer, or
+  // never; one of before is forgotten. False: it is not open, or its turns have ended.
+  bool BeginProbe(std::function<void()> answered);
+  // No more turns. Order: before the server's connections are closed. Blocks: until the one in progress is
+  // over.
+  void EndTurns();
   // Does what sends the server's connections away, this one too, or closes them; no turn is taken
   // meanwhile. Order: while turns are taken, this is the only way to do so: one on a closed connection
   // would end the process. Threads: any.

@@ -187,6 +187,7 @@ class Server::Grpc {
   // calls cancelled.
   void EndProbes() {
     if (prober != nullptr) prober->Remove(canary);
+    canary.EndTurns();
   }
 
   void Accepted(size_t listener, UniqueFd connection) {
@@ -277,7 +278,9 @@ Result<std::unique_ptr<Server>> Server::Build(ServerOptions options, const Clock
   for (grpc::Service* service : options.services) {
     builder.RegisterService(&grpc.unary_guard->Wrap(*service));
   }
-  if (options.prober != nullptr) grpc.canary.Register(builder, options.services);
+  if (options.prober != nullptr || options.probed) {
+    grpc.canary.Register(builder, options.services);
+  }
   grpc.health_service.Register(builder, GrpcPolls(options.services));
   const auto credentials = CredentialsOf(options.tls);
   for (const Listener& listener : options.listeners) {
@@ -324,7 +327,7 @@ Result<std::unique_ptr<Server>> Server::Build(ServerOptions options, const Clock
           .sent_away = [&grpc] { grpc.health_service.SendGoaway(); },
           .handshake = options.tls ? kHandshake : Duration::zero()});
   grpc.health_service.Start();
-  if (grpc.canary.Open(*grpc.server)) {
+  if (grpc.canary.Open(*grpc.server) && options.prober != nullptr) {
     options.prober->Add(grpc.canary);
     grpc.prober = options.prober;
   }
@@ -385,6 +388,10 @@ bool Server::serving() const { return grpc_->health.serving(); }
 size_t Server::CountConnections() { return grpc_->connections.Count(); }
 
 std::optional<CanaryReport> Server::canary() const { return grpc_->canary.report(); }
+
+bool Server::BeginProbe(std::function<void()> answered) {
+  return grpc_->canary.BeginProbe(std::move(answered));
+}
 
 void Server::SendGoaway() {
   grpc_->canary.SendAway([this] { grpc_->retirement->SendGoaway(); });

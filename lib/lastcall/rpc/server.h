@@ -51,8 +51,9 @@ struct ServerOptions {
   // What is remembered of finished calls takes no more than this: bytes.
   size_t finished_bytes = 64 << 10;
   // Gives its canary its turns, from its start until it retires; must outlive the server. Null: it has
-  // no canary.
+  // no canary, unless BeginProbe is to be called.
   Prober* prober = nullptr;
+  bool probed = false;
 };
 
 // How a server retires.
@@ -98,6 +99,8 @@ class Server {
   const CallRegistry& calls() const { return calls_; }
   // What its canary has found; empty: it has none, or none any more. Threads: any.
   std::optional<CanaryReport> canary() const;
+  // See Canary. Threads: one.
+  bool BeginProbe(std::function<void()> answered);
   // Fails: kNotFound, it has no such method. Order: before it accepts.
   Result<> SetStalls(const StallLimits& limits) { return calls_.SetStalls(limits); }
 

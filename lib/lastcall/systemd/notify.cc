@@ -2,7 +2,10 @@
 
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <unistd.h>
 
+#include <algorithm>
+#include <charconv>
 #include <cstddef>
 #include <cstdlib>
 #include <cstring>
@@ -14,6 +17,32 @@ namespace lastcall {
 namespace {
 
 constexpr char kVariable[] = "NOTIFY_SOCKET";
+constexpr char kPatience[] = "WATCHDOG_USEC";
+constexpr char kWatched[] = "WATCHDOG_PID";
+
+// Empty: it is not set.
+std::string Take(const char* variable) {
+  const char* const value = std::getenv(variable);
+  std::string taken = value == nullptr ? "" : value;
+  unsetenv(variable);
+  return taken;
+}
+
+// 0: it is no number.
+int64_t NumberIn(const std::string& text) {
+  int64_t number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  return error == std::errc() && end == text.data() + text.size() ? number : 0;
+}
+
+// Zero: none, or another process's.
+Duration PatienceIn(const std::string& microseconds, const std::string& pid) {
+  // More would not be a Duration; nobody waits for years.
+  constexpr int64_t kMost = std::chrono::microseconds(std::chrono::hours(24 * 365)).count();
+  const int64_t length = NumberIn(microseconds);
+  if (length <= 0 || (!pid.empty() && NumberIn(pid) != getpid())) return Duration::zero();
+  return std::chrono::microseconds(std::min(length, kMost));
+}
 
 // A line break would begin another assignment, and systemd drops what is not UTF-8.
 std::string OneLine(std::string_view text) { return SafeText(std::string(text)); }
@@ -21,9 +50,23 @@ std::string OneLine(std::string_view text) { return SafeText(std::string(text));
 }  // namespace
 
 SystemdNotifier::SystemdNotifier() {
-  if (const char* socket = std::getenv(kVariable)) socket_ = socket;
-  unsetenv(kVariable);
+  socket_ = Take(kVariable);
+  const std::string microseconds = Take(kPatience);
+  patience_ = PatienceIn(microseconds, Take(kWatched));
 }
+
+std::vector<std::string> SystemdNotifier::Environment() const {
+  std::vector<std::string> entries;
+  if (!socket_.empty()) entries.push_back(std::string(kVariable) + "=" + socket_);
+  if (patience_ > Duration::zero()) {
+    const auto us = std::chrono::duration_cast<std::chrono::microseconds>(patience_).count();
+    entries.push_back(std::string(kPatience) + "=" + std::to_string(us));
+    entries.push_back(std::string(kWatched) + "=" + std::to_string(getpid()));
+  }
+  return entries;
+}
+
+void SystemdNotifier::Watchdog() const { Send("WATCHDOG=1"); }
 
 // Not sd_notify(3): that one reads the environment, which other threads may be reading too, and which
 // must not be handed to children.

@@ -3,6 +3,7 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <lastcall/base/clock.h>
 
@@ -10,11 +11,15 @@ namespace lastcall {
 
 class SystemdNotifier {
  public:
-  // Takes NOTIFY_SOCKET out of the environment, so that no child inherits it.
+  // Takes NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID out of the environment, so that no child inherits
+  // them.
   SystemdNotifier();
 
-  // NOTIFY_SOCKET as it was.
-  const std::string& address() const { return socket_; }
+  // Those that are meant for this process, as they were: for a program that takes its place.
+  std::vector<std::string> Environment() const;
+  // How long systemd waits for a Watchdog (sd_watchdog_enabled(3)); zero: it does not.
+  Duration patience() const { return socket_.empty() ? Duration::zero() : patience_; }
+  void Watchdog() const;
   void Ready(std::string_view status) const;
   // Followed by Ready when it is over.
   void Reloading(std::string_view status) const;
@@ -27,6 +32,7 @@ class SystemdNotifier {
  private:
   void Send(const std::string& state) const;
   std::string socket_;
+  Duration patience_{};
 };
 
 }  // namespace lastcall
