@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "host/calls_answer.h"
@@ -92,12 +93,14 @@ HostControl::HostControl(Channel channel, Logger& logger, Duration for_last_word
 }
 
 std::optional<HostControl::Configuration> HostControl::AwaitConfiguration() {
+  Configuration configuration;
   for (;;) {
     ToHost order;
-    Configuration configuration;
-    switch (channel_.TryReceive(order, &configuration.sockets)) {
+    std::vector<UniqueFd> sockets;
+    switch (channel_.TryReceive(order, &sockets)) {
       case Channel::Received::kNothingYet: channel_.WaitReadable(); continue;
       case Channel::Received::kYes:
+        std::move(sockets.begin(), sockets.end(), std::back_inserter(configuration.sockets));
         if (!order.has_configure()) continue;
         configuration.message = std::move(*order.mutable_configure());
         return configuration;

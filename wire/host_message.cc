@@ -17,6 +17,8 @@ constexpr char kOtherMethods[] = "(others)";
 
 // A name of 8 bytes, and its numbers.
 constexpr int kMaxMethods = kMaxFromHost / 16;
+// More than any machine has threads for.
+constexpr int kMaxServers = 10'000;
 // Of one part of an answer; a host tells of half as many.
 constexpr int kMaxCalls = 1000;
 constexpr size_t kMaxStartError = 64 << 10;
@@ -76,7 +78,7 @@ void FitToSupervisor(FromHost& message) {
 }
 
 bool IsPlausible(const host::v1::Report& report) {
-  if (report.servers_size() > static_cast<int>(Channel::kMaxFds)) return false;
+  if (report.servers_size() > kMaxServers) return false;
   int methods = 0;
   for (const ServerReport& server : report.servers()) {
     methods += server.methods_size() + server.oldest_size() + server.offloads_size();

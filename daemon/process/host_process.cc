@@ -174,6 +174,19 @@ ToHost HostProcess::Configuration() const {
   return message;
 }
 
+// With as many of the sockets as go with it; the others are ahead of it, beside messages that say nothing. There is
+// room, for nothing was sent before.
+bool HostProcess::SendConfiguration() const {
+  constexpr size_t kBeside = Channel::kMaxFds - 1;  // a large message is in a descriptor too
+  const std::vector<int> sockets = Sockets();
+  auto next = sockets.begin();
+  while (static_cast<size_t>(sockets.end() - next) > kBeside) {
+    const auto first = std::exchange(next, next + kBeside);
+    if (wire_->channel.TrySend(ToHost(), {first, next}) != Channel::Sent::kYes) return false;
+  }
+  return wire_->channel.TrySend(Configuration(), {next, sockets.end()}) == Channel::Sent::kYes;
+}
+
 void HostProcess::BeginStart(std::shared_ptr<ProcessEvents> events) {
   events_ = std::move(events);
   auto pair = Channel::Pair();
@@ -184,8 +197,7 @@ void HostProcess::BeginStart(std::shared_ptr<ProcessEvents> events) {
   if (!child) return CannotStart(child.error().message);
   child_.emplace(loop_, std::move(*child));
   wire_ = std::make_shared<Wire>(loop_, std::move(pair->first));
-  const ToHost message = Configuration();
-  if (wire_->channel.TrySend(message, Sockets()) != Channel::Sent::kYes) {
+  if (!SendConfiguration()) {
     log_(LogLevel::kError, "process " + name_ + ": cannot send its configuration");
     Kill();
   }

@@ -82,6 +82,7 @@ class HostProcess final : public Process, private Drainable, private CallSource 
   void Heard(host::v1::CallsAnswer& answer);
   host::v1::ToHost Configuration() const;
   std::vector<int> Sockets() const;
+  bool SendConfiguration() const;
   void Stop(const Plan& plan, const std::vector<Ledger::Entry>& requests, bool replaced);
   void Send(host::v1::ToHost message);
   void Flush();

@@ -442,8 +442,8 @@ TEST_F(ProbedServerTest, IsCancelledRightAfterItBeganToRetire) {
   }
 }
 
-TEST(ProberTest, SpreadsAnyNumberOverThePeriod) {
-  for (const size_t count : {2u, 3u, 10u, 1000u}) {
+TEST(ProberTest, SpreadsThemOverThePeriod) {
+  for (const size_t count : {size_t{2}, size_t{3}, size_t{10}, Prober::kMost}) {
     std::vector<Duration> phases;
     for (size_t i = 0; i < count; ++i) phases.push_back(Prober::PhaseOf(i));
     std::sort(phases.begin(), phases.end());
@@ -455,12 +455,24 @@ TEST(ProberTest, SpreadsAnyNumberOverThePeriod) {
   }
 }
 
+TEST(ProberTest, VeryManyCostNoMoreThanManyDo) {
+  EXPECT_EQ(Prober::PeriodOf(1), Canary::kPeriod);
+  EXPECT_EQ(Prober::PeriodOf(Prober::kMost), Canary::kPeriod);
+  EXPECT_EQ(Prober::PeriodOf(2 * Prober::kMost), 2 * Canary::kPeriod);
+  EXPECT_EQ(Prober::PeriodOf(20 * Prober::kMost), 20 * Canary::kPeriod);
+  // Also at their first turns: in no period more than there is room for, as they are spread.
+  std::vector<size_t> turns(30);
+  for (size_t i = 0; i < 20 * Prober::kMost; ++i) ++turns.at(Prober::PhaseOf(i) / Canary::kPeriod);
+  EXPECT_LE(*std::max_element(turns.begin() + 1, turns.end()), 4 * Prober::kMost);
+}
+
 TEST(ProberTest, TurnsThatWereMissedAreLeftOut) {
   const Instant due{100s};
   EXPECT_EQ(Canary::DueAfter(due, due), due + Canary::kPeriod);
   EXPECT_EQ(Canary::DueAfter(due, due - 5ms), due + Canary::kPeriod) << "taken with another";
   EXPECT_EQ(Canary::DueAfter(due, due + 300ms), due + Canary::kPeriod);
   EXPECT_EQ(Canary::DueAfter(due, due + 60s), due + 76 * Canary::kPeriod);
+  EXPECT_EQ(Canary::DueAfter(due, due + 60s, 16s), due + 64s);
 }
 
 }  // namespace

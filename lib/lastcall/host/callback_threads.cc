@@ -22,6 +22,9 @@ constexpr std::string_view kGrpc[] = {"libgrpc",   "libgpr",     "libabsl", "lib
 // gRPC makes them with the first callback server, or client, and keeps them.
 constexpr Duration kEnumerated = std::chrono::seconds(5);
 
+// After so many looks it has the name that it keeps.
+constexpr int kLooks = 2;
+
 // A thread that ran, or wanted to, for so much of the time between two looks may have been in one handler
 // all the while.
 constexpr double kBusy = 0.9;
@@ -52,14 +55,23 @@ void CallbackThreads::Enumerate(Instant now) {
   if (enumerated_ != Instant::min() && now - enumerated_ < kEnumerated) return;
   enumerated_ = now;
   std::map<pid_t, Thread> found;
+  std::unordered_map<pid_t, int> others;
   const std::unique_ptr<DIR, int (*)(DIR*)> tasks(opendir("/proc/self/task"), &closedir);
   while (const dirent* entry = tasks != nullptr ? readdir(tasks.get()) : nullptr) {
     const pid_t id = std::atoi(entry->d_name);
-    if (id <= 0 || ReadThreadFile(id, "comm").text != kName) continue;
+    if (id <= 0) continue;
+    // There may be ten thousand of them, and each gets its name once, at its start.
+    const auto other = others_.find(id);
+    const int looks = other == others_.end() ? 0 : other->second;
+    if (looks == kLooks || ReadThreadFile(id, "comm").text != kName) {
+      others[id] = std::min(looks + 1, kLooks);
+      continue;
+    }
     const auto known = threads_.extract(id);
     found[id] = known.empty() ? Thread{} : known.mapped();
   }
   threads_ = std::move(found);
+  others_ = std::move(others);
 }
 
 void CallbackThreads::Look(Instant now) {

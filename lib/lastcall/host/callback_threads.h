@@ -6,6 +6,7 @@
 
 #include <map>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include <lastcall/base/clock.h>
@@ -42,6 +43,7 @@ class CallbackThreads {
   void LookAt(pid_t id, Thread& thread);
 
   std::map<pid_t, Thread> threads_;
+  std::unordered_map<pid_t, int> others_;  // how often their names were read
   Instant enumerated_ = Instant::min();
   std::vector<Held> held_;
   SymbolNames names_;

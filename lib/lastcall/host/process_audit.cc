@@ -1,13 +1,16 @@
 #include "lastcall/host/process_audit.h"
 
 #include <dirent.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdint>
 #include <cstdlib>
 #include <fstream>
 #include <memory>
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -18,6 +21,9 @@
 
 namespace lastcall {
 namespace {
+
+// So many looks at a thread see what it does at its start.
+constexpr int kLooksAtAThread = 3;
 
 // Ignored by Lastcall; the others of its table are blocked.
 bool IsLastcalls(int signal) {
@@ -72,8 +78,16 @@ bool IsOver(pid_t child) {
   return line.size() <= state || line[state] == 'Z' || line[state] == 'X';
 }
 
+// Which is known at once; who they are, from the list of each thread alone.
+bool HasChildren() {
+  siginfo_t ignored{};
+  constexpr int kAny = WEXITED | WNOHANG | WNOWAIT | __WALL;
+  return waitid(P_ALL, 0, &ignored, kAny) == 0 || errno != ECHILD;
+}
+
 std::set<pid_t> Children() {
   std::set<pid_t> children;
+  if (!HasChildren()) return children;
   for (const pid_t thread : Threads()) {
     std::ifstream list(FolderOf(thread) + "/children");
     for (pid_t child = 0; list >> child;) {
@@ -107,7 +121,7 @@ std::string DescribeHandler(const struct sigaction& action) {
 ProcessAudit::ProcessAudit(Log log)
     : log_(std::move(log)), masked_(SignalsAreBlocked()), handlers_(Handlers()) {
   for (const pid_t thread : Threads()) {
-    if (!OpenIn(thread).empty()) open_threads_.insert(thread);
+    if (!OpenIn(thread).empty()) looks_[thread] = kLooksAtAThread;
   }
   for (const pid_t child : Children()) children_[child];
 }
@@ -156,8 +170,12 @@ void ProcessAudit::CompareHandlers(const std::string& who) {
 void ProcessAudit::CompareMasks(const std::string& who) {
   const pid_t self = gettid();
   for (const pid_t thread : Threads()) {
+    int& looks = looks_[thread];
+    if (thread != self && looks == kLooksAtAThread) continue;
     const std::vector<int> open = OpenIn(thread);
-    if (open.empty() || (thread != self && !open_threads_.insert(thread).second)) continue;
+    // What was said is not said again.
+    looks = open.empty() ? std::min(looks + 1, kLooksAtAThread) : kLooksAtAThread;
+    if (open.empty()) continue;
     const std::string what = "has unblocked " + Enumerate(open);
     if (thread == self) {
       BlockSignals();

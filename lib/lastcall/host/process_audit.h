@@ -6,8 +6,8 @@
 
 #include <csignal>
 #include <map>
-#include <set>
 #include <string>
+#include <unordered_map>
 
 #include <lastcall/base/log.h>
 
@@ -34,7 +34,9 @@ class ProcessAudit {
   const Log log_;
   const bool masked_;  // whether this program blocks the signals that Lastcall reads
   std::map<int, struct sigaction> handlers_;
-  std::set<pid_t> open_threads_;           // known to have one of them open
+  // How often each was looked at: a host of very many servers has very many threads, and nobody but a thread
+  // changes its own mask.
+  std::unordered_map<pid_t, int> looks_;
   std::map<pid_t, std::string> children_;  // known, with who started them; empty: no matter
 };
 

@@ -116,7 +116,7 @@ class Canary::Core {
   bool BeginProbe(std::function<void()> answered) {
     std::lock_guard lock(turn_);
     if (turns_ended_ || !OnAnswer(std::move(answered))) return false;
-    Turn(clock_.Now());
+    Turn(clock_.Now(), kPeriod);
     return true;
   }
 
@@ -125,9 +125,9 @@ class Canary::Core {
     turns_ended_ = true;
   }
 
-  Instant TakeTurn(Instant due) {
+  Instant TakeTurn(Instant due, Duration period) {
     std::lock_guard lock(turn_);
-    return Turn(due);
+    return Turn(due, period);
   }
 
   void SendAway(const std::function<void()>& send) {
@@ -169,7 +169,7 @@ class Canary::Core {
   }
 
  private:
-  Instant Turn(Instant due) {
+  Instant Turn(Instant due, Duration period) {
     Reclaim();
     // On a connection that was sent away none would ever be answered, nor would one that has ended already.
     const bool lost = std::exchange(sent_away_, false) || (probe_ == nullptr && outstanding());
@@ -177,7 +177,7 @@ class Canary::Core {
       Abandon();
       Connect();
     }
-    const Instant next = DueAfter(due, clock_.Now());
+    const Instant next = DueAfter(due, clock_.Now(), period);
     Judge(due, next, lost);
     if (probe_ == nullptr) Send();
     return next;
@@ -326,15 +326,15 @@ void Canary::Register(grpc::ServerBuilder& builder, const std::vector<grpc::Serv
 bool Canary::Sent(const char* method) const { return method == Canary::kMethod; }
 grpc::experimental::Interceptor* Canary::NewInterceptor() { return new Ear<Core>(*core_); }
 bool Canary::Open(grpc::Server& server) { return core_->Open(server); }
-Instant Canary::TakeTurn(Instant due) { return core_->TakeTurn(due); }
+Instant Canary::TakeTurn(Instant due, Duration period) { return core_->TakeTurn(due, period); }
 bool Canary::BeginProbe(std::function<void()> answered) {
   return core_->BeginProbe(std::move(answered));
 }
 void Canary::EndTurns() { core_->EndTurns(); }
 void Canary::SendAway(const std::function<void()>& send) { core_->SendAway(send); }
-Instant Canary::DueAfter(Instant due, Instant now) {
+Instant Canary::DueAfter(Instant due, Instant now, Duration period) {
   const Duration behind = std::max(now - due, Duration::zero());
-  return due + (behind / kPeriod + 1) * kPeriod;
+  return due + (behind / period + 1) * period;
 }
 void Canary::Close() { core_->Close(); }
 std::optional<CanaryReport> Canary::report() const { return core_->report(); }

@@ -30,7 +30,8 @@ namespace lastcall {
 
 class Canary {
  public:
-  // Between two probes: less than the second after which gRPC's threads go to sleep.
+  // Between two probes: less than the second after which gRPC's threads go to sleep. Where a process has very
+  // many servers each of them has its turn less often, see Prober.
   static constexpr Duration kPeriod = std::chrono::milliseconds(800);
   // By how much a turn may be late before it says more of this process, which was stopped or had no
   // processor, than of the server.
@@ -53,8 +54,9 @@ class Canary {
   // From now on it may be probed. False: it has no method.
   bool Open(grpc::Server& server);
   // A turn that was due then: looks what became of the last probe, and sends the next if it is over.
-  // Never two at a time, for those that are not answered would pile up. Returns when the next turn is due.
-  Instant TakeTurn(Instant due);
+  // Never two at a time, for those that are not answered would pile up. Returns when the next turn is due:
+  // a `period` later.
+  Instant TakeTurn(Instant due, Duration period = kPeriod);
   // A turn now, for who has no Prober: `answered` comes in the server's thread with the next answer, or
   // never; one of before is forgotten. False: it is not open, or its turns have ended.
   bool BeginProbe(std::function<void()> answered);
@@ -69,7 +71,7 @@ class Canary {
   void Close();
 
   // The turn after one that was due then: those that were missed are left out.
-  static Instant DueAfter(Instant due, Instant now);
+  static Instant DueAfter(Instant due, Instant now, Duration period = kPeriod);
 
   // Empty: it is not open. Threads: any.
   std::optional<CanaryReport> report() const;

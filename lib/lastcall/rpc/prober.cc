@@ -23,7 +23,12 @@ Duration Prober::PhaseOf(size_t number) {
   // Multiples of the golden ratio: however many there are, no two are close.
   constexpr double kGolden = 0.6180339887498949;
   const double part = std::fmod(static_cast<double>(number) * kGolden, 1.0);
-  return std::chrono::duration_cast<Duration>(Canary::kPeriod * part);
+  return std::chrono::duration_cast<Duration>(PeriodOf(number + 1) * part);
+}
+
+Duration Prober::PeriodOf(size_t canaries) {
+  const auto most = static_cast<Duration::rep>(kMost);
+  return Canary::kPeriod * std::max(most, static_cast<Duration::rep>(canaries)) / most;
 }
 
 void Prober::Add(Canary& canary) {
@@ -59,7 +64,7 @@ void Prober::Run(const std::stop_token& end) {
 }
 
 void Prober::TakeTurn(Instant due, Canary& canary) {
-  turns_.emplace(canary.TakeTurn(due), &canary);
+  turns_.emplace(canary.TakeTurn(due, PeriodOf(turns_.size() + 1)), &canary);
   const auto report = canary.report();
   if (report && report->state == CanaryReport::State::kOverdue) {
     overdue_.insert(&canary);

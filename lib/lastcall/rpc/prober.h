@@ -1,4 +1,5 @@
-// Prober: gives the canaries of a process their turns, each every Canary::kPeriod, in one thread.
+// Prober: gives the canaries of a process their turns, in one thread: each every Canary::kPeriod, or less often
+// where there are very many, so that all together never cost more than kMost do.
 //
 // While a probe is overdue, gRPC may have no thread left that polls: those of its callback API are the
 // pollers of their process, and handlers may hold all of them. So the prober then polls for them: clients
@@ -34,6 +35,11 @@ class Prober {
   // Blocks: until the turn that is in progress is over. The canary has none afterwards.
   void Remove(Canary& canary);
 
+  // So many have a turn in each Canary::kPeriod.
+  static constexpr size_t kMost = 50;
+
+  // From one turn of a canary to its next, where there are so many.
+  static Duration PeriodOf(size_t canaries);
   // How long after its addition the first turn of a canary is, by how many came before it: any number of
   // them are spread over the period.
   static Duration PhaseOf(size_t number);
