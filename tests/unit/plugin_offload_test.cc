@@ -145,6 +145,8 @@ TEST_F(PluginOffloadTest, AFullQueueRefusesAtOnceAndNothingRuns) {
   EXPECT_EQ(counts.queued, 1u);
   EXPECT_EQ(counts.most_queued, 1u);
   EXPECT_EQ(counts.busy, 1u);
+  EXPECT_EQ(counts.begun, 2u);
+  EXPECT_EQ(counts.late, 0u);
   gate_->Set();
   EXPECT_EQ(CodeOf(queued), Code::kOk);
   EXPECT_EQ(ran_, 1);
@@ -158,6 +160,7 @@ TEST_F(PluginOffloadTest, WhatIsLateIsAnsweredWithoutItAndKeepsItsThread) {
   EXPECT_EQ(CodeOf(late), Code::kDeadlineExceeded);
   told_->Wait();
   EXPECT_EQ(view().counts().abandoned, 1u);
+  EXPECT_EQ(view().counts().late, 1u);
   auto next = BeginNoted("next");
   EXPECT_EQ(view().counts().queued, 1u) << "the one thread is busy still";
   gate_->Set();
