@@ -189,6 +189,10 @@ std::string ServerNotes(const Status& status, const Look& look) {
     if (IsNoteworthy(server.canary())) {
       notes += Paragraph(server.name() + ": canary " + DescribeCanary(server.canary()), "", look);
     }
+    if (server.has_held_by()) {
+      notes += Paragraph(server.name() + ": full: " + server.held_by() + "; new calls are refused",
+                         "", look);
+    }
     if (!server.has_draining()) continue;
     notes += Paragraph(server.name() + ": " + DescribeDraining(server.draining()), "", look);
   }
@@ -379,6 +383,7 @@ std::string RenderServer(Server server, const Look& look) {
   text += "  listen   " + Join(server.listen(), "\n           ") + "\n";
   if (server.has_certificate()) line("TLS", DescribeTls(server.certificate()));
   if (server.has_canary()) line("canary", DescribeCanary(server.canary()));
+  if (server.has_held_by()) line("full", server.held_by());
   if (server.plugins_size() > 0) line("plugins", Join(server.plugins(), ", "));
   TextTable offloads = OffloadTable();
   AddOffloads(server, offloads);

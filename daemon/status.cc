@@ -49,6 +49,7 @@ void AddFigures(const ServerView& view, admin::v1::Server& server, Methods& meth
   server.set_calls_in_flight(server.calls_in_flight() + view.calls_in_flight);
   server.set_calls_total(server.calls_total() + static_cast<double>(view.calls_total));
   server.set_calls_stalled(server.calls_stalled() + view.calls_stalled);
+  if (!view.held_by.empty()) server.set_held_by(view.held_by);
   server.set_connections(server.connections() + view.connections);
   for (const ServerView::Method& method : view.methods) {
     admin::v1::Method& count = methods[method.name];

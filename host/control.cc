@@ -53,6 +53,7 @@ FromHost ToProto(uint32_t query, const HostReport& report) {
     one.set_calls_total(server.calls_total);
     one.set_connections(static_cast<uint32_t>(server.connections));
     one.set_calls_stalled(static_cast<uint32_t>(server.stalled));
+    one.set_held_by(server.held_by);
     for (const MethodCount& method : server.methods) {
       host::v1::MethodReport& count = *one.add_methods();
       count.set_name(method.method);

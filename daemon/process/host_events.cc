@@ -48,6 +48,7 @@ std::vector<ServerView> ServersIn(const host::v1::Report& report) {
     server.calls_total = one.calls_total();
     server.connections = one.connections();
     server.calls_stalled = one.calls_stalled();
+    server.held_by = SafeText(one.held_by());
     for (const host::v1::MethodReport& method : one.methods()) {
       server.methods.push_back(
           {SafeText(method.name(), kMaxSafeName), method.in_flight(), method.total()});

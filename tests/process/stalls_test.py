@@ -7,6 +7,7 @@ import socket
 import subprocess
 import threading
 import unittest
+from concurrent import futures
 
 import grpc
 
@@ -211,6 +212,51 @@ class StallsTest(unittest.TestCase):
         # Nobody of gRPC's is left to read what it is asked.
         self.assertEqual(Health(daemon.channel("callback")).check(), "SERVING")
         self.assertEqual(len(self.calls(daemon)), 2, "they are held")
+
+    def test_calls_that_hold_every_thread_of_a_server_are_named(self):
+        daemon = self.daemon(sync={"stall_after": "60s", "limits": {"threads": 4}})
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            port = listener.getsockname()[1]
+            for method in ("Unary", "Unary", "Unary", "Patient"):
+                self.begin(daemon, method, "READ", port=port)
+            method = f"/{SYNC}/Unary"
+            daemon.wait_log(f"full: 4 of 4 threads of server sync are held by {method} (blocked in ")
+            daemon.wait_log("StuckReading(")
+            self.assertIn(": new calls of server sync are refused with RESOURCE_EXHAUSTED",
+                          daemon.log())
+            refused = self.call(daemon, "Unary", "NOT").exception(PATIENCE)
+            self.assertEqual(refused.code(), grpc.StatusCode.RESOURCE_EXHAUSTED)
+            wait_until(lambda: daemon.server("sync").canary.full, "the canary says so")
+            self.assertFalse(daemon.server("sync").canary.HasField("overdue_s"))
+            self.assertRegex(daemon.server("sync").held_by,
+                             rf"^4 of 4 threads are held by {method} \(blocked in .*, 3 calls\) and ")
+            self.assertIn("\nsync: full: 4 of 4 threads are held by ", daemon.ctl("status").stdout)
+        wait_until(lambda: not daemon.server("sync").held_by, "it is full no more")
+        self.assertEqual(daemon.log().count("full: 4 of 4"), 1)
+        self.assertNotIn("frozen", daemon.log())
+
+    def test_a_server_that_is_busy_is_not_full_of_calls_that_make_no_progress(self):
+        daemon = self.daemon(sync={"limits": {"threads": 2}})
+        done, refused = threading.Semaphore(0), threading.Event()
+        end = threading.Event()
+
+        def keep_calling():
+            while not end.is_set():
+                error = self.call(daemon, "Unary", "SLEEP", for_ms=100).exception(PATIENCE)
+                if error is None:
+                    done.release()
+                else:
+                    self.assertEqual(error.code(), grpc.StatusCode.RESOURCE_EXHAUSTED)
+                    refused.set()
+        with futures.ThreadPoolExecutor() as pool:
+            callers = [pool.submit(keep_calling) for _ in range(3)]
+            for _ in range(40):
+                self.assertTrue(done.acquire(timeout=PATIENCE))
+            end.set()
+            for caller in callers:
+                caller.result(PATIENCE)
+        self.assertTrue(refused.is_set())
+        self.assertNotIn("full:", daemon.log())
 
     def test_what_is_stalled_is_in_the_status_and_gone_when_it_is_over(self):
         daemon = self.daemon(sync={})

@@ -240,6 +240,18 @@ TEST(RenderServersTest, OneServerWithItsCanary) {
                                 "for 12.3s\n"));
 }
 
+TEST(RenderServersTest, WhoHoldsEveryThreadIsNoted) {
+  Status status = ServingStatus();
+  Server& server = *status.mutable_servers(0);
+  server.set_held_by("1 of 1 thread is held by /s/M (on CPU (98 %) for 12s)");
+  EXPECT_THAT(
+      RenderStatus(status, kPlainLook),
+      HasSubstr("\npublic: full: 1 of 1 thread is held by /s/M (on CPU (98 %) for 12s); new "
+                "calls are refused\n"));
+  EXPECT_THAT(RenderServer(server, kPlainLook),
+              HasSubstr("\n  full     1 of 1 thread is held by /s/M (on CPU (98 %) for 12s)\n"));
+}
+
 TEST(RenderServersTest, ACanaryIsNotedWhereItIsNotWell) {
   Status status = ServingStatus();
   admin::v1::Canary& canary = *status.mutable_servers(0)->mutable_canary();

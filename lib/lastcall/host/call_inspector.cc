@@ -65,9 +65,12 @@ void CallInspector::Watch() {
   watch_.Look(View(), serving_);
   std::map<std::string, size_t> stalled;
   for (const auto& [number, stall] : watch_.stalls()) ++stalled[stall.server];
+  std::map<std::string, std::string> held_by;
+  for (const auto& [server, full] : watch_.full()) held_by[server] = full.by;
   bool frozen_changed = false, stalled_changed = false;
   {
     std::lock_guard lock(mutex_);
+    held_by_ = std::move(held_by);
     frozen_changed = std::exchange(frozen_, watch_.frozen()) != watch_.frozen();
     stalled_changed = stalled != stalled_;
     stalled_ = std::move(stalled);
@@ -78,6 +81,7 @@ void CallInspector::Watch() {
 
 StallWatch::View CallInspector::View() const {
   return {.find = [this](const auto& wanted) { return Collect({}, wanted); },
+          .crowds = [this] { return Crowds(); },
           .canaries =
               [this] {
                 std::vector<CanaryReport> canaries;
@@ -111,6 +115,12 @@ size_t CallInspector::CountStalled(const std::string& server) const {
   return some == stalled_.end() ? 0 : some->second;
 }
 
+std::string CallInspector::HeldBy(const std::string& server) const {
+  std::lock_guard lock(mutex_);
+  const auto full = held_by_.find(server);
+  return full == held_by_.end() ? "" : full->second;
+}
+
 void CallInspector::Inspect(std::vector<Served> servers) {
   std::lock_guard lock(mutex_);
   served_ = std::move(servers);
@@ -131,6 +141,30 @@ std::vector<CallInspector::Living> CallInspector::Collect(
     }
   }
   return living;
+}
+
+std::vector<Crowd> CallInspector::Crowds() const {
+  std::vector<Crowd> crowds;
+  std::lock_guard lock(mutex_);
+  for (const Served& served : served_) {
+    const CallRegistry& calls = *served.calls;
+    Crowd crowd{.server = served.server,
+                .threads = served.threads,
+                .reflections = static_cast<size_t>(std::max<int64_t>(0, calls.reflections()))};
+    // Two counters, mostly: a server is seldom full.
+    if (crowd.threads == 0 ||
+        static_cast<size_t>(std::max<int64_t>(0, calls.in_flight())) + crowd.reflections <
+            crowd.threads) {
+      continue;
+    }
+    for (auto& call : calls.living().Find([](const LiveCall& one) { return one.thread() != 0; })) {
+      const CountedMethod& method = call->method();
+      const Duration patience = PatienceWith(*call, method.finished.slowest(), method.stall.after);
+      crowd.calls.push_back({std::move(call), method.name, patience});
+    }
+    crowds.push_back(std::move(crowd));
+  }
+  return crowds;
 }
 
 std::vector<CallInspector::Living> CallInspector::Snapshot(const std::string& server) const {

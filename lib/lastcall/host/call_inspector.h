@@ -50,6 +50,7 @@ class CallInspector {
     std::string server;
     const CallRegistry* calls;
     std::function<std::optional<CanaryReport>()> canary = [] { return std::nullopt; };
+    size_t threads = 0;  // for synchronous handlers, that it may have; 0: as many as it likes
   };
   // Whose calls they are from now on. Those of before are not looked at once this has returned.
   // Blocks: for a moment.
@@ -62,6 +63,10 @@ class CallInspector {
   size_t CountStalled(const std::string& server) const;
   // See StallWatch.
   std::string frozen() const;
+
+  // "4 of 4 threads are held by …": calls that make no progress, so that it refuses new ones. Empty:
+  // it does not.
+  std::string HeldBy(const std::string& server) const;
 
   // See Host.
   void List(CallFilter filter, size_t limit, TakeCalls take);
@@ -78,6 +83,7 @@ class CallInspector {
   void Ask(std::function<void()> question) { inbox_.Post(std::move(question)); }
   std::vector<Living> Collect(const std::string& server,
                               const std::function<bool(const LiveCall&)>& wanted) const;
+  std::vector<Crowd> Crowds() const;
   // Oldest first.
   std::vector<Living> Snapshot(const std::string& server) const;
   std::optional<ListedCall> Look(const Living& living, const CallFilter& filter) const;
@@ -86,11 +92,12 @@ class CallInspector {
   const Clock& clock_;
   std::atomic<bool> serving_{false};
   mutable std::mutex mutex_;
-  std::vector<Served> served_;             // guarded by mutex_
-  std::map<std::string, size_t> stalled_;  // the same: how many, of each server that has any
-  std::string frozen_;                     // the same
-  StallWatch watch_;                       // the thread's
-  Inbox<std::function<void()>> inbox_;     // an empty one ends the thread
+  std::vector<Served> served_;                  // guarded by mutex_
+  std::map<std::string, size_t> stalled_;       // the same: how many, of each server that has any
+  std::map<std::string, std::string> held_by_;  // the same: of each server that is full
+  std::string frozen_;                          // the same
+  StallWatch watch_;                            // the thread's
+  Inbox<std::function<void()>> inbox_;          // an empty one ends the thread
   std::thread thread_;
 };
 

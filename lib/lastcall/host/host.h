@@ -114,6 +114,7 @@ struct ServerReport {
   std::vector<MethodCount> methods;
   std::vector<CallInfo> oldest;  // in flight, oldest first, some of them; while stopping alone
   size_t stalled = 0;            // calls that make no progress
+  std::string held_by = {};      // see CallInspector::HeldBy
   std::optional<CanaryReport> canary = {};  // see Server::canary
   std::vector<OffloadReport> offloads;
 };

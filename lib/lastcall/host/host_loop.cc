@@ -110,7 +110,8 @@ void HostLoop::OnStarted(const Result<>& started) {
 void HostLoop::InspectCalls() {
   std::vector<CallInspector::Served> served;
   ForEachServer([&](Server& server) {
-    served.push_back({server.name(), &server.calls(), [&server] { return server.canary(); }});
+    served.push_back({server.name(), &server.calls(), [&server] { return server.canary(); },
+                      server.threads()});
   });
   inspector_.Inspect(std::move(served));
 }
@@ -344,7 +345,8 @@ HostReport HostLoop::Report() {
                               server.calls().in_flight(), server.calls().total(),
                               server.CountConnections(), server.calls().methods(),
                               server.calls().Calls(oldest), inspector_.CountStalled(server.name()),
-                              server.canary(), hosted.offloads()});
+                              inspector_.HeldBy(server.name()), server.canary(),
+                              hosted.offloads()});
   });
   return report;
 }

@@ -6,6 +6,7 @@
 #include <set>
 #include <utility>
 
+#include "lastcall/host/wait_text.h"
 #include "lastcall/threads/thread_stack.h"
 
 namespace lastcall {
@@ -15,6 +16,8 @@ namespace {
 constexpr Duration kLongPause = std::chrono::seconds(1);
 // How long all callback threads must be held until that is said.
 constexpr Duration kFrozen = std::chrono::milliseconds(500);
+// A server that is full is said again when it has been for twice as long as it was, or this.
+constexpr Duration kFullAtLeast = std::chrono::seconds(5);
 // How often it is said that there was more.
 constexpr Duration kSaidMore = std::chrono::minutes(1);
 // What tells one place in the code from another.
@@ -32,17 +35,6 @@ StallCause CauseOf(const Doing& doing) {
     case Doing::What::kGone: break;
   }
   return StallCause::kUnknown;
-}
-
-// Empty: it may wait for that.
-std::string_view WaitText(CallWaits waits) {
-  switch (waits) {
-    case CallWaits::kClient: return "its client does not take what was written";
-    case CallWaits::kInput: return "its client sends nothing";
-    case CallWaits::kHandler:
-    case CallWaits::kFinish: break;
-  }
-  return "";
 }
 
 Duration Queued() {
@@ -77,8 +69,10 @@ void StallWatch::Look(const View& view, bool serving) {
   CountPossible(suspects, find);
   for (const Living& living : suspects) Judge(living);
   JudgeCallbackThreads(says);
+  full_servers_.Look(now_, forgiven_, view.crowds());
   JudgeProcess(view, serving);
   if (!says) return;
+  ReportFull();
   for (const Living& living : suspects) {
     const auto stall = stalls_.find(living.number);
     if (stall != stalls_.end()) Report(living, stall->second);
@@ -302,6 +296,19 @@ void StallWatch::Report(const Living& living, const Stall& stall) {
           stall.why + " (call " + parts_.prefix + std::to_string(living.number) +
           (info->peer.empty() ? "" : " from " + info->client()) + ")",
       stall.stack);
+}
+
+void StallWatch::ReportFull() {
+  for (const auto& [server, full] : full_servers_.full()) {
+    if (!reports_.Says(full.signature, std::max(full.age, kFullAtLeast), now_)) continue;
+    Say(full.line, {});
+    for (const FullServers::Full::Thread& thread : full.threads) {
+      const TakenStack taken = TakeStack(thread.id);
+      std::vector<std::string> stack = names_.Of(taken.frames);
+      if (!taken.why_not.empty()) stack.push_back("(" + taken.why_not + ")");
+      Say("full: thread " + std::to_string(thread.id) + ", in " + thread.method, stack);
+    }
+  }
 }
 
 void StallWatch::ReportSuppressed() {

@@ -13,6 +13,7 @@
 #include <lastcall/base/log.h>
 #include <lastcall/host/callback_threads.h>
 #include <lastcall/host/frozen_judge.h>
+#include <lastcall/host/full_servers.h>
 #include <lastcall/host/stall_reports.h>
 #include <lastcall/rpc/live_call.h>
 #include <lastcall/threads/doing.h>
@@ -49,6 +50,7 @@ class StallWatch {
   // What it looks at.
   struct View {
     Find find;
+    std::function<std::vector<Crowd>()> crowds;  // of now
     std::function<std::vector<CanaryReport>()> canaries;  // of all servers
     std::function<uint64_t()> turns;  // grows with each call that begins, and each that ends
   };
@@ -73,6 +75,8 @@ class StallWatch {
   // Why the process is frozen: "2 of 2 callback threads are held by …"; empty: it is not. The log has it
   // already, with the stacks.
   const std::string& frozen() const { return frozen_; }
+  // The servers that refuse calls for them, likewise.
+  const std::map<std::string, FullServers::Full>& full() const { return full_servers_.full(); }
 
  private:
   void LookAtItself(bool says);
@@ -93,6 +97,7 @@ class StallWatch {
   std::string HeldBy() const;
   void SayStacks() const;
   void Report(const Living& living, const Stall& stall);
+  void ReportFull();
   void ReportSuppressed();
   void Say(const std::string& line, const std::vector<std::string>& stack) const;
 
@@ -110,6 +115,7 @@ class StallWatch {
   std::map<uint64_t, Stall> stalls_;
   size_t stacks_ = 0;  // that were taken in this look
   CallbackThreads callback_threads_;
+  FullServers full_servers_;
   std::map<pid_t, std::string> makes_reactor_;  // the method of the call that a thread begins
   std::map<pid_t, size_t> possible_;            // how many calls a held thread could be in
   bool callbacks_progress_ = false;             // any of their calls does, just now

@@ -58,7 +58,10 @@ class CallRegistry {
   uint64_t total() const { return gate_.entered(); }
   // Calls of the housekeeping that are not over: nobody waits for them, and nothing more is known.
   std::atomic<int64_t>& housekeeping() { return housekeeping_; }
-  // Of those, the questions of reflection that were read and not answered yet: they are waited for.
+  // Of those, the streams of reflection: each holds a thread.
+  std::atomic<int64_t>& reflections() { return reflections_; }
+  int64_t reflections() const { return reflections_.load(std::memory_order_relaxed); }
+  // The questions of reflection that were read and not answered yet: they are waited for.
   Gate& questions() { return questions_; }
   Instant last_began() const { return last_began_.load(std::memory_order_relaxed); }
   // Those that were called.
@@ -81,6 +84,7 @@ class CallRegistry {
   const Termination termination_;
   Gate gate_;
   std::atomic<int64_t> housekeeping_{0};
+  std::atomic<int64_t> reflections_{0};
   Gate questions_;
   std::atomic<Instant> last_began_{Instant{}};
   std::atomic<bool> leaving_{false};

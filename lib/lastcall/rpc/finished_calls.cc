@@ -39,6 +39,11 @@ void FinishedCalls::AddSlow(const FinishedCall& call) {
   }
 }
 
+Duration FinishedCalls::slowest() const {
+  std::lock_guard lock(mutex_);
+  return slowest_.empty() ? Duration::zero() : slowest_.front().duration;
+}
+
 FinishedMethod FinishedCalls::seen() const {
   std::lock_guard lock(mutex_);
   FinishedMethod seen{{}, failed_, slowest_, failures_};

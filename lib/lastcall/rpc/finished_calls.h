@@ -35,6 +35,8 @@ class FinishedCalls {
   // It is cut to what is kept of one.
   void Add(FinishedCall call);
 
+  // How long the slowest took; zero: none is remembered.
+  Duration slowest() const;
   // But for the name of the method.
   FinishedMethod seen() const;
 

@@ -114,11 +114,13 @@ class Counted final : public grpc::experimental::Interceptor {
  public:
   Counted(CallRegistry& calls, bool reflection) : calls_(calls), reflection_(reflection) {
     ++calls_.housekeeping();
+    if (reflection_) ++calls_.reflections();
     handed_on_.store(true, std::memory_order_release);
   }
   ~Counted() override {
     handed_on_.load(std::memory_order_acquire);
     Answered();
+    if (reflection_) --calls_.reflections();
     --calls_.housekeeping();
   }
   void Intercept(InterceptorBatchMethods* methods) override {

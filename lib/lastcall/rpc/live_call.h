@@ -86,6 +86,8 @@ class LiveCall : public std::enable_shared_from_this<LiveCall> {
   CallKind kind() const { return identity_.kind; }
   // When a message of it last came or went, or it began.
   Instant progressed() const { return progress_.at(); }
+  // That came and went.
+  uint64_t messages() const { return progress_.received() + progress_.sent(); }
   // As in info(), without what only the context knows; kFinish from Returned on.
   CallWaits waits() const;
   pid_t thread() const { return thread_.load(std::memory_order_relaxed); }

@@ -250,6 +250,7 @@ Result<std::unique_ptr<Server>> Server::Build(ServerOptions options, const Clock
   KeepGrpc();
   std::unique_ptr<Server> server(new Server(options.name, clock, std::move(termination)));
   Grpc& grpc = *server->grpc_;
+  server->threads_ = options.limits.threads;
 
   grpc::ServerBuilder builder;
   builder.SetOption(std::make_unique<ChoosePlugins>(options.reflection, server->services_));

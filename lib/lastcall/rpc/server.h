@@ -97,6 +97,8 @@ class Server {
   bool serving() const;
   size_t CountConnections();
   const CallRegistry& calls() const { return calls_; }
+  // For synchronous handlers, that it may have; 0: as many as it likes.
+  size_t threads() const { return threads_; }
   // What its canary has found; empty: it has none, or none any more. Threads: any.
   std::optional<CanaryReport> canary() const;
   // See Canary. Threads: one.
@@ -124,6 +126,7 @@ class Server {
   const Clock& clock_;
   std::vector<std::string> addresses_;
   std::vector<std::string> services_;
+  size_t threads_ = 0;
   CallRegistry calls_;
   LeaveTeller leave_teller_;
   std::unique_ptr<Grpc> grpc_;

@@ -79,6 +79,7 @@ struct ServerView {
   uint32_t calls_in_flight = 0;
   uint64_t calls_total = 0;
   uint32_t calls_stalled = 0;
+  std::string held_by;  // "4 of 4 threads are held by …"; empty: it is not full
   uint32_t connections = 0;
   std::vector<Method> methods;
   std::vector<Call> oldest;          // in flight, oldest first; while stopping alone
