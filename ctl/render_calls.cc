@@ -123,6 +123,16 @@ std::string DescribeDeadline(const Call& call) {
   return call.deadline_in_s() < 0 ? "passed " + DeadlineOf(call) : "in " + DeadlineOf(call);
 }
 
+// Indented as it comes: it is a tree.
+std::string ProfileOf(const admin::v1::GetCallResponse& response, const Look& look) {
+  if (response.profile().empty()) return "";
+  std::string text = "\n" + Paint(Colour::kBold, "profile", look) + "\n";
+  for (const std::string& line : response.profile()) {
+    text += "  " + CutMiddle(line, Narrower(look, 2).width) + "\n";
+  }
+  return text;
+}
+
 std::string StackOf(const admin::v1::GetCallResponse& response, const Look& look) {
   if (response.stack().empty()) {
     const std::string why = response.no_stack().empty() ? "" : ": " + response.no_stack();
@@ -209,7 +219,7 @@ std::string RenderCall(admin::v1::GetCallResponse response, const Look& look) {
   if (call.stalled()) line("stalled", call.why());
   line("told to leave", call.told() ? "yes" : "no");
   if (call.thread() != 0) line("thread", std::to_string(call.thread()));
-  return text + StackOf(response, look);
+  return text + StackOf(response, look) + ProfileOf(response, look);
 }
 
 }  // namespace lastcall

@@ -150,6 +150,7 @@ void Find(Host& host, uint64_t number, std::shared_ptr<Parts> parts) {
       Write(found->listed, *answer.add_calls());
       for (const std::string& frame : found->stack) answer.add_stack(frame);
       answer.set_no_stack(found->no_stack);
+      for (const std::string& line : found->profile) answer.add_profile(line);
     }
     parts->Tell(std::move(answer));
   });

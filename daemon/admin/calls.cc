@@ -207,6 +207,7 @@ Result<admin::v1::GetCallResponse> ToGetCall(const CallId& asked, const CallsAns
       *response.mutable_call() = ToCall(of, part.calls(0), now, true);
       for (const std::string& frame : part.stack()) response.add_stack(SafeText(frame));
       response.set_no_stack(SafeText(part.no_stack()));
+      for (const std::string& line : part.profile()) response.add_profile(SafeText(line));
       return response;
     }
     if (!of.complete) {

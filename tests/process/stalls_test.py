@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -212,6 +213,21 @@ class StallsTest(unittest.TestCase):
         # Nobody of gRPC's is left to read what it is asked.
         self.assertEqual(Health(daemon.channel("callback")).check(), "SERVING")
         self.assertEqual(len(self.calls(daemon)), 2, "they are held")
+
+    def test_one_that_is_said_again_has_a_profile(self):
+        daemon = self.daemon(sync={})
+        self.begin(daemon, "Unary", "ALTERNATE", for_ms=20_000)
+        stalled, = self.stalled(daemon, "Unary", "on CPU")
+        daemon.wait_log(f"profile: /{SYNC}/Unary of server sync (call {stalled.id}), ")
+        shown = re.compile(r"profile:   .*\d+ \(\d+ %\) .*" + ("" if RUNS_LATE else "StuckParsing"))
+        wait_until(lambda: shown.search(daemon.log()), "the tree is there")
+        if not RUNS_LATE:
+            wait_until(lambda: re.search("profile:   .* %\\) .*StuckWriting", daemon.log()), "both are")
+        lines = [line for line in daemon.log().splitlines() if "profile:   " in line]
+        self.assertLessEqual(len(lines), 30)
+        found = daemon.admin().GetCall(GetCallRequest(id=stalled.id), timeout=PATIENCE)
+        self.assertRegex(found.profile[0], r"^\d+ looks at thread \d+ in ")
+        self.assertIn("\nprofile\n  ", daemon.ctl("call", stalled.id).stdout)
 
     def test_calls_that_hold_every_thread_of_a_server_are_named(self):
         daemon = self.daemon(sync={"stall_after": "60s", "limits": {"threads": 4}})

@@ -250,7 +250,7 @@ TEST_F(VerbsTest, OneCallWithItsStack) {
                            EndsWith("\nstack\n  #0  shop::Feed::Next()+0x81\n")));
   EXPECT_EQ(Run({"call", "main/3/4711", "--json"}), kExitDone);
   EXPECT_THAT(out(), StartsWith(R"({"api_version":"lastcall/v1","kind":"Call","call":{)"));
-  EXPECT_THAT(out(), EndsWith(R"(},"stack":["shop::Feed::Next()+0x81"],"no_stack":""})"
+  EXPECT_THAT(out(), EndsWith(R"(},"stack":["shop::Feed::Next()+0x81"],"no_stack":"","profile":[]})"
                               "\n"));
 }
 

@@ -242,7 +242,7 @@ void CallInspector::Find(uint64_t number, std::function<void(std::optional<CallD
       if (!listed) break;
       const CallInfo& call = listed->call;
       const pid_t thread = call.thread != 0 ? call.thread : call.runs_in;
-      CallDetails details{std::move(*listed), {}, {}};
+      CallDetails details{std::move(*listed), {}, {}, watch_.ProfileOf(number)};
       const auto stall = watch_.stalls().find(number);
       if (thread == 0 && stall != watch_.stalls().end() && !stall->second.stack.empty()) {
         details.stack = stall->second.stack;

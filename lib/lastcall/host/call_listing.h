@@ -36,8 +36,9 @@ using TakeFinished = std::function<bool(FinishedPart)>;
 // One call.
 struct CallDetails {
   ListedCall listed;
-  std::vector<std::string> stack;  // of the thread that runs its handler, innermost first
-  std::string no_stack;            // why there is none
+  std::vector<std::string> stack;         // of the thread that runs its handler, innermost first
+  std::string no_stack;                   // why there is none
+  std::vector<std::string> profile = {};  // lines: see StallProfile; empty: there is none
 };
 
 // Which calls are meant: those with these numbers or, where there are none, what the filter lets

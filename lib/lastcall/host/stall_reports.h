@@ -22,6 +22,8 @@ class StallReports {
   // it has lasted twice as long as the one that was said last; few in a minute. What is not said is
   // counted.
   bool Says(const std::string& signature, Duration age, Instant now);
+  // Whether it was said before.
+  bool Knows(const std::string& signature) const { return known_.contains(signature); }
   // How many signatures were not said since this was asked last, because there were too many.
   size_t TakeSuppressed();
 

@@ -45,7 +45,9 @@ Duration Queued() {
 std::string Signature(const StallWatch::Stall& stall) {
   std::string signature =
       stall.server + stall.method + std::to_string(static_cast<int>(stall.cause));
-  for (size_t i = 0; i < std::min(kTopFrames, stall.stack.size()); ++i) signature += stall.stack[i];
+  for (size_t i = 0; i < std::min(kTopFrames, stall.stack.size()); ++i) {
+    signature += WithoutOffset(stall.stack[i]);
+  }
   return signature;
 }
 
@@ -59,7 +61,10 @@ StallWatch::StallWatch(Parts parts)
 void StallWatch::Look(const View& view, bool serving) {
   const Find& find = view.find;
   const bool says = serving;
-  before_ = std::exchange(now_, parts_.clock.Now());
+  const Instant now = parts_.clock.Now();
+  if (now >= profile_.due()) TakeSample(now, says);
+  if (now < wake_.planned) return;
+  before_ = std::exchange(now_, now);
   LookAtItself(says);
   last_samples_ = std::exchange(samples_, {});
   last_stalls_ = std::exchange(stalls_, {});
@@ -78,6 +83,7 @@ void StallWatch::Look(const View& view, bool serving) {
     if (stall != stalls_.end()) Report(living, stall->second);
   }
   ReportSuppressed();
+  ForgetEnded();
 }
 
 // Where the process stood still, no call could make progress, and no handler is to blame.
@@ -135,6 +141,7 @@ void StallWatch::Judge(const Living& living) {
 
 void StallWatch::JudgeThread(pid_t thread, uint64_t number, Stall& stall) {
   stall.thread_known = true;
+  stall.thread = thread;
   const ThreadSample& sample = samples_[number] = lastcall::Look(thread);
   const auto before = last_samples_.find(number);
   if (before == last_samples_.end() || before->second.thread != thread) return;
@@ -152,6 +159,7 @@ void StallWatch::TakeStackOf(pid_t thread, uint64_t number, Stall& stall) {
       last->second.cause == stall.cause && stall.idle < 2 * last->second.stack_taken) {
     stall.stack = std::move(last->second.stack);
     stall.stack_taken = last->second.stack_taken;
+    stall.moved = last->second.moved;
     return;
   }
   if (++stacks_ > kMostStacks) return;
@@ -159,6 +167,8 @@ void StallWatch::TakeStackOf(pid_t thread, uint64_t number, Stall& stall) {
   stall.stack = names_.Of(taken.frames);
   if (!taken.why_not.empty()) stall.stack.push_back("(" + taken.why_not + ")");
   stall.stack_taken = stall.idle;
+  stall.moved = last != last_stalls_.end() && !last->second.stack.empty() &&
+                !IsSamePlace(last->second.stack, stall.stack);
 }
 
 // gRPC does not tell which thread runs it: one that is held since its last message came or went may be in
@@ -177,6 +187,7 @@ void StallWatch::JudgeReactor(const Living& living, Stall& stall) {
     stall.why = Describe(by->doing, NamedDescriptorsOf(by->doing.place), stall.idle);
     if (others == 0) {
       stall.cause = CauseOf(by->doing);
+      stall.thread = by->thread;
     } else {
       stall.why = "it, or one of " + std::to_string(others) +
                   " others, holds a callback thread: " + stall.why;
@@ -288,7 +299,10 @@ bool StallWatch::MadeProgress(const View& view) {
 void StallWatch::Report(const Living& living, const Stall& stall) {
   // Without its stack, as one of very many, it would be another.
   if (stall.thread_known && stall.stack_taken == Duration::zero()) return;
-  if (!reports_.Says(Signature(stall), stall.idle, now_)) return;
+  const std::string signature = Signature(stall);
+  const bool again = reports_.Knows(signature) || said_.contains(living.number);
+  if (!reports_.Says(signature, stall.idle, now_)) return;
+  said_.insert(living.number);
   const auto info = living.call->info();
   if (!info) return;
   Say("stalled: " + stall.method + " of server " + stall.server + " has made no progress for " +
@@ -296,6 +310,46 @@ void StallWatch::Report(const Living& living, const Stall& stall) {
           stall.why + " (call " + parts_.prefix + std::to_string(living.number) +
           (info->peer.empty() ? "" : " from " + info->client()) + ")",
       stall.stack);
+  if (again) BeginProfile(living, stall);
+}
+
+void StallWatch::BeginProfile(const Living& living, const Stall& stall) {
+  const bool moves =
+      stall.cause == StallCause::kOnCpu || (stall.cause == StallCause::kBlocked && stall.moved);
+  if (!moves || stall.thread == 0 || profile_.active()) return;
+  profile_.Begin(living.number, stall.thread, now_);
+  profile_names_ = {};
+  profiled_ = stall.method + " of server " + stall.server + " (call " + parts_.prefix +
+              std::to_string(living.number) + ")";
+}
+
+// Until it gets on, or there are enough.
+void StallWatch::TakeSample(Instant now, bool says) {
+  const auto stall = stalls_.find(profile_.call());
+  const bool goes_on = says && stall != stalls_.end() && stall->second.thread == profile_.thread();
+  if (goes_on) {
+    profile_.Add(profile_names_.Of(TakeStack(profile_.thread()).frames), now);
+    if (!profile_.complete()) return;
+  }
+  const uint64_t number = profile_.call();
+  std::vector<std::string> lines = profile_.Take(now);
+  if (!says || lines.empty()) return;
+  Say("profile: " + profiled_ + ", " + lines[0], {});
+  for (size_t i = 1; i < lines.size(); ++i) {
+    parts_.log(LogLevel::kWarning, "profile:   " + lines[i]);
+  }
+  if (goes_on) profiles_[number] = std::move(lines);
+}
+
+std::vector<std::string> StallWatch::ProfileOf(uint64_t number) const {
+  const auto found = profiles_.find(number);
+  return found == profiles_.end() ? std::vector<std::string>{} : found->second;
+}
+
+void StallWatch::ForgetEnded() {
+  const auto over = [this](uint64_t number) { return !stalls_.contains(number); };
+  std::erase_if(said_, over);
+  std::erase_if(profiles_, [&](const auto& each) { return over(each.first); });
 }
 
 void StallWatch::ReportFull() {

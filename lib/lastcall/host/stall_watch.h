@@ -1,11 +1,13 @@
 // StallWatch: notices calls that make no progress, and says why: by evidence, not by guess.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -14,6 +16,7 @@
 #include <lastcall/host/callback_threads.h>
 #include <lastcall/host/frozen_judge.h>
 #include <lastcall/host/full_servers.h>
+#include <lastcall/host/stall_profile.h>
 #include <lastcall/host/stall_reports.h>
 #include <lastcall/rpc/live_call.h>
 #include <lastcall/threads/doing.h>
@@ -55,7 +58,7 @@ class StallWatch {
     std::function<uint64_t()> turns;  // grows with each call that begins, and each that ends
   };
 
-  Instant due() const { return wake_.planned; }
+  Instant due() const { return std::min(wake_.planned, profile_.due()); }
   // Order: when it is due. `serving`: whether the process neither starts nor stops; else the log hears of
   // nothing.
   void Look(const View& view, bool serving);
@@ -69,12 +72,16 @@ class StallWatch {
     std::vector<std::string> stack;  // innermost first; taken when it was idle for
     Duration stack_taken{};          // so long; zero: not yet
     bool thread_known = false;
+    pid_t thread = 0;    // that it is in for certain
+    bool moved = false;  // its stack was another than before, when it was taken again
   };
   // As of the last look, by number.
   const std::map<uint64_t, Stall>& stalls() const { return stalls_; }
   // Why the process is frozen: "2 of 2 callback threads are held by …"; empty: it is not. The log has it
   // already, with the stacks.
   const std::string& frozen() const { return frozen_; }
+  // Where the call spends its time, as lines; empty: that was not looked at.
+  std::vector<std::string> ProfileOf(uint64_t number) const;
   // The servers that refuse calls for them, likewise.
   const std::map<std::string, FullServers::Full>& full() const { return full_servers_.full(); }
 
@@ -97,6 +104,10 @@ class StallWatch {
   std::string HeldBy() const;
   void SayStacks() const;
   void Report(const Living& living, const Stall& stall);
+  // One that is said again is looked at more closely.
+  void BeginProfile(const Living& living, const Stall& stall);
+  void TakeSample(Instant now, bool says);
+  void ForgetEnded();
   void ReportFull();
   void ReportSuppressed();
   void Say(const std::string& line, const std::vector<std::string>& stack) const;
@@ -125,6 +136,11 @@ class StallWatch {
   std::string frozen_;
   uint64_t turns_ = 0;  // as of the last look at which every callback thread was held
   StallReports reports_;
+  std::set<uint64_t> said_;  // calls
+  StallProfile profile_;
+  std::string profiled_;       // "/shop.Prices/Get of server public (call main/3/7)"
+  SymbolNames profile_names_;  // of this one alone: the addresses of a thread that runs are many
+  std::map<uint64_t, std::vector<std::string>> profiles_;
   Instant suppressed_said_{};
   SymbolNames names_;
 };

@@ -40,6 +40,25 @@ int ConnectTo(int port) {
   while (steady_clock::now() < until) continue;
 }
 
+// Not the same: the linker may fold functions that are.
+[[gnu::noinline]] void StuckParsing(steady_clock::time_point until, int* turns) {
+  while (steady_clock::now() < until) continue;
+  *turns += 1;
+}
+
+[[gnu::noinline]] void StuckWriting(steady_clock::time_point until, int* turns) {
+  while (steady_clock::now() < until) continue;
+  *turns += 2;
+}
+
+[[gnu::noinline]] void StuckAlternating(steady_clock::time_point until) {
+  int turns = 0;
+  while (steady_clock::now() < until) {
+    StuckParsing(steady_clock::now() + milliseconds(13), &turns);
+    StuckWriting(steady_clock::now() + milliseconds(13), &turns);
+  }
+}
+
 [[gnu::noinline]] void StuckComputingIdly(steady_clock::time_point until) {
   const sched_param none{};
   sched_setscheduler(0, SCHED_IDLE, &none);
@@ -78,6 +97,7 @@ void BeStuck(const StuckRequest& request) {
   const auto until = steady_clock::now() + length;
   switch (request.how()) {
     case StuckRequest::COMPUTE: return StuckComputing(until);
+    case StuckRequest::ALTERNATE: return StuckAlternating(until);
     case StuckRequest::IDLE: return StuckComputingIdly(until);
     case StuckRequest::READ: return StuckReading(request.port());
     case StuckRequest::FORGET:
