@@ -274,6 +274,30 @@ class StallsTest(unittest.TestCase):
         self.assertTrue(refused.is_set())
         self.assertNotIn("full:", daemon.log())
 
+    def test_stacks_that_are_taken_under_load_fail_no_call(self):
+        daemon = self.daemon(sync={}, callback={})
+        end, stacks = threading.Event(), 0
+
+        def keep_calling(server, how):
+            calls = 0
+            while calls < 20 or not end.is_set():
+                self.call(daemon, "Unary", how, server, for_ms=20).result(PATIENCE)
+                calls += 1
+        with futures.ThreadPoolExecutor() as pool:
+            callers = [pool.submit(keep_calling, server, how) for server in ("sync", "callback")
+                       for how in ("COMPUTE", "SLEEP", "LOCK", "NOT")]
+            try:
+                while stacks < 30 and not any(caller.done() for caller in callers):
+                    daemon.signal(signal.SIGUSR1)
+                    for call in self.calls(daemon):
+                        with contextlib.suppress(grpc.RpcError):  # it is over
+                            stacks += bool(daemon.admin().GetCall(
+                                GetCallRequest(id=call.id), timeout=PATIENCE).stack)
+            finally:
+                end.set()
+            for caller in callers:
+                caller.result(PATIENCE)
+
     def test_what_is_stalled_is_in_the_status_and_gone_when_it_is_over(self):
         daemon = self.daemon(sync={})
         calls = [self.begin(daemon, "Unary", "SLEEP") for _ in range(3)]

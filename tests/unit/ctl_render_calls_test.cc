@@ -210,9 +210,9 @@ TEST(RenderCallTest, WhereItSpendsItsTimeIsATree) {
   one.add_profile("20 looks at thread 4711 in 4.2s");
   one.add_profile("20 (100 %) Handle()");
   one.add_profile("  12 (60 %) Parse()");
-  EXPECT_THAT(
-      RenderCall(one, {.width = 20}),
-      EndsWith("\nprofile\n  20 looks…1 in 4.2s\n  20 (100 %) Handle()\n    12 (60 %) Parse()\n"));
+  EXPECT_THAT(RenderCall(one, {}),
+              EndsWith("\nprofile\n  20 looks at thread 4711 in 4.2s\n  20 (100 %) Handle()\n"
+                       "    12 (60 %) Parse()\n"));
 }
 
 TEST(RenderCallTest, WithoutAStackItSaysWhy) {
