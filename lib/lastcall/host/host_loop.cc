@@ -110,8 +110,8 @@ void HostLoop::OnStarted(const Result<>& started) {
 void HostLoop::InspectCalls() {
   std::vector<CallInspector::Served> served;
   ForEachServer([&](Server& server) {
-    served.push_back({server.name(), &server.calls(), [&server] { return server.canary(); },
-                      server.threads()});
+    served.push_back(
+        {server.name(), &server.calls(), [&server] { return server.canary(); }, server.threads()});
   });
   inspector_.Inspect(std::move(served));
 }
@@ -341,12 +341,11 @@ HostReport HostLoop::Report() {
   // Whom a stop waits for; else it would be a copy of everybody's name for nobody.
   const size_t oldest = IsStopping(report.stage) ? kOldest : 0;
   ForEachHosted([&](const HostedServer& hosted, Server& server) {
-    report.servers.push_back({server.name(), server.serving(), server.accepting(),
-                              server.calls().in_flight(), server.calls().total(),
-                              server.CountConnections(), server.calls().methods(),
-                              server.calls().Calls(oldest), inspector_.CountStalled(server.name()),
-                              inspector_.HeldBy(server.name()), server.canary(),
-                              hosted.offloads()});
+    report.servers.push_back(
+        {server.name(), server.serving(), server.accepting(), server.calls().in_flight(),
+         server.calls().total(), server.CountConnections(), server.calls().methods(),
+         server.calls().Calls(oldest), inspector_.CountStalled(server.name()),
+         inspector_.HeldBy(server.name()), server.canary(), hosted.offloads()});
   });
   return report;
 }

@@ -53,7 +53,7 @@ class StallWatch {
   // What it looks at.
   struct View {
     Find find;
-    std::function<std::vector<Crowd>()> crowds;  // of now
+    std::function<std::vector<Crowd>()> crowds;           // of now
     std::function<std::vector<CanaryReport>()> canaries;  // of all servers
     std::function<uint64_t()> turns;  // grows with each call that begins, and each that ends
   };
