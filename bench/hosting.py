@@ -2,12 +2,14 @@
 """What hosting costs: the same small service bare, with an interceptor that does nothing, and hosted.
 
     PYTHONPATH=build/release/python:tests/process LASTCALL_BUILD=build/release \\
-        bench/hosting.py [--rounds 40] [--calls 2000] [--callers 8] [--starts 5] [--python] [--json FILE]
+        bench/hosting.py [--rounds 40] [--turns 4] [--calls 2000] [--callers 8] [--starts 5] [--python]
+                         [--json FILE]
 
-Each round calls every server in turn, the first of one round being the last of the next, from one client
-with a channel to each. CPU is the server's own clock, divided by the calls. Ratios are of the two
-figures of one round; their median has the bounds within which it lies with 95 % (by order, whatever
-the distribution). "again" is a second process of the same program: what the machine's noise makes of nothing.
+Each round starts every server anew (two processes of one program differ by some percent as long as they
+live), warms them up, and calls each in so many turns, in an order by chance, from one client with a channel to
+each. CPU is the server's own clock, divided by the calls. Ratios are of the two figures of one round; their median
+has the bounds within which it lies with 95 % (by order, whatever the distribution). "again" is a second
+process of the same program: what the machine's noise makes of nothing.
 Started is from exec until an HTTP/2 hello is answered, which for a hosted service is three processes later.
 With --python: Debian's Python grpcio, sync and asyncio, as well.
 """
@@ -17,6 +19,7 @@ import contextlib
 import json
 import math
 import pathlib
+import random
 import socket
 import statistics
 import subprocess
@@ -111,7 +114,7 @@ class Callers:
 
 
 def measure(args, stack):
-    """By server: the figures of each round, and its memory afterwards."""
+    """One round: by server its figures."""
     servers = {}
     for name, command in commands(args.python):
         process = stack.enter_context(running(command))
@@ -120,28 +123,31 @@ def measure(args, stack):
         daemon = stack.enter_context(hosted(kind))
         servers[f"hosted {kind}"] = daemon.process_pid(), daemon.address()
     callers = Callers([address for _, address in servers.values()])
-    turns = list(enumerate(servers.items()))
-    rounds = {name: [] for name in servers}
-    for number in range(-1, args.rounds):  # the first warms up
-        for index, (name, (pid, _)) in turns if number % 2 else reversed(turns):
+    order = list(enumerate(servers.items()))
+    turns = {name: [] for name in servers}
+    for turn in range(-1, args.turns):  # the first warms up
+        random.shuffle(order)
+        for index, (name, (pid, _)) in order:
             cpu = cpu_s(pid)
             figures = callers.call(index, args.calls, args.callers)
             figures["cpu_us"] = 1e6 * (cpu_s(pid) - cpu) / args.calls
             figures["calls_per_s"] = args.calls / figures.pop("seconds")
-            if number >= 0:
-                rounds[name].append(figures)
+            figures["mib"] = private_kib(pid) / 1024
+            if turn >= 0:
+                turns[name].append(figures)
     callers.process.stdin.close()
     callers.process.wait()
-    return rounds, {name: private_kib(pid) / 1024 for name, (pid, _) in servers.items()}
+    return {name: {key: statistics.mean(each[key] for each in figures) for key in figures[0]}
+            for name, figures in turns.items()}
 
 
-def table(rounds, memory, starts):
+def table(rounds, starts):
     result = {}
     print(f"{'':22} {'CPU us/call':>11} {'calls/s':>8} {'p50 us':>7} {'p99 us':>7} "
           f"{'MiB':>6} {'started ms':>10}")
     for name, figures in rounds.items():
         row = {key: statistics.median(each[key] for each in figures) for key in figures[0]}
-        row |= {"mib": memory[name], "started_ms": 1e3 * statistics.median(starts[name])}
+        row["started_ms"] = 1e3 * statistics.median(starts[name])
         print(f"{name:22} {row['cpu_us']:11.1f} {row['calls_per_s']:8.0f} {row['p50_us']:7.0f} "
               f"{row['p99_us']:7.0f} {row['mib']:6.1f} {row['started_ms']:10.1f}")
         result[name] = row
@@ -150,14 +156,14 @@ def table(rounds, memory, starts):
 
 def ratios(rounds):
     result = {}
-    print(f"\nCPU per call, paired    {'median':>7} {'95 % within':>16}   "
+    print(f"\n{'CPU per call, paired':45} {'median':>7} {'95 % within':>16}   "
           f"of {len(next(iter(rounds.values())))} rounds")
     for kind in ("sync", "callback"):
         for one, other in PAIRS:
             one, other = one.format(kind), other.format(kind)
             median, low, high = median_within([a["cpu_us"] / b["cpu_us"]
                                                for a, b in zip(rounds[one], rounds[other])])
-            print(f"{one} / {other:22} {median:7.3f} {low:7.3f} to {high:.3f}")
+            print(f"{one + ' / ' + other:45} {median:7.3f} {low:7.3f} to {high:.3f}")
             result[f"{one} / {other}"] = {"median": median, "low": low, "high": high}
     return result
 
@@ -165,6 +171,7 @@ def ratios(rounds):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=40)
+    parser.add_argument("--turns", type=int, default=4)
     parser.add_argument("--calls", type=int, default=2000)
     parser.add_argument("--callers", type=int, default=8)
     parser.add_argument("--starts", type=int, default=5)
@@ -176,9 +183,12 @@ def main():
     for _ in range(args.starts):
         for name, command in of.items():
             starts[name].append(started(name, command))
-    with contextlib.ExitStack() as stack:
-        rounds, memory = measure(args, stack)
-    result = {"servers": table(rounds, memory, starts), "cpu_ratios": ratios(rounds)}
+    rounds = {name: [] for name in of}
+    for _ in range(args.rounds):
+        with contextlib.ExitStack() as stack:
+            for name, figures in measure(args, stack).items():
+                rounds[name].append(figures)
+    result = {"servers": table(rounds, starts), "cpu_ratios": ratios(rounds)}
     if args.json:
         args.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 

@@ -59,6 +59,7 @@ class UnaryCall final : public CallHook {
         given_(*given.call),
         ours_(given_.call(), this, given_.cq(), given_.max_receive_message_size(),
               given_.server_rpc_info()),
+        next_(given.call_requester),
         call_(calls.Begin(given.server_context, method, CallKind::kUnary, thread)) {
     call_->progress().Received(given.request != nullptr, call_->began());
     handed_on_.store(true, std::memory_order_release);
@@ -69,6 +70,7 @@ class UnaryCall final : public CallHook {
   }
 
   GrpcCall* ours() { return &ours_; }
+  std::function<void()> next() { return std::move(next_); }
   const std::shared_ptr<LiveCall>& call() const { return call_; }
 
   void PerformOpsOnCall(CallOpSetInterface* ops, GrpcCall*) override {
@@ -90,6 +92,7 @@ class UnaryCall final : public CallHook {
   CallRegistry& calls_;
   const GrpcCall given_;
   GrpcCall ours_;
+  std::function<void()> next_;  // what asks for the method's next call
   const std::shared_ptr<LiveCall> call_;
   std::atomic<bool> handed_on_{false};
 };
@@ -138,7 +141,8 @@ class CallbackUnary final : public Around {
     const std::shared_ptr<LiveCall> live = call->call();
     live->RunsIn(ThisThread());
     inner_.RunHandler({call->ours(), given.server_context, given.request, given.status,
-                       given.internal_data, [call, next = given.call_requester] {
+                       given.internal_data, [call] {
+                         const auto next = call->next();
                          delete call;
                          next();
                        }});
@@ -195,8 +199,8 @@ class UnaryGuard::Wrapped final : public grpc::Service {
  public:
   Wrapped(const grpc::Service& service, CallRegistry& calls) {
     for (const auto& method : MethodsOf(service)) {
-      auto* const wrapped = new RpcServiceMethod(method->name(), method->method_type(),
-                                                 WrapperOf(*method, calls));
+      auto* const wrapped =
+          new RpcServiceMethod(method->name(), method->method_type(), WrapperOf(*method, calls));
       wrapped->SetServerApiType(method->api_type());
       AddMethod(wrapped);
     }
