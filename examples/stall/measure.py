@@ -2,7 +2,7 @@
 """Four heavy streams and a Ping, in one server: what each of them gets, wherever the heavy work is.
 
     PYTHONPATH=build/release/python:tests/process LASTCALL_BUILD=build/release \\
-        examples/stall/measure.py [--only TEXT] [--streams 2]
+        examples/stall/measure.py [--only TEXT] [--streams 2] [--rounds 3]
 
 A table is made for it. Four clients each read it so many times, one after another, and once before. One
 calls Ping every 20 ms, whether or not the one before has been answered: who waits to be answered misses
@@ -94,10 +94,14 @@ def channel(address):
 
 
 class Figures:
-    def __init__(self, address, table, streams, unary=False, messages=MESSAGES):
+    """Of one row of the table, over all rounds; seconds."""
+
+    def __init__(self, table, unary=False, messages=MESSAGES):
         self.query = stall_pb2.Query(table=table, step=ROWS[table] // messages)
         self.unary = unary
-        self.pings, self.took, self.gaps, self.health = [], [], [], []
+        self.pings, self.took, self.gaps, self.health, self.load = [], [], [], [], []
+
+    def add(self, address, streams):
         self.over = threading.Event()
         self.ready = threading.Barrier(CLIENTS + 2)
         clients = [self.begin(address, self.read_all, streams) for _ in range(CLIENTS)]
@@ -107,6 +111,7 @@ class Figures:
         self.over.set()
         for thread in others:
             thread.join()
+        self.load.append(os.getloadavg()[0])
 
     @staticmethod
     def begin(address, client, *args):
@@ -138,13 +143,13 @@ class Figures:
     def ping(self, _, stub):
         stub.Ping(stall_pb2.PingRequest())
         self.ready.wait()
-        pings = []
+        earlier, pings = len(self.pings), []
         while not self.over.wait(0.02):
             began = time.monotonic()
             pings.append(stub.Ping.future(stall_pb2.PingRequest()))
             pings[-1].add_done_callback(
                 lambda _, began=began: self.pings.append(time.monotonic() - began))
-        wait_until(lambda: len(self.pings) == len(pings), "every Ping is answered")
+        wait_until(lambda: len(self.pings) == earlier + len(pings), "every Ping is answered")
         assert all(ping.code() is grpc.StatusCode.OK for ping in pings)
 
     def ask(self, connection, _):
@@ -161,31 +166,40 @@ class Figures:
         pings = sorted(1e3 * each for each in self.pings)
         return (f"{statistics.median(pings):,.1f} | {pings[int(0.99 * len(pings))]:,.1f} | "
                 f"{pings[-1]:,.0f} | {sum(self.health)} of {len(self.health)} | "
-                f"{statistics.median(self.took):.1f} | {max(self.gaps):.2f}")
+                f"{statistics.median(self.took):.1f} | {max(self.gaps):.1f} | "
+                f"{min(self.load):.0f} to {max(self.load):.0f}")
+
+
+def measure(rows, folder, api, what, streams, **told):
+    language, kind = api.split()
+    table, serving = {"C++": ("cpp", serving_cpp), "Python": ("python", serving_python)}[language]
+    of_call = {key: told.pop(key) for key in ("unary", "messages") if key in told}
+    figures = rows.setdefault((api, what), Figures(table, **of_call))
+    with serving(kind, folder, **told) as address:
+        figures.add(address, streams)
+    print(api, what, figures.row(), sep=" | ", file=sys.stderr)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", default="", help="what the row begins with")
     parser.add_argument("--streams", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=3)
     args = parser.parse_args()
-    print("| API | the heavy work is | Ping ms: median | p99 | longest | health answered "
-          "| heavy call s: median | longest gap s | load |\n|" + "---|" * 9)
     with tempfile.TemporaryDirectory() as where:
         folder = pathlib.Path(where)
         for name in ROWS:
             make_table(folder, name)
-        for api, tried in TRIED.items():
-            language, kind = api.split()
-            table, serving = {"C++": ("cpp", serving_cpp), "Python": ("python", serving_python)}[language]
-            for what, told in tried.items():
-                if not f"{api} {what}".startswith(args.only):
-                    continue
-                of_call = {key: told[key] for key in ("unary", "messages") if key in told}
-                of_server = {key: told[key] for key in told if key not in of_call}
-                with serving(kind, folder, **of_server) as address:
-                    figures = Figures(address, table, args.streams, **of_call)
-                print(f"| {api} | {what} | {figures.row()} | {os.getloadavg()[0]:.0f} |", flush=True)
+        rows = {}
+        for _ in range(args.rounds):
+            for api, tried in TRIED.items():
+                for what, told in tried.items():
+                    if f"{api} {what}".startswith(args.only):
+                        measure(rows, folder, api, what, args.streams, **told)
+    print("| API | the heavy work is | Ping ms: median | p99 | longest | health answered "
+          "| heavy call s: median | longest gap s | load |\n|" + "---|" * 9)
+    for (api, what), figures in rows.items():
+        print(f"| {api} | {what} | {figures.row()} |")
 
 
 if __name__ == "__main__":
