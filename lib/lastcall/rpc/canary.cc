@@ -151,6 +151,8 @@ class Canary::Core {
     queue_ = nullptr;
   }
 
+  bool waits_for_callbacks() const { return callback_ && outstanding(); }
+
   std::optional<CanaryReport> report() const {
     std::lock_guard lock(mutex_);
     if (!open_) return std::nullopt;
@@ -332,6 +334,7 @@ bool Canary::BeginProbe(std::function<void()> answered) {
 }
 void Canary::EndTurns() { core_->EndTurns(); }
 void Canary::SendAway(const std::function<void()>& send) { core_->SendAway(send); }
+bool Canary::waits_for_callbacks() const { return core_->waits_for_callbacks(); }
 Instant Canary::DueAfter(Instant due, Instant now, Duration period) {
   const Duration behind = std::max(now - due, Duration::zero());
   return due + (behind / period + 1) * period;

@@ -70,6 +70,9 @@ class Canary {
   // Order: after the last turn, before the server is shut down. Blocks: for a moment, whatever the server is at.
   void Close();
 
+  // A probe has been sent to the queue of callback methods and is not answered yet. Threads: any.
+  bool waits_for_callbacks() const;
+
   // The turn after one that was due then: those that were missed are left out.
   static Instant DueAfter(Instant due, Instant now, Duration period = kPeriod);
 

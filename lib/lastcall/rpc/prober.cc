@@ -11,6 +11,9 @@ namespace {
 // Turns that are due so soon are taken at once: of many servers, one wake-up does for several.
 constexpr Duration kTogether = std::chrono::milliseconds(10);
 
+// So soon a probe is answered where there is a thread for it.
+constexpr Duration kSoon = std::chrono::milliseconds(50);
+
 // For so long nobody who adds or removes a canary is heard.
 const gpr_timespec kPolls = gpr_time_from_millis(50, GPR_TIMESPAN);
 
@@ -43,7 +46,8 @@ void Prober::Add(Canary& canary) {
 void Prober::Remove(Canary& canary) {
   std::lock_guard lock(mutex_);
   std::erase_if(turns_, [&](const auto& turn) { return turn.second == &canary; });
-  overdue_.erase(&canary);
+  std::erase_if(answers_, [&](const auto& answer) { return answer.second == &canary; });
+  slow_.erase(&canary);
 }
 
 void Prober::Run(const std::stop_token& end) {
@@ -53,9 +57,10 @@ void Prober::Run(const std::stop_token& end) {
       changed_.wait(lock, end, [this] { return !turns_.empty(); });
       continue;
     }
+    JudgeAnswers();
     const auto [due, canary] = *turns_.begin();
     if (due > clock_.Now() + kTogether) {
-      Wait(lock, end, due);
+      Wait(lock, end, answers_.empty() ? due : std::min(due, answers_.begin()->first));
       continue;
     }
     turns_.erase(turns_.begin());
@@ -65,16 +70,27 @@ void Prober::Run(const std::stop_token& end) {
 
 void Prober::TakeTurn(Instant due, Canary& canary) {
   turns_.emplace(canary.TakeTurn(due, PeriodOf(turns_.size() + 1)), &canary);
-  const auto report = canary.report();
-  if (report && report->state == CanaryReport::State::kOverdue) {
-    overdue_.insert(&canary);
+  if (canary.waits_for_callbacks()) {
+    answers_.emplace(clock_.Now() + kSoon, &canary);
   } else {
-    overdue_.erase(&canary);
+    slow_.erase(&canary);
+  }
+}
+
+void Prober::JudgeAnswers() {
+  for (const Instant now = clock_.Now(); !answers_.empty() && answers_.begin()->first <= now;) {
+    Canary* const canary = answers_.begin()->second;
+    answers_.erase(answers_.begin());
+    if (canary->waits_for_callbacks()) {
+      slow_.insert(canary);
+    } else {
+      slow_.erase(canary);
+    }
   }
 }
 
 void Prober::Wait(std::unique_lock<std::mutex>& lock, const std::stop_token& end, Instant due) {
-  if (overdue_.empty()) {
+  if (slow_.empty()) {
     changed_.wait_until(lock, end, due,
                         [&] { return turns_.empty() || turns_.begin()->first < due; });
     return;
