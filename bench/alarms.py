@@ -16,7 +16,6 @@ import asyncio
 import collections
 import contextlib
 import re
-import signal
 import subprocess
 import sys
 import threading
@@ -38,50 +37,46 @@ ON_ONE_CONNECTION = 50
 STARVED = ": starved of CPU"
 
 
-class Silent:
-    """Streams that are open, and on which nobody says anything more."""
+async def open_watch(channel):
+    watch = channel.unary_stream(
+        "/grpc.health.v1.Health/Watch",
+        request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
+        response_deserializer=health_pb2.HealthCheckResponse.FromString)
+    stream = watch(health_pb2.HealthCheckRequest())
+    await stream.read()
+    return stream
 
-    def __init__(self, address, count):
-        self.ready, self.over, self.loop = threading.Event(), asyncio.Event(), None
-        self.thread = threading.Thread(target=lambda: asyncio.run(self._run(address, count)))
-        self.thread.start()
-        self.ready.wait()
 
-    async def _run(self, address, count):
-        self.loop = asyncio.get_running_loop()
-        channels, streams = [], []
-        for i in range(count):
-            if i % ON_ONE_CONNECTION == 0:
-                channels.append(grpc.aio.insecure_channel(
-                    address, options=(("grpc.use_local_subchannel_pool", 1),)))
-            streams.append(await (self._watch if i % 2 else self._bidi)(channels[-1]))
-        self.ready.set()
-        await self.over.wait()
-        for stream in streams:
-            stream.cancel()
-        for channel in channels:
-            await channel.close()
+async def open_bidi(channel):
+    stream = echo_pb2_grpc.EchoStub(channel).Bidi()
+    await stream.write(echo_pb2.EchoRequest(text="x"))
+    await stream.read()
+    return stream
 
-    @staticmethod
-    async def _watch(channel):
-        watch = channel.unary_stream(
-            "/grpc.health.v1.Health/Watch",
-            request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
-            response_deserializer=health_pb2.HealthCheckResponse.FromString)
-        stream = watch(health_pb2.HealthCheckRequest())
-        await stream.read()
-        return stream
 
-    @staticmethod
-    async def _bidi(channel):
-        stream = echo_pb2_grpc.EchoStub(channel).Bidi()
-        await stream.write(echo_pb2.EchoRequest(text="x"))
-        await stream.read()
-        return stream
+async def stay_silent(address, count):
+    channels, streams = [], []
+    for i in range(count):
+        if i % ON_ONE_CONNECTION == 0:
+            channels.append(grpc.aio.insecure_channel(
+                address, options=(("grpc.use_local_subchannel_pool", 1),)))
+        streams.append(await (open_watch if i % 2 else open_bidi)(channels[-1]))
+    print("open", flush=True)
+    await asyncio.Event().wait()
 
-    def end(self):
-        self.loop.call_soon_threadsafe(self.over.set)
-        self.thread.join()
+
+@contextlib.contextmanager
+def silent(address, count):
+    """Streams that are open, and on which nobody says anything more. In a process of their own: in one, gRPC's
+    asyncio and its threads end in each other's arms."""
+    process = subprocess.Popen([sys.executable, __file__, "--stay-silent", address, str(count)],
+                               stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout.readline() == "open\n"
+        yield
+    finally:
+        process.kill()
+        process.wait()
 
 
 class Load:
@@ -149,18 +144,18 @@ def servers():
     return {"public": {}, "callback": {"plugins": ["callback_echo"]}}
 
 
-def run(daemon, silent, events, between):
+def run(daemon, streams, events, between):
     """The load, with each of the events in its turn."""
-    streams, load = Silent(daemon.address(), silent), Load(daemon)
-    try:
-        time.sleep(between)
-        for event in events:
-            event()
+    with silent(daemon.address(), streams):
+        load = Load(daemon)
+        try:
             time.sleep(between)
-        Health(daemon.channel()).check()
-    finally:
-        load.end()
-        streams.end()
+            for event in events:
+                event()
+                time.sleep(between)
+            Health(daemon.channel()).check()
+        finally:
+            load.end()
     return load
 
 
@@ -188,5 +183,7 @@ def main():
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    main()
+    if sys.argv[1:2] == ["--stay-silent"]:
+        asyncio.run(stay_silent(sys.argv[2], int(sys.argv[3])))
+    else:
+        main()
