@@ -158,8 +158,11 @@ class Refusal final : public MethodHandler {
  public:
   Refusal(std::unique_ptr<MethodHandler> inner, CallRegistry& calls, const UnaryGuard& guard,
           const UnaryGuard::Refused& refused)
-      : inner_(std::move(inner)), calls_(calls), guard_(guard), refused_(refused) {}
+      : inner_(std::move(inner)), calls_(calls), guard_(guard), refused_(refused) {
+    made_.store(true, std::memory_order_release);
+  }
   void RunHandler(const HandlerParameter& given) override {
+    made_.load(std::memory_order_acquire);
     const char* const method = given.call->server_rpc_info()->method();
     refused_(method);
     // Of any other the guard's interceptor knows.
@@ -168,6 +171,7 @@ class Refusal final : public MethodHandler {
   }
   void* Deserialize(grpc_call* call, grpc_byte_buffer* request, grpc::Status* status,
                     void** handler_data) override {
+    made_.load(std::memory_order_acquire);
     return inner_->Deserialize(call, request, status, handler_data);
   }
 
@@ -176,6 +180,7 @@ class Refusal final : public MethodHandler {
   CallRegistry& calls_;
   const UnaryGuard& guard_;
   const UnaryGuard::Refused& refused_;
+  std::atomic<bool> made_{false};  // as `handed_on_`
 };
 
 bool IsCallback(const RpcServiceMethod& method) {
